@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+# Two interface targets: how everything is compiled (warnings) and how what ships is protected (hardening).
+include(CheckCCompilerFlag)
+
+add_library(latchkey_flags INTERFACE)
+target_compile_definitions(latchkey_flags INTERFACE _GNU_SOURCE LATCHKEY_VERSION="${PROJECT_VERSION}")
+target_include_directories(latchkey_flags INTERFACE ${PROJECT_SOURCE_DIR})
+
+set(warnings
+	-Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+	-Wwrite-strings -Wcast-qual -Wformat=2 -Wundef -Wvla -Walloca -Wnull-dereference -Wswitch-enum)
+if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+	list(APPEND warnings -Wimplicit-fallthrough=5 -Wlogical-op -Wduplicated-cond -ftrivial-auto-var-init=zero)
+else()
+	list(APPEND warnings -Wimplicit-fallthrough)
+endif()
+if(LATCHKEY_WERROR)
+	list(APPEND warnings -Werror)
+endif()
+target_compile_options(latchkey_flags INTERFACE ${warnings})
+
+if(LATCHKEY_SANITIZE)
+	target_compile_options(latchkey_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all
+		-fno-omit-frame-pointer)
+	target_link_options(latchkey_flags INTERFACE -fsanitize=address,undefined)
+elseif(LATCHKEY_FUZZ)
+	target_compile_options(latchkey_flags INTERFACE -fsanitize=fuzzer-no-link,address,undefined
+		-fno-sanitize-recover=all)
+	target_link_options(latchkey_flags INTERFACE -fsanitize=address,undefined)
+else()
+	target_compile_options(latchkey_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong
+		-fstack-clash-protection -fcf-protection=full -fPIE)
+	target_link_options(latchkey_flags INTERFACE -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed)
+endif()

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lib/account_files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "lib/file.h"
+
+#define DEFINITIONS_MAX 65536u /* login.defs is 10 KiB everywhere */
+#define GROUPS_MAX 65536u      /* NGROUPS_MAX */
+
+int account_table_read(int root, const char *path, struct account_table *ret_table)
+{
+	cleanup_close int directory = -1;
+	char parent[128];
+	const char *slash = strrchr(path, '/');
+
+	if (!slash || (size_t)(slash - path) >= sizeof(parent))
+		return -EINVAL;
+	memcpy(parent, path, (size_t)(slash - path));
+	parent[slash - path] = '\0';
+	int r = file_open_directory(root, parent, &directory);
+	if (r < 0)
+		return r;
+	return file_read(directory, slash + 1, ACCOUNT_TABLE_MAX, &ret_table->bytes, &ret_table->size);
+}
+
+void account_table_free(struct account_table *table)
+{
+	if (table->bytes)
+		explicit_bzero(table->bytes, table->size); /* shadow passes through here too */
+	free(table->bytes);
+	*table = (struct account_table){0};
+}
+
+bool account_next_line(const struct account_table *table, size_t *offset, struct account_line *ret_line)
+{
+	if (*offset >= table->size)
+		return false;
+	const char *start = table->bytes + *offset;
+	const char *newline = memchr(start, '\n', table->size - *offset);
+	size_t size = newline ? (size_t)(newline - start) : table->size - *offset;
+	*ret_line = (struct account_line){start, size};
+	*offset += size + (newline ? 1 : 0);
+	return true;
+}
+
+int account_find_line(const struct account_table *table, const char *name, struct account_line *ret_line)
+{
+	size_t size = strlen(name), offset = 0;
+	struct account_line line, found = {0};
+
+	while (account_next_line(table, &offset, &line)) {
+		if (line.size <= size || line.start[size] != ':' || memcmp(line.start, name, size) != 0)
+			continue;
+		if (found.start)
+			return -ENOTUNIQ;
+		found = line;
+	}
+	if (!found.start)
+		return -ENOENT;
+	*ret_line = found;
+	return 0;
+}
+
+/* Splits a copy of the line at its colons; exactly `count` fields. */
+static int split(const struct account_line *line, char **ret_text, const char **fields, unsigned count)
+{
+	if (line->size > ACCOUNT_LINE_MAX || memchr(line->start, '\0', line->size))
+		return -EBADMSG;
+	cleanup_free char *text = strndup(line->start, line->size);
+	if (!text)
+		return -ENOMEM;
+	char *at = text;
+	for (unsigned i = 0; i < count; i++) {
+		fields[i] = at;
+		char *colon = strchr(at, ':');
+		if ((colon != NULL) != (i + 1 < count))
+			return -EBADMSG;
+		if (colon) {
+			*colon = '\0';
+			at = colon + 1;
+		}
+	}
+	*ret_text = steal_pointer(&text);
+	return 0;
+}
+
+static bool parse_id(const char *text, uint32_t *ret_id)
+{
+	uint64_t id = 0;
+
+	if (*text == '\0')
+		return false;
+	for (; *text; text++) {
+		if (*text < '0' || *text > '9')
+			return false;
+		id = id * 10 + (uint64_t)(*text - '0');
+		if (id > UINT32_MAX)
+			return false;
+	}
+	*ret_id = (uint32_t)id;
+	return true;
+}
+
+/* A day field of shadow(5): empty is -1; what is not a number counts as empty, as the C library has it. */
+static int64_t parse_days(const char *text)
+{
+	int64_t days = 0;
+
+	if (*text == '\0')
+		return -1;
+	for (; *text; text++) {
+		if (*text < '0' || *text > '9' || days > INT32_MAX)
+			return -1;
+		days = days * 10 + (*text - '0');
+	}
+	return days;
+}
+
+int account_parse(const struct account_line *line, struct account *ret_account)
+{
+	const char *fields[7];
+	struct account account = {0};
+
+	int r = split(line, &account.text, fields, 7);
+	if (r < 0)
+		return r;
+	account.name = fields[0];
+	account.password = fields[1];
+	account.gecos = fields[4];
+	account.home = fields[5];
+	account.shell = fields[6];
+	if (!parse_id(fields[2], &account.uid) || !parse_id(fields[3], &account.gid)) {
+		account_free(&account);
+		return -EBADMSG;
+	}
+	*ret_account = account;
+	return 0;
+}
+
+int shadow_parse(const struct account_line *line, struct shadow_entry *ret_entry)
+{
+	const char *fields[9];
+	struct shadow_entry entry = {0};
+
+	int r = split(line, &entry.text, fields, 9);
+	if (r < 0)
+		return r;
+	entry.name = fields[0];
+	entry.hash = fields[1];
+	entry.last_change = parse_days(fields[2]);
+	entry.minimum_age = parse_days(fields[3]);
+	entry.maximum_age = parse_days(fields[4]);
+	entry.warn = parse_days(fields[5]);
+	entry.inactive = parse_days(fields[6]);
+	entry.expire = parse_days(fields[7]);
+	*ret_entry = entry;
+	return 0;
+}
+
+int group_parse(const struct account_line *line, struct group_entry *ret_entry)
+{
+	const char *fields[4];
+	struct group_entry entry = {0};
+
+	int r = split(line, &entry.text, fields, 4);
+	if (r < 0)
+		return r;
+	entry.name = fields[0];
+	entry.password = fields[1];
+	entry.members = fields[3];
+	if (!parse_id(fields[2], &entry.gid)) {
+		group_free(&entry);
+		return -EBADMSG;
+	}
+	*ret_entry = entry;
+	return 0;
+}
+
+int account_find(const struct account_table *passwd, const char *name, struct account *ret_account)
+{
+	struct account_line line;
+	int r = account_find_line(passwd, name, &line);
+	return r < 0 ? r : account_parse(&line, ret_account);
+}
+
+int shadow_find(const struct account_table *shadow, const char *name, struct shadow_entry *ret_entry)
+{
+	struct account_line line;
+	int r = account_find_line(shadow, name, &line);
+	return r < 0 ? r : shadow_parse(&line, ret_entry);
+}
+
+int group_find(const struct account_table *group, const char *name, struct group_entry *ret_entry)
+{
+	struct account_line line;
+	int r = account_find_line(group, name, &line);
+	return r < 0 ? r : group_parse(&line, ret_entry);
+}
+
+void account_free(struct account *account)
+{
+	free(account->text);
+	*account = (struct account){0};
+}
+
+void shadow_free(struct shadow_entry *entry)
+{
+	free(entry->text);
+	*entry = (struct shadow_entry){0};
+}
+
+void group_free(struct group_entry *entry)
+{
+	free(entry->text);
+	*entry = (struct group_entry){0};
+}
+
+static bool list_has(const char *list, size_t list_size, const char *name)
+{
+	size_t size = strlen(name);
+	const char *end = list + list_size;
+
+	for (const char *at = list; at < end;) {
+		const char *comma = memchr(at, ',', (size_t)(end - at));
+		size_t member = (size_t)((comma ? comma : end) - at);
+		if (member == size && memcmp(at, name, size) == 0)
+			return true;
+		if (!comma)
+			break;
+		at = comma + 1;
+	}
+	return false;
+}
+
+bool group_has_member(const struct group_entry *entry, const char *name)
+{
+	return list_has(entry->members, strlen(entry->members), name);
+}
+
+int account_groups(const struct account_table *group, const char *name, gid_t primary, gid_t **ret_groups,
+	size_t *ret_count)
+{
+	struct account_line line;
+	size_t offset = 0, count = 1;
+	cleanup_free gid_t *groups = malloc(sizeof(*groups));
+
+	if (!groups)
+		return -ENOMEM;
+	groups[0] = primary;
+	while (account_next_line(group, &offset, &line)) {
+		const char *last = memrchr(line.start, ':', line.size);
+		struct group_entry entry;
+
+		if (!last || !list_has(last + 1, line.size - (size_t)(last + 1 - line.start), name))
+			continue;
+		int r = group_parse(&line, &entry);
+		if (r == -EBADMSG)
+			continue;
+		if (r < 0)
+			return r;
+		gid_t gid = entry.gid;
+		group_free(&entry);
+		if (gid == primary)
+			continue;
+		if (count == GROUPS_MAX)
+			return -E2BIG;
+		gid_t *more = reallocarray(groups, count + 1, sizeof(*groups));
+		if (!more)
+			return -ENOMEM;
+		groups = more;
+		groups[count++] = gid;
+	}
+	*ret_groups = steal_pointer(&groups);
+	*ret_count = count;
+	return 0;
+}
+
+unsigned account_count_uid(const struct account_table *passwd, uid_t uid)
+{
+	struct account_line line;
+	size_t offset = 0;
+	unsigned count = 0;
+
+	while (account_next_line(passwd, &offset, &line)) {
+		/* NAME:PASSWORD:UID:… without a copy of each of perhaps 100,000 lines */
+		const char *end = line.start + line.size;
+		const char *at = memchr(line.start, ':', line.size);
+		at = at ? memchr(at + 1, ':', (size_t)(end - at - 1)) : NULL;
+		if (!at)
+			continue;
+		uint64_t id = 0;
+		const char *digit = at + 1;
+		while (digit < end && *digit >= '0' && *digit <= '9' && id <= UINT32_MAX)
+			id = id * 10 + (uint64_t)(*digit++ - '0');
+		if (digit > at + 1 && digit < end && *digit == ':' && id == uid)
+			count++;
+	}
+	return count;
+}
+
+int login_definitions_read(int root, struct login_definitions *ret_definitions)
+{
+	struct login_definitions definitions = {1000, 60000, 1000, 60000};
+	cleanup_account_table struct account_table table = {0};
+	struct account_line line;
+	size_t offset = 0;
+
+	int r = account_table_read(root, "etc/login.defs", &table);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	while (r == 0 && account_next_line(&table, &offset, &line)) {
+		static const struct {
+			const char *name;
+			size_t offset;
+		} keys[] = {
+			{"UID_MIN", offsetof(struct login_definitions, uid_min)},
+			{"UID_MAX", offsetof(struct login_definitions, uid_max)},
+			{"GID_MIN", offsetof(struct login_definitions, gid_min)},
+			{"GID_MAX", offsetof(struct login_definitions, gid_max)},
+		};
+		char text[128], *rest = text;
+		if (line.size >= sizeof(text))
+			continue;
+		memcpy(text, line.start, line.size);
+		text[line.size] = '\0';
+		const char *key = strsep(&rest, " \t");
+		if (!rest)
+			continue;
+		rest += strspn(rest, " \t");
+		rest[strcspn(rest, " \t\r")] = '\0';
+		for (unsigned i = 0; i < ELEMENTS(keys); i++) {
+			uint32_t id;
+			if (strcmp(keys[i].name, key) == 0 && parse_id(rest, &id))
+				memcpy((char *)&definitions + keys[i].offset, &id, sizeof(id));
+		}
+	}
+	if (definitions.uid_min > definitions.uid_max) {
+		definitions.uid_min = 1000;
+		definitions.uid_max = 60000;
+	}
+	if (definitions.gid_min > definitions.gid_max) {
+		definitions.gid_min = 1000;
+		definitions.gid_max = 60000;
+	}
+	*ret_definitions = definitions;
+	return 0;
+}

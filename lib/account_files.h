@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading /etc/passwd, shadow, group, gshadow and login.defs of a root directory, by line, as passwd(5), shadow(5),
+ * group(5) and login.defs(5) describe them. Lines that are not ours to understand (comments, NIS, junk) are passed
+ * over, never changed. Nothing here asks name services.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "lib/cleanup.h"
+
+#define ACCOUNT_TABLE_MAX (64u << 20)	/* about a million accounts */
+#define ACCOUNT_LINE_MAX (1u << 20)	/* a group with very many members */
+
+struct account_table {
+	char *bytes; /* NUL after the last byte */
+	size_t size;
+};
+
+struct account_line {
+	const char *start;
+	size_t size; /* without the newline */
+};
+
+struct account {
+	char *text; /* owned; the fields point into it */
+	const char *name, *password, *gecos, *home, *shell;
+	uid_t uid;
+	gid_t gid;
+};
+
+struct shadow_entry {
+	char *text;
+	const char *name, *hash;
+	/* days; -1 where the field is empty */
+	int64_t last_change, minimum_age, maximum_age, warn, inactive, expire;
+};
+
+struct group_entry {
+	char *text;
+	const char *name, *password, *members; /* members as in the file, comma-separated */
+	gid_t gid;
+};
+
+struct login_definitions {
+	uid_t uid_min, uid_max; /* 1000..60000 when absent */
+	gid_t gid_min, gid_max;
+};
+
+/* `path` below root without a leading slash ("etc/passwd"). -ENOENT, -ELOOP, -EINVAL (not regular), -EFBIG. */
+int account_table_read(int root, const char *path, struct account_table *ret_table) MUST_CHECK;
+void account_table_free(struct account_table *table);
+#define cleanup_account_table CLEANUP(account_table_free)
+
+/* Walks lines: start with *offset 0. False at the end. */
+bool account_next_line(const struct account_table *table, size_t *offset, struct account_line *ret_line);
+/* The one line whose first field is `name`. -ENOENT, or -ENOTUNIQ when there are more. */
+int account_find_line(const struct account_table *table, const char *name, struct account_line *ret_line) MUST_CHECK;
+
+/* 0, -EBADMSG when the line is no passwd line, -ENOMEM. */
+int account_parse(const struct account_line *line, struct account *ret_account) MUST_CHECK;
+int shadow_parse(const struct account_line *line, struct shadow_entry *ret_entry) MUST_CHECK;
+int group_parse(const struct account_line *line, struct group_entry *ret_entry) MUST_CHECK;
+
+int account_find(const struct account_table *passwd, const char *name, struct account *ret_account) MUST_CHECK;
+int shadow_find(const struct account_table *shadow, const char *name, struct shadow_entry *ret_entry) MUST_CHECK;
+int group_find(const struct account_table *group, const char *name, struct group_entry *ret_entry) MUST_CHECK;
+void account_free(struct account *account);
+void shadow_free(struct shadow_entry *entry);
+void group_free(struct group_entry *entry);
+#define cleanup_account CLEANUP(account_free)
+#define cleanup_shadow CLEANUP(shadow_free)
+#define cleanup_group CLEANUP(group_free)
+
+/* True when `name` stands in the comma-separated list. */
+bool group_has_member(const struct group_entry *entry, const char *name);
+/* The gids of all groups that list the user, and the primary one first. Owned by the caller (free). */
+int account_groups(const struct account_table *group, const char *name, gid_t primary, gid_t **ret_groups,
+	size_t *ret_count) MUST_CHECK;
+/* How many names have that uid. */
+unsigned account_count_uid(const struct account_table *passwd, uid_t uid);
+
+/* Values of a missing file or a missing line are the defaults above; nonsense too. */
+int login_definitions_read(int root, struct login_definitions *ret_definitions) MUST_CHECK;

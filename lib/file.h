@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Files by directory descriptor: no symbolic link is followed, the descriptor (never the name) is examined, and what
+ * replaces a file is complete and on disk before it has the name. All return 0 or negative errno; -ELOOP for a
+ * symbolic link, -EFBIG over the limit, -EINVAL for what is not a regular file, -EMLINK for more than one hard link.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/stat.h>
+
+#include "lib/cleanup.h"
+
+#define FILE_TEMPORARY_PREFIX ".latchkey." /* and 16 random hex digits */
+
+struct file_attributes {
+	mode_t mode;	/* exact, whatever the umask: mains set it to 0 */
+	uid_t uid;	/* (uid_t)-1: as created */
+	gid_t gid;
+	int like;	/* a descriptor whose owner, mode and extended attributes are kept instead, or -1 */
+};
+
+/*
+ * Opens the directory by walking every component from `directory` ("/" when the path is absolute) without following a
+ * symbolic link. "" or "." is the directory itself.
+ */
+int file_open_directory(int directory, const char *path, int *ret_descriptor) MUST_CHECK;
+/* As file_open_directory, creating what is missing with that mode; fsyncs the parent of each created directory. */
+int file_make_directory(int directory, const char *path, mode_t mode, int *ret_descriptor) MUST_CHECK;
+/* Opens a regular file for reading (O_NOFOLLOW, O_NONBLOCK, so a FIFO does not hang). ret_status may be NULL. */
+int file_open(int directory, const char *name, int *ret_descriptor, struct stat *ret_status) MUST_CHECK;
+/* The whole file, NUL-terminated, owned by the caller (free). */
+int file_read(int directory, const char *name, size_t limit, char **ret_bytes, size_t *ret_size) MUST_CHECK;
+int file_read_descriptor(int descriptor, size_t limit, char **ret_bytes, size_t *ret_size) MUST_CHECK;
+/* Writes everything or fails; EINTR and short writes are continued. */
+int file_write_all(int descriptor, const void *bytes, size_t size) MUST_CHECK;
+/*
+ * temp (O_EXCL, final mode), write all, owner, attributes, fsync, rename, fsync of the directory. On failure the old
+ * file stands and no temporary file stays.
+ */
+int file_replace(int directory, const char *name, const void *bytes, size_t size,
+	const struct file_attributes *attributes) MUST_CHECK;
+/* The same with the mode alone, owner as created. */
+int file_replace_simple(int directory, const char *name, const void *bytes, size_t size, mode_t mode) MUST_CHECK;
+/* As file_replace, but -EEXIST when the name is taken (RENAME_NOREPLACE). */
+int file_create(int directory, const char *name, const void *bytes, size_t size,
+	const struct file_attributes *attributes) MUST_CHECK;
+/* unlink and fsync of the directory; a missing file is -ENOENT. */
+int file_remove(int directory, const char *name) MUST_CHECK;
+/* Sorted names of a directory without "." and "..", NULL-terminated; free with file_names_free. -EFBIG over limit. */
+int file_list(int directory, const char *path, size_t limit, char ***ret_names, size_t *ret_count) MUST_CHECK;
+void file_names_free(char ***names);
+#define cleanup_names CLEANUP(file_names_free)
+/* Removes temporary files of ours that a crash left in the directory and that are older than an hour; best effort. */
+void file_sweep_temporaries(int directory, long long now);

@@ -93,8 +93,6 @@ struct apply {
 	bool box_used;	    /* a sealed password was opened: the box key rotates */
 };
 
-extern const struct config_table agent_table; /* latchkey.conf(5): the one table of its keys */
-
 /* context.c */
 int apply_open(struct apply *apply, const char *root_path) MUST_CHECK;
 void apply_close(struct apply *apply);

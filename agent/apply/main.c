@@ -190,6 +190,11 @@ static int run_job(struct apply *apply, const struct options *options, const cha
 		if (size == sizeof(message)) {
 			memcpy(&message, text, sizeof(message));
 			message.text[sizeof(message.text) - 1] = '\0';
+			/* latchkey-net's words end up in status.json: printable ASCII only. */
+			for (char *at = message.text; *at; at++) {
+				if ((unsigned char)*at < 0x20 || (unsigned char)*at >= 0x7f)
+					*at = '?';
+			}
 			endpoint = &message;
 		}
 		break;

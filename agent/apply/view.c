@@ -52,7 +52,9 @@ static void put_endpoint(const struct apply *apply, const cJSON *old, const stru
 	const char *state = old_state;
 	if (message) {
 		code = message->code;
-		state = code == 0 ? "unreachable" : (code >= 200 && code < 300) || code == 304 || code == 404 ? "ok" :
+		state = code == 0 && message->text[0] == '\0' ? "none" :
+			code == 0			       ? "unreachable" :
+			(code >= 200 && code < 300) || code == 304 || code == 404 ? "ok" :
 														"refused";
 		if (strcmp(state, old_state) != 0)
 			since = apply->clock;

@@ -11,7 +11,8 @@
 #include "lib/allowed_signers.h"
 #include "lib/buffer.h"
 
-#define REQUEST_BODY_MAX (1u << 20) /* a document; everything else is smaller */
+#define REQUEST_BODY_MAX (1u << 20)  /* a document; everything else is smaller */
+#define REQUEST_DRAIN_MAX (4u << 20) /* of a refused body that is read and dropped, so that the refusal arrives */
 #define REQUEST_INSTANCE_SIZE 129u
 
 struct server {
@@ -40,6 +41,8 @@ struct request {
 	const struct route *route;
 	char instance[REQUEST_INSTANCE_SIZE]; /* "" where the path names none */
 	struct buffer body;
+	struct answer refusal; /* status 0: none; sent once the body is through */
+	size_t dropped;
 	char token_name[STORE_NAME_SIZE]; /* "" for an agent */
 	bool from_agent;                  /* carries Latchkey: 1 */
 	int wait;                         /* seconds of Prefer: wait, 0 without */

@@ -25,27 +25,43 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static enum MHD_Result refuse_size(struct request *request)
+static void refuse_size(struct request *request)
 {
-	cleanup_answer struct answer answer = {0};
-	answer_error(&answer, MHD_HTTP_CONTENT_TOO_LARGE, "more than %u bytes", REQUEST_BODY_MAX);
-	return answer_send(request, &answer);
+	answer_error(&request->refusal, MHD_HTTP_CONTENT_TOO_LARGE, "more than %u bytes", REQUEST_BODY_MAX);
 }
 
-/* The line and the headers are there, the body is not yet. An answer now means that the body is never read. */
+/*
+ * The line and the headers are there, the body is not yet. A connection that is closed with unread bytes is reset, and
+ * the client may never see why; so a refusal waits until a body of bearable size is through, unless the client asked
+ * first (Expect).
+ */
 static enum MHD_Result begin(struct request *request, const char *path, const char *method)
 {
-	cleanup_answer struct answer answer = {0};
 	const char *length = request_header(request, MHD_HTTP_HEADER_CONTENT_LENGTH);
-	int64_t size;
+	int64_t size = 0;
 
-	if (route_begin(request, method, path, &answer) < 0) {
+	if (route_begin(request, method, path, &request->refusal) < 0)
 		request->wait = 0;
-		return answer_send(request, &answer);
-	}
-	if (length && request_parse_number(length, REQUEST_BODY_MAX, &size) < 0)
-		return refuse_size(request);
+	else if (length && request_parse_number(length, REQUEST_BODY_MAX, &size) < 0)
+		refuse_size(request);
+	if (request->refusal.status == 0)
+		return MHD_YES;
+	bool bearable = !length || request_parse_number(length, REQUEST_DRAIN_MAX, &size) == 0;
+	if (!bearable || request_header(request, MHD_HTTP_HEADER_EXPECT))
+		return answer_send(request, &request->refusal);
 	return MHD_YES;
+}
+
+static enum MHD_Result take_upload(struct request *request, const char *upload, size_t size)
+{
+	if (request->refusal.status == 0 && request->body.size + size > REQUEST_BODY_MAX)
+		refuse_size(request);
+	if (request->refusal.status != 0) {
+		request->dropped += size;
+		return request->dropped <= REQUEST_DRAIN_MAX ? MHD_YES : MHD_NO;
+	}
+	buffer_append(&request->body, upload, size);
+	return request->body.failed ? MHD_NO : MHD_YES;
 }
 
 static enum MHD_Result answer_request(struct request *request)
@@ -85,12 +101,12 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connection, 
 		return begin(request, path, method);
 	}
 	if (*upload_size > 0) {
-		if (request->body.size + *upload_size > REQUEST_BODY_MAX)
-			return refuse_size(request);
-		buffer_append(&request->body, upload, *upload_size);
+		size_t size = *upload_size;
 		*upload_size = 0;
-		return request->body.failed ? MHD_NO : MHD_YES;
+		return take_upload(request, upload, size);
 	}
+	if (request->refusal.status != 0)
+		return answer_send(request, &request->refusal);
 	if (buffer_status(&request->body) < 0)
 		return MHD_NO;
 	return answer_request(request);
@@ -107,6 +123,7 @@ static void complete(
 	if (!request)
 		return;
 	buffer_free(&request->body);
+	answer_free(&request->refusal);
 	free(request);
 	*state = NULL;
 }

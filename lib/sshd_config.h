@@ -60,7 +60,7 @@ int sshd_get_effective(struct sshd *sshd, const char *user, const struct sshd_ef
 int sshd_get_scanned(struct sshd *sshd, const struct sshd_effective **ret_effective) MUST_CHECK;
 /* First value of a keyword (lower case), or NULL. */
 const char *sshd_value(const struct sshd_effective *effective, const char *keyword);
-/* True when the value is "yes" (the scan's `true` too). */
+/* True when the value is "yes"; kbdinteractiveauthentication also stands for its name before 8.7. */
 bool sshd_is_yes(const struct sshd_effective *effective, const char *keyword);
 /* `without-password` and `prohibit-password` are one value; otherwise case decides nothing. */
 bool sshd_same_value(const char *a, const char *b);

@@ -31,7 +31,7 @@ struct sshd_setting {
 	unsigned count;
 	unsigned file;			/* index into the scan's files */
 	unsigned line;			/* from 1 */
-	int match;			/* index of the Match setting it stands under, or -1 */
+	int match;			/* index of the Match setting it stands under (its own, of a Match), or -1 */
 };
 
 /* One file read, or one directory or file that was looked for; what identifies its present content. */
@@ -77,7 +77,7 @@ void sshd_scan_free(struct sshd_scan *scan);
 const struct sshd_setting *sshd_scan_global(const struct sshd_scan *scan, const char *keyword);
 /* The first setting of that keyword inside a Match at or after `from`, or NULL. */
 const struct sshd_setting *sshd_scan_in_match(const struct sshd_scan *scan, const char *keyword, size_t from);
-/* True when the file of that path is read outside any Match. */
+/* True when the file of that path sets something outside any Match. */
 bool sshd_scan_reads(const struct sshd_scan *scan, const char *path);
 
 /*

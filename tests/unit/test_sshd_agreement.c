@@ -27,7 +27,7 @@ static void put_sized(const struct tree *tree, const char *path, const char *byt
 	char *slash = strrchr(parent, '/');
 
 	*slash = '\0';
-	assert_int_equal(file_make_directory(tree->root, parent + 1, 0755, &directory), 0);
+	assert_int_equal(file_make_directory(tree->root, slash > parent ? parent + 1 : "", 0755, &directory), 0);
 	assert_int_equal(file_replace_simple(directory, slash + 1, bytes, size, 0600), 0);
 }
 
@@ -95,7 +95,7 @@ static const struct {
 	{"PubkeyAuthentication", "pubkeyauthentication", {"yes", "no"}, "yes"},
 	{"PermitRootLogin", "permitrootlogin", {"no", "without-password"}, "without-password"},
 	{"KbdInteractiveAuthentication", "kbdinteractiveauthentication", {"yes", "no"}, "yes"},
-	{"StrictModes", "strictmodes", {"yes", "no"}, "yes"},
+	{"X11Forwarding", "x11forwarding", {"yes", "no"}, "no"},
 	{"MaxAuthTries", "maxauthtries", {"3", "4"}, "6"},
 	{"AuthorizedKeysFile", "authorizedkeysfile", {".ssh/a", "/etc/ssh/%u"}, ".ssh/authorized_keys .ssh/authorized_keys2"},
 };
@@ -172,7 +172,7 @@ static void P50_P108_scan_and_sshd_agree(void **state)
 		cleanup_buffer struct buffer include = {0};
 		cleanup_sshd_scan struct sshd_scan scan = {0};
 		char detail[SSHD_SCAN_DETAIL_MAX + 1] = "";
-		uint32_t seed = round * 7919;
+		uint32_t seed = round * 2654435761u;
 
 		static const char *const names[] = {"/main", "/10.conf", "/11.conf", "/20.conf", "/21.conf"};
 		for (unsigned i = 0; i < ELEMENTS(names); i++) {
@@ -198,6 +198,8 @@ static void P50_P108_scan_and_sshd_agree(void **state)
 			agreed += setting != NULL;
 		}
 	}
+	if (agreed <= 200)
+		print_error("only %u settings were compared\n", agreed);
 	assert_true(agreed > 200); /* the generator really set things */
 }
 

@@ -27,7 +27,7 @@ static void put_sized(const struct tree *tree, const char *path, const char *byt
 	char *slash = strrchr(parent, '/');
 
 	*slash = '\0';
-	assert_int_equal(file_make_directory(tree->root, parent + 1, 0755, &directory), 0);
+	assert_int_equal(file_make_directory(tree->root, slash > parent ? parent + 1 : "", 0755, &directory), 0);
 	assert_int_equal(file_replace_simple(directory, slash + 1, bytes, size, 0600), 0);
 }
 

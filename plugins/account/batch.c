@@ -9,6 +9,7 @@
 #include "lib/paths.h"
 #include "plugins/account/account_state.h"
 #include "plugins/account/database_lock.h"
+#include "plugins/account/faillock.h"
 #include "plugins/account/home.h"
 #include "plugins/account/name_service.h"
 
@@ -17,19 +18,24 @@
 static const struct {
 	const char *name;
 	decide_function decide;
+	bool once; /* deciding again would make another password: only what stands before is read again */
 } commands[] = {
-	{"user.ensure", decide_ensure},
-	{"user.lock", decide_lock},
-	{"user.unlock", decide_unlock},
-	{"user.remove", decide_remove},
-	{"password.remove", decide_password_remove},
+	{"user.ensure", decide_ensure, false},
+	{"user.lock", decide_lock, false},
+	{"user.unlock", decide_unlock, false},
+	{"user.remove", decide_remove, false},
+	{"password.remove", decide_password_remove, false},
+	{"password.set", decide_password_set, true},
+	{"password.generate", decide_password_generate, true},
 };
 
-static decide_function decide_for(const char *do_name)
+static decide_function decide_for(const char *do_name, bool *ret_once)
 {
 	for (unsigned i = 0; i < ELEMENTS(commands); i++) {
-		if (strcmp(commands[i].name, do_name) == 0)
+		if (strcmp(commands[i].name, do_name) == 0) {
+			*ret_once = commands[i].once;
 			return commands[i].decide;
+		}
 	}
 	return NULL;
 }
@@ -161,7 +167,21 @@ static bool resolved_moved(struct batch *batch, const struct plugin_command *com
 	return r == 0 && account.uid != (uid_t)uid;
 }
 
-static int defer(struct batch *batch, unsigned index, const struct facet *facet)
+/* Takes the home over. */
+static int defer(struct batch *batch, struct deferred deferred)
+{
+	struct deferred *more = reallocarray(batch->deferred, batch->deferred_count + 1, sizeof(*more));
+
+	if (!more) {
+		free(deferred.home);
+		return -ENOMEM;
+	}
+	batch->deferred = more;
+	more[batch->deferred_count++] = deferred;
+	return 0;
+}
+
+static int defer_home(struct batch *batch, unsigned index, const struct facet *facet)
 {
 	const char *colon = strchr(facet->before, ':');
 	uint64_t uid = 0;
@@ -173,12 +193,8 @@ static int defer(struct batch *batch, unsigned index, const struct facet *facet)
 			return -EBADMSG;
 		uid = uid * 10 + (uint64_t)(*at - '0');
 	}
-	struct deferred *more = reallocarray(batch->deferred, batch->deferred_count + 1, sizeof(*more));
-	if (!more)
-		return -ENOMEM;
-	batch->deferred = more;
-	more[batch->deferred_count] = (struct deferred){index, strdup(colon + 1), (uid_t)uid, false};
-	return more[batch->deferred_count++].home ? 0 : -ENOMEM;
+	struct deferred deferred = {index, strdup(colon + 1), (uid_t)uid, false};
+	return deferred.home ? defer(batch, deferred) : -ENOMEM;
 }
 
 static int write_facet(struct batch *batch, unsigned index, const struct facets *facets, const struct facet *facet,
@@ -189,7 +205,7 @@ static int write_facet(struct batch *batch, unsigned index, const struct facets 
 	gid_t gid;
 
 	if (strcmp(facet->name, "home_directory") == 0)
-		return defer(batch, index, facet);
+		return defer_home(batch, index, facet);
 	if (strcmp(facet->name, "account") != 0)
 		return account_state_write(batch, user, facet->name, facet->after);
 	if (*facet->after != '\0')
@@ -288,7 +304,8 @@ static void plan_command(struct batch *batch, unsigned index, struct plugin_resu
 	cleanup_facets struct facets facets = {0};
 	cleanup_buffer struct buffer text = {0};
 	struct json_writer writer = {&text, false};
-	decide_function decide = decide_for(command->do_name);
+	bool once;
+	decide_function decide = decide_for(command->do_name, &once);
 
 	int r = plugin_add_user(result, plugin_text(command, "user"));
 	json_begin_object(&writer, NULL);
@@ -340,6 +357,23 @@ int batch_plan(struct plugin_request *request, struct plugin_result *results)
 	return 0;
 }
 
+/* The same afters on what stands now. */
+static int rebase(struct batch *batch, unsigned index, struct plugin_result *result, struct facets *facets)
+{
+	cleanup_facets struct facets planned = *facets;
+	cleanup_account struct account account = {0};
+
+	*facets = (struct facets){0};
+	int r = batch_find_user(batch, index, result, &account);
+	for (unsigned i = 0; r == 0 && i < planned.count; i++) {
+		cleanup_wiped char *present = NULL;
+		r = account_state_read(batch, account.name, planned.items[i].name, &present);
+		if (r == 0)
+			r = facets_add(facets, planned.items[i].name, present, planned.items[i].after);
+	}
+	return r;
+}
+
 static void apply_command(struct batch *batch, unsigned index, struct plugin_result *result)
 {
 	const struct plugin_request *request = batch->request;
@@ -347,7 +381,9 @@ static void apply_command(struct batch *batch, unsigned index, struct plugin_res
 	cleanup_facets struct facets facets = {0};
 	cleanup_buffer struct buffer text = {0};
 	struct json_writer writer = {&text, false};
-	decide_function decide = decide_for(command->do_name);
+	const char *sealed;
+	bool once = false;
+	decide_function decide = decide_for(command->do_name, &once);
 
 	int r = plugin_add_user(result, plugin_text(command, "user"));
 	if (r == 0)
@@ -359,8 +395,12 @@ static void apply_command(struct batch *batch, unsigned index, struct plugin_res
 		return;
 	}
 	if (r == 0 && !request->redo && !request->undo && has_moved(batch, index, &facets)) {
-		facets_free(&facets);
-		r = decide(batch, index, result, &facets, &writer);
+		if (once) {
+			r = rebase(batch, index, result, &facets);
+		} else {
+			facets_free(&facets);
+			r = decide(batch, index, result, &facets, &writer);
+		}
 		if (result->code == CODE_BUSY && facets.count > 0)
 			result->code = CODE_OK; /* the first of two steps */
 		if (r == 0 && result->code != CODE_OK)
@@ -368,6 +408,12 @@ static void apply_command(struct batch *batch, unsigned index, struct plugin_res
 	}
 	if (r == 0)
 		r = carry_out(batch, index, &facets, result);
+	if (r == 0 && result->code == CODE_OK && plugin_flag(command, "clear_faillock", false))
+		r = defer(batch, (struct deferred){.command = index, .faillock = true});
+	if (r == 0 && result->code == CODE_OK && json_get_string(command->plan, "sealed", &sealed) == 0) {
+		result->sealed = strdup(sealed);
+		r = result->sealed ? 0 : -ENOMEM;
+	}
 	if (r < 0)
 		report(result, r, plugin_text(command, "user"));
 }
@@ -391,6 +437,13 @@ static void carry_out_deferred(struct batch *batch, struct plugin_result *result
 		struct plugin_result *result = &results[deferred->command];
 		int r = 0;
 
+		if (deferred->faillock && result->code == CODE_OK) {
+			const char *user = plugin_text(&batch->request->commands[deferred->command], "user");
+			r = faillock_clear(batch->request->root, batch->request->is_host, user);
+			if (r < 0)
+				(void)plugin_set(result, CODE_OK, "the password is set; faillock: %s", strerror(-r));
+			continue;
+		}
 		if (deferred->home)
 			r = home_delete(batch->request->root, deferred->home, deferred->uid);
 		if (r < 0 && (result->code == CODE_OK || result->code == CODE_BUSY))

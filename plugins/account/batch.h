@@ -50,6 +50,10 @@ int decide_remove(struct batch *batch, unsigned index, struct plugin_result *res
 	struct json_writer *plan) MUST_CHECK;
 int decide_password_remove(struct batch *batch, unsigned index, struct plugin_result *result, struct facets *facets,
 	struct json_writer *plan) MUST_CHECK;
+int decide_password_set(struct batch *batch, unsigned index, struct plugin_result *result, struct facets *facets,
+	struct json_writer *plan) MUST_CHECK;
+int decide_password_generate(struct batch *batch, unsigned index, struct plugin_result *result, struct facets *facets,
+	struct json_writer *plan) MUST_CHECK;
 
 /* The command's user as the files have him. On failure the result says why, and -ENOENT, -ENOTUNIQ, … is returned. */
 int batch_find_user(struct batch *batch, unsigned index, struct plugin_result *result, struct account *ret_account)

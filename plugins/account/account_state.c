@@ -250,18 +250,22 @@ static int add_ranges(struct batch *batch, const char *user)
 	return 0;
 }
 
+/* Each file for itself: a crash may have left the group without its shadow. */
 static int add_group(struct batch *batch, const char *user, gid_t gid)
 {
+	cleanup_group struct group_entry group = {0};
 	struct account_line line;
 	char text[128];
 
-	int r = account_find_line(&batch->database.files[DATABASE_GROUP].table, user, &line);
-	if (r == 0 || !batch->defaults.user_groups)
-		return 0; /* decided by the plan: the number is that group's */
-	if (r != -ENOENT)
-		return r;
-	(void)snprintf(text, sizeof(text), "%s:x:%u:", user, (unsigned)gid);
-	r = table_edit_add_line(&batch->database.files[DATABASE_GROUP], text);
+	int r = group_find(&batch->database.files[DATABASE_GROUP].table, user, &group);
+	if (r == 0 && group.gid != gid)
+		return 0; /* the plan chose another group, which is there */
+	if (r == -ENOENT && identifiers_gid_in_use(&batch->database, gid))
+		return 0;
+	if (r == -ENOENT) {
+		(void)snprintf(text, sizeof(text), "%s:x:%u:", user, (unsigned)gid);
+		r = table_edit_add_line(&batch->database.files[DATABASE_GROUP], text);
+	}
 	if (r < 0 || !batch->database.present[DATABASE_GSHADOW])
 		return r;
 	r = account_find_line(&batch->database.files[DATABASE_GSHADOW].table, user, &line);

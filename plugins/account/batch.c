@@ -11,6 +11,7 @@
 #include "plugins/account/database_lock.h"
 #include "plugins/account/faillock.h"
 #include "plugins/account/home.h"
+#include "plugins/account/identifiers.h"
 #include "plugins/account/name_service.h"
 
 #define NOBODY 65534u
@@ -267,13 +268,15 @@ static int carry_out(struct batch *batch, unsigned index, const struct facets *f
 	}
 	for (unsigned i = 0; i < facets->count; i++) {
 		const struct facet *facet = &facets->items[i];
-		bool removal = strcmp(facet->name, "account") == 0 && *facet->after == '\0';
+		/* These stand in several files, of which a crash may have left only the first written. */
+		bool several = (strcmp(facet->name, "account") == 0 && *facet->after == '\0') ||
+			       strncmp(facet->name, "group.", strlen("group.")) == 0;
 
 		if (standing[i] == MOVED) {
 			(void)plugin_set(result, CODE_SUPERSEDED, "%s was changed since by somebody else", facet->name);
 			continue;
 		}
-		if (standing[i] == STANDS_BEFORE || removal) {
+		if (standing[i] == STANDS_BEFORE || several) {
 			r = write_facet(batch, index, facets, facet, result);
 			if (r < 0)
 				return r;
@@ -286,10 +289,31 @@ static int carry_out(struct batch *batch, unsigned index, const struct facets *f
 	return 0;
 }
 
+/* The numbers that the plan chose for a new account have been given to somebody else since. */
+static bool numbers_taken(struct batch *batch, const char *user, const struct facets *facets)
+{
+	cleanup_group struct group_entry group = {0};
+	cleanup_wiped char *present = NULL;
+	uid_t uid;
+	gid_t gid;
+
+	if (account_state_parse_ids(facets_after(facets, "account", ""), &uid, &gid) < 0 ||
+		account_state_read(batch, user, "account", &present) < 0 || *present != '\0')
+		return false;
+	if (identifiers_uid_in_use(&batch->database, uid))
+		return true;
+	int r = group_find(&batch->database.files[DATABASE_GROUP].table, user, &group);
+	if (r == 0)
+		return group.gid != gid;
+	return r == -ENOENT && batch->defaults.user_groups && identifiers_gid_in_use(&batch->database, gid);
+}
+
 static bool has_moved(struct batch *batch, unsigned index, const struct facets *facets)
 {
 	const char *user = plugin_text(&batch->request->commands[index], "user");
 
+	if (numbers_taken(batch, user, facets))
+		return true;
 	for (unsigned i = 0; i < facets->count; i++) {
 		enum standing standing;
 		if (compare(batch, user, facets, &facets->items[i], &standing) < 0 || standing == MOVED)

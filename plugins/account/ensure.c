@@ -9,33 +9,37 @@
 #include "plugins/account/home.h"
 #include "plugins/account/identifiers.h"
 
+/* A group of the account's own name. */
+static int choose_own_group(struct batch *batch, const char *user, uid_t uid, struct plugin_result *result, gid_t *ret_gid)
+{
+	const struct account_defaults *defaults = &batch->defaults;
+	cleanup_group struct group_entry group = {0};
+
+	int r = group_find(&batch->database.files[DATABASE_GROUP].table, user, &group);
+	if (r == -ENOENT)
+		return identifiers_choose_gid(&batch->database, defaults, uid, ret_gid);
+	if (r < 0)
+		return r;
+	/* An empty one among people's groups is what an earlier account of that name left; any other means more. */
+	if (group.gid < defaults->ranges.gid_min || group.gid > defaults->ranges.gid_max ||
+		(*group.members != '\0' && strcmp(group.members, user) != 0))
+		return plugin_set(result, CODE_CONFLICT, "a group of that name exists with gid %u", (unsigned)group.gid);
+	*ret_gid = group.gid;
+	return 0;
+}
+
 /* The primary group of a new account; the result has a code when there is none to be had. */
 static int choose_group(struct batch *batch, const char *user, uid_t uid, struct plugin_result *result, gid_t *ret_gid)
 {
 	const struct account_table *table = &batch->database.files[DATABASE_GROUP].table;
 	const struct account_defaults *defaults = &batch->defaults;
-	cleanup_group struct group_entry group = {0};
 	struct account_line line;
 	size_t offset = 0;
 
-	if (defaults->user_groups) {
-		int r = group_find(table, user, &group);
-		if (r == -ENOENT)
-			return identifiers_choose_gid(&batch->database, defaults, uid, ret_gid);
-		if (r < 0)
-			return r;
-		/* An empty one among people's groups is what an earlier account of that name left; any other means more. */
-		if (group.gid < defaults->ranges.gid_min || group.gid > defaults->ranges.gid_max ||
-			(*group.members != '\0' && strcmp(group.members, user) != 0))
-			return plugin_set(result, CODE_CONFLICT, "a group of that name exists with gid %u",
-				(unsigned)group.gid);
-		*ret_gid = group.gid;
-		return 0;
-	}
-	while (account_next_line(table, &offset, &line)) {
+	while (!defaults->user_groups && account_next_line(table, &offset, &line)) {
+		cleanup_group struct group_entry group = {0};
 		char number[16];
 
-		group_free(&group);
 		if (group_parse(&line, &group) < 0)
 			continue;
 		(void)snprintf(number, sizeof(number), "%u", (unsigned)group.gid);
@@ -44,7 +48,8 @@ static int choose_group(struct batch *batch, const char *user, uid_t uid, struct
 			return 0;
 		}
 	}
-	return plugin_set(result, CODE_GROUP_MISSING, "GROUP=%s of /etc/default/useradd", defaults->group);
+	/* Also where the common group that useradd would take does not exist. */
+	return choose_own_group(batch, user, uid, result, ret_gid);
 }
 
 static int choose_uid(struct batch *batch, const struct plugin_command *command, struct plugin_result *result, uid_t *ret_uid)

@@ -33,11 +33,16 @@ static int read_process_file(pid_t pid, const char *name, char **ret_text, size_
 
 bool listener_is_command_line(const char *text)
 {
+	static const char *const programs[] = {"/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd"};
+
 	if (strncmp(text, "sshd: ", 6) == 0)
 		return strstr(text, "[listener]") != NULL;
-	/* Before 8.2 the listener has no title of its own: the command line is what started it. */
-	size_t size = strlen(text);
-	return *text == '/' && size >= 5 && strcmp(text + size - 5, "/sshd") == 0;
+	/* Before 8.2 the listener has no title: its command line is what started it. This plugin is called sshd too. */
+	for (unsigned i = 0; i < ELEMENTS(programs); i++) {
+		if (strcmp(text, programs[i]) == 0)
+			return true;
+	}
+	return false;
 }
 
 static bool is_root(const char *status)

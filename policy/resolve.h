@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What an account name really is on this machine, from the local files: its uid, whether it is privileged (uid 0, a
+ * root-equivalent group by name or gid, any matching sudoers rule but our own), and whether it belongs to a person
+ * (UID_MIN..UID_MAX). A uid that several names share takes the strictest verdict of all of them.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "lib/account_files.h"
+#include "lib/buffer.h"
+
+struct resolved_account {
+	bool exists;	/* in /etc/passwd, once */
+	uid_t uid;
+	bool is_root;	/* uid 0 under whatever name */
+	bool is_person; /* a new account counts as one */
+	bool privileged;
+	char reason[96]; /* why privileged: "uid 0", "group docker", "sudoers.d/90-image line 3" */
+};
+
+/* Everything that is read once per batch. */
+struct resolver {
+	struct account_table passwd, group;
+	struct login_definitions definitions;
+	char *sudoers; /* joined logical lines, each prefixed by "FILE:LINE\t" */
+};
+
+int resolver_open(int root, struct resolver *ret_resolver) MUST_CHECK;
+void resolver_free(struct resolver *resolver);
+#define cleanup_resolver CLEANUP(resolver_free)
+int resolve_account(const struct resolver *resolver, const char *name, struct resolved_account *ret_account) MUST_CHECK;
+/* True for a group whose members can become root, by name (docker, lxd, disk, sudo, …) or by the gid of such a name. */
+bool resolve_group_is_privileged(const struct resolver *resolver, const char *name);
+/* Joins the logical lines of one sudoers text; exposed for tests and fuzzing. */
+int resolve_read_sudoers_text(const char *source, const char *text, size_t size, struct buffer *out) MUST_CHECK;

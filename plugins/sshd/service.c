@@ -20,7 +20,7 @@ void service_find(const struct sshd_effective *effective, struct service *ret_se
 	} else if (listener_find(effective, &service.listener) == 0) {
 		service.running = true;
 	}
-	if (service.running && listener_get_sockets(effective, &service.sockets) < 0)
+	if (service.running && sshd_sockets_read(effective, &service.sockets) < 0)
 		service.sockets.count = 0;
 	*ret_service = service;
 }
@@ -64,14 +64,14 @@ static enum code check_health(const struct service *service, const struct sshd_e
 	char ret_detail[SSHD_DETAIL_MAX + 1])
 {
 	const struct timespec step = {0, STEP_MS * 1000000L};
-	struct listener_sockets now = {.count = 0};
+	struct sshd_sockets now = {.count = 0};
 	bool renewed = false;
 
 	for (int waited = 0; waited < WAIT_MS && !renewed; waited += STEP_MS) {
 		if (!is_alive(service))
 			return CODE_LISTENER_GONE;
-		if (listener_get_sockets(effective, &now) == 0)
-			renewed = listener_has_new(&service->sockets, &now);
+		if (sshd_sockets_read(effective, &now) == 0)
+			renewed = sshd_sockets_have_new(&service->sockets, &now);
 		if (!renewed)
 			(void)nanosleep(&step, NULL);
 	}

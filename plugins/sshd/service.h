@@ -17,7 +17,7 @@ struct service {
 	bool by_systemd;
 	struct systemd_unit unit;
 	struct listener listener; /* pid 0: the process could not be told */
-	struct listener_sockets sockets;
+	struct sshd_sockets sockets;
 };
 
 /* What runs now. A manager that does not answer is no error here: the process is then looked for. */

@@ -235,8 +235,15 @@ static int usage(FILE *out, int code)
 
 int main(int argc, char **argv)
 {
-	struct daemon daemon = {.epoll = -1, .signals = -1, .timer = -1, .listener = -1, .status_socket = -1, .state = -1,
-		.run = -1, .link = -1, .tokens = DOCUMENT_BUCKET};
+	struct daemon daemon = {.epoll = -1,
+		.signals = -1,
+		.timer = -1,
+		.listener = -1,
+		.status_socket = -1,
+		.state = -1,
+		.run = -1,
+		.link = -1,
+		.tokens = DOCUMENT_BUCKET};
 
 	notify_read_environment(&daemon.notify);
 	if (program_begin() < 0)

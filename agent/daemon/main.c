@@ -157,7 +157,7 @@ static int open_all(struct daemon *daemon)
 		return -errno;
 	int r = find_agent_user(daemon, root);
 	if (r == 0)
-		r = file_make_directory(root, PATH_RUN + 1, 0755, &daemon->run);
+		r = file_make_directory(root, &PATH_RUN[1], 0755, &daemon->run);
 	if (r < 0)
 		return r;
 	if (file_make_directory(root, PATH_STATE, 0700, &daemon->state) < 0)

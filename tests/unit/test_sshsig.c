@@ -299,6 +299,16 @@ static void P12_constants_are_ours(void **state)
 	bad = good;
 	bad.signature_tail = "x";
 	assert_int_equal(check_parts(&bad), CODE_SIGNATURE_INVALID);
+	/* what the blob says of itself is compared, not only what was signed */
+	bad = good;
+	bad.reserved = "x";
+	assert_int_equal(check_parts(&bad), CODE_SIGNATURE_INVALID);
+	bad = good;
+	bad.hash = "sha256";
+	assert_int_equal(check_parts(&bad), CODE_SIGNATURE_INVALID);
+	bad = good;
+	bad.name_space = SSHSIG_TRUST;
+	assert_int_equal(check_parts(&bad), CODE_SIGNATURE_INVALID);
 	/* Rightly signed, but in another namespace, with a reserved field, with another hash. */
 	message_for(SSHSIG_TRUST, "", "sha512", &other);
 	crypto_sign_detached(bytes, NULL, (const unsigned char *)other.bytes, other.size, secret);

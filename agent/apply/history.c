@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/apply/history.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "agent/apply/journal.h"
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/sys.h"
+
+#define CURRENT "current"
+#define PREVIOUS "previous"
+#define COMMAND_HEAD "{\"t\":\"command\",\"id\":\""
+#define DOCUMENT_HEAD "{\"t\":\"document\","
+#define RESULTS_MAX 4096u /* files; the endpoint was gone for as many documents */
+
+int history_load(const struct apply *apply, struct history *ret_history)
+{
+	static const char *const names[] = {PREVIOUS, CURRENT};
+	cleanup_history struct history history = {0};
+	cleanup_close int directory = -1;
+
+	int r = apply_state_directory(apply, "history", &directory);
+	for (unsigned i = 0; r == 0 && i < 2; i++) {
+		r = file_read(directory, names[i], 2 * HISTORY_FILE_MAX, &history.texts[i], &history.sizes[i]);
+		if (r == -ENOENT)
+			r = 0;
+	}
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0)
+		log_warning("cannot read the history: %s", strerror(-r));
+	*ret_history = history;
+	history = (struct history){0};
+	return 0;
+}
+
+void history_free(struct history *history)
+{
+	free(history->texts[0]);
+	free(history->texts[1]);
+	*history = (struct history){0};
+}
+
+bool history_previous_line(const struct history *history, unsigned *file, size_t *end, const char **ret_line,
+	size_t *ret_size)
+{
+	while (*end == 0) {
+		if (*file == 0)
+			return false;
+		*file = 0;
+		*end = history->sizes[0];
+	}
+	const char *text = history->texts[*file];
+	/* *end is just behind a newline, or behind a torn last line, which counts as none */
+	size_t stop = *end;
+	if (text[stop - 1] != '\n') {
+		const char *newline = memrchr(text, '\n', stop);
+		*end = newline ? (size_t)(newline - text) + 1 : 0;
+		return history_previous_line(history, file, end, ret_line, ret_size);
+	}
+	const char *before = stop > 1 ? memrchr(text, '\n', stop - 1) : NULL;
+	size_t start = before ? (size_t)(before - text) + 1 : 0;
+	*ret_line = text + start;
+	*ret_size = stop - 1 - start;
+	*end = start;
+	return true;
+}
+
+static bool starts_with(const char *line, size_t size, const char *head)
+{
+	size_t length = strlen(head);
+	return size > length && memcmp(line, head, length) == 0;
+}
+
+/* The id of a command line, which history_append put first; NULL for other lines. */
+static const char *line_id(const char *line, size_t size, size_t *ret_size)
+{
+	if (!starts_with(line, size, COMMAND_HEAD))
+		return NULL;
+	const char *id = line + strlen(COMMAND_HEAD);
+	const char *quote = memchr(id, '"', size - strlen(COMMAND_HEAD));
+	if (!quote)
+		return NULL;
+	*ret_size = (size_t)(quote - id);
+	return id;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+	return strcmp((*(struct command *const *)a)->id, (*(struct command *const *)b)->id);
+}
+
+static void answer(struct command *command, const cJSON *line)
+{
+	const char *status, *name, *detail = "";
+	enum code code;
+
+	if (command_is_ended(command) || json_get_string(line, "status", &status) < 0 ||
+		strcmp(status, "pending") == 0 || json_get_string(line, "code", &name) < 0 ||
+		code_from_name(name, &code) < 0)
+		return;
+	(void)!json_get_string(line, "detail", &detail);
+	outcome_set(&command->outcome, code, "%s", detail);
+	if (strcmp(status, "failed") == 0)
+		command->outcome.status = STATUS_FAILED;
+	(void)!json_get_bool(line, "changed", &command->outcome.changed);
+	command->outcome.from_history = true;
+}
+
+int history_answer(const struct history *history, struct document *document)
+{
+	unsigned file = 1;
+	size_t end = history->sizes[1], size;
+	const char *line;
+
+	if (document->count == 0 || history->sizes[0] + history->sizes[1] == 0)
+		return 0;
+	cleanup_free struct command **sorted = calloc(document->count, sizeof(struct command *));
+	if (!sorted)
+		return -ENOMEM;
+	for (size_t i = 0; i < document->count; i++)
+		sorted[i] = &document->commands[i];
+	qsort(sorted, document->count, sizeof(struct command *), compare_ids);
+	while (history_previous_line(history, &file, &end, &line, &size)) {
+		char text[65];
+		size_t id_size;
+		const char *id = line_id(line, size, &id_size);
+		if (!id || id_size >= sizeof(text))
+			continue;
+		memcpy(text, id, id_size);
+		text[id_size] = '\0';
+		struct command wanted = {.id = text}, *wanted_pointer = &wanted;
+		struct command **found =
+			bsearch(&wanted_pointer, sorted, document->count, sizeof(struct command *), compare_ids);
+		if (!found)
+			continue;
+		cleanup_json cJSON *tree = NULL;
+		if (json_parse_object(line, size, &tree) == 0)
+			answer(*found, tree);
+	}
+	return 0;
+}
+
+int history_find(const struct history *history, const char *id, cJSON **ret_line)
+{
+	unsigned file = 1;
+	size_t end = history->sizes[1], size, id_size;
+	const char *line;
+
+	while (history_previous_line(history, &file, &end, &line, &size)) {
+		const char *found = line_id(line, size, &id_size);
+		if (found && strlen(id) == id_size && memcmp(found, id, id_size) == 0 &&
+			json_parse_object(line, size, ret_line) == 0)
+			return 0;
+	}
+	return -ENOENT;
+}
+
+/* The highest seq among the names of results/: a result is written before its history line. */
+static int64_t newest_result(const struct apply *apply)
+{
+	cleanup_names char **names = NULL;
+	int64_t newest = 0;
+	size_t count;
+
+	if (apply->state < 0 || file_list(apply->state, "results", RESULTS_MAX, &names, &count) < 0)
+		return 0;
+	for (size_t i = 0; i < count; i++) {
+		int64_t seq = 0;
+		const char *at = names[i];
+		while (*at >= '0' && *at <= '9' && at - names[i] < 16)
+			seq = seq * 10 + (*at++ - '0');
+		if (*at == '\0' && seq > newest)
+			newest = seq;
+	}
+	return newest;
+}
+
+void history_read_floors(const struct apply *apply, struct floors *ret_floors)
+{
+	cleanup_history struct history history = {0};
+	struct floors floors = {0};
+	unsigned file = 1;
+	const char *line;
+	size_t size;
+
+	if (history_load(apply, &history) == 0) {
+		size_t end = history.sizes[1];
+		while (history_previous_line(&history, &file, &end, &line, &size)) {
+			cleanup_json cJSON *tree = NULL;
+			const char *digest = "";
+			if (!starts_with(line, size, DOCUMENT_HEAD) || json_parse_object(line, size, &tree) < 0 ||
+				json_get_integer(tree, "seq", &floors.seq) < 0 ||
+				json_get_integer(tree, "issued", &floors.issued) < 0)
+				continue;
+			(void)!json_get_string(tree, "digest", &digest);
+			(void)snprintf(floors.digest, sizeof(floors.digest), "%s", digest);
+			break;
+		}
+	}
+	int64_t others[] = {journal_newest(apply), newest_result(apply)};
+	for (unsigned i = 0; i < ELEMENTS(others); i++) {
+		if (others[i] > floors.seq) {
+			floors.seq = others[i];
+			floors.digest[0] = '\0';
+		}
+	}
+	*ret_floors = floors;
+}
+
+static void put_command(struct json_writer *writer, const struct apply *apply, const struct document *document,
+	const struct command *command)
+{
+	json_begin_object(writer, NULL);
+	json_put_string(writer, "t", "command");
+	json_put_string(writer, "id", command->id);
+	json_put_integer(writer, "seq", document->seq);
+	json_put_string(writer, "do", command->do_name);
+	if (command->user)
+		json_put_string(writer, "user", command->user);
+	json_put_string(writer, "status", code_status_name(command->outcome.status));
+	json_put_string(writer, "code", code_name(command->outcome.code));
+	json_put_bool(writer, "changed", command->outcome.changed);
+	json_put_string(writer, "detail", command->outcome.detail);
+	json_put_string(writer, "signer", document->signer ? document->signer : "");
+	json_put_string(writer, "actor", command->actor);
+	json_put_integer(writer, "time", apply->now);
+	json_put_integer(writer, "until", command->until);
+	json_end_object(writer);
+	buffer_append(writer->out, "\n", 1);
+	writer->comma = false;
+}
+
+static int rotate(int directory)
+{
+	struct stat status;
+
+	if (sys.fstatat(directory, CURRENT, &status, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (status.st_size < (off_t)HISTORY_FILE_MAX / 2)
+		return 0;
+	if (sys.renameat2(directory, CURRENT, directory, PREVIOUS, 0) < 0 || sys.fsync(directory) < 0)
+		return -errno;
+	return 0;
+}
+
+int history_append(const struct apply *apply, const struct document *document)
+{
+	cleanup_buffer struct buffer lines = {0};
+	struct json_writer writer = {&lines, false};
+	cleanup_close int directory = -1, descriptor = -1;
+	struct stat status;
+
+	for (size_t i = 0; i < document->count; i++) {
+		if (command_is_ended(&document->commands[i]) && !document->commands[i].outcome.from_history)
+			put_command(&writer, apply, document, &document->commands[i]);
+	}
+	/* The document's own line comes last: it is what raises the floors. A late result has none. */
+	if (document->digest[0] != '\0') {
+		json_begin_object(&writer, NULL);
+		json_put_string(&writer, "t", "document");
+		json_put_integer(&writer, "seq", document->seq);
+		json_put_integer(&writer, "issued", document->issued);
+		json_put_string(&writer, "digest", document->digest);
+		json_put_integer(&writer, "time", apply->now);
+		json_end_object(&writer);
+		buffer_append(&lines, "\n", 1);
+	}
+	int r = buffer_status(&lines);
+	if (r < 0)
+		return r;
+	r = apply_state_directory(apply, "history", &directory);
+	if (r < 0)
+		return r;
+	r = rotate(directory);
+	if (r < 0)
+		return r;
+	descriptor = sys.openat(directory, CURRENT, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (descriptor < 0 || sys.fstat(descriptor, &status) < 0)
+		return -errno;
+	/* A torn last line of a crash is ended here, so that the next line is whole. */
+	char last = '\n';
+	if (status.st_size > 0 && pread(descriptor, &last, 1, status.st_size - 1) == 1 && last != '\n')
+		r = file_write_all(descriptor, "\n", 1);
+	if (r == 0)
+		r = file_write_all(descriptor, lines.bytes, lines.size);
+	if (r < 0)
+		return r;
+	if (sys.fdatasync(descriptor) < 0)
+		return -errno;
+	if (status.st_size == 0 && sys.fsync(directory) < 0)
+		return -errno;
+	return 0;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What was done, one JSON line per command and one per document, in history/current and history/previous, together at
+ * most 1 MiB. It answers a repeated id, gives the floors of seq and time, and is what status shows.
+ */
+#pragma once
+
+#include "agent/apply/apply.h"
+
+#define HISTORY_FILE_MAX (512u << 10)
+
+struct history {
+	char *texts[2]; /* previous, current */
+	size_t sizes[2];
+};
+
+/* What is there; missing or unreadable files count as empty (the floors also come from journal/ and results/). */
+int history_load(const struct apply *apply, struct history *ret_history) MUST_CHECK;
+void history_free(struct history *history);
+#define cleanup_history CLEANUP(history_free)
+/* Fills the outcome of each command whose id has a final status. */
+int history_answer(const struct history *history, struct document *document) MUST_CHECK;
+void history_read_floors(const struct apply *apply, struct floors *ret_floors);
+/* One line for the document and one per command that the history does not have; on disk when it returns. */
+int history_append(const struct apply *apply, const struct document *document) MUST_CHECK;
+/* The seq of the document that a command of that id came in, and the line's members; -ENOENT. */
+int history_find(const struct history *history, const char *id, cJSON **ret_line) MUST_CHECK;
+/* Walks lines from the newest to the oldest: start with file 1 and *end = sizes[1]. */
+bool history_previous_line(const struct history *history, unsigned *file, size_t *end, const char **ret_line,
+	size_t *ret_size);

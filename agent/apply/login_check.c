@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/apply/login_check.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "agent/apply/ledger.h"
+#include "agent/apply/plugin_call.h"
+#include "lib/log.h"
+
+void removal_free(struct removal *removal)
+{
+	buffer_free(&removal->users);
+	buffer_free(&removal->passwords);
+	buffer_free(&removal->keys);
+	buffer_free(&removal->fingerprints);
+}
+
+static void copy(const struct buffer *from, struct buffer *to)
+{
+	if (from->bytes)
+		buffer_append(to, from->bytes, from->size);
+}
+
+int removal_copy(const struct removal *from, struct removal *ret_to)
+{
+	*ret_to = (struct removal){.password = from->password, .key = from->key, .root = from->root};
+	copy(&from->users, &ret_to->users);
+	copy(&from->passwords, &ret_to->passwords);
+	copy(&from->keys, &ret_to->keys);
+	copy(&from->fingerprints, &ret_to->fingerprints);
+	bool failed = ret_to->users.failed || ret_to->passwords.failed || ret_to->keys.failed ||
+		ret_to->fingerprints.failed;
+	return failed ? -ENOMEM : 0;
+}
+
+static int add_text(struct buffer *list, const char *text)
+{
+	struct json_writer writer = {list, list->size > 0};
+	json_put_string(&writer, NULL, text);
+	return buffer_status(list);
+}
+
+static int add_unbind(const struct apply *apply, const struct command *command, struct removal *removal)
+{
+	char fingerprint[LEDGER_FINGERPRINT_MAX];
+	const char *keypair = NULL;
+
+	if (json_get_string(command->node, "keypair", &keypair) < 0)
+		return -EBADMSG;
+	int r = ledger_fingerprint(apply, command->user, keypair, fingerprint);
+	/* A key that the ledger does not know: judge as if the user could not log in at all. */
+	if (r == -ENOENT)
+		return add_text(&removal->users, command->user);
+	if (r < 0)
+		return r;
+	struct json_writer writer = {&removal->keys, removal->keys.size > 0};
+	json_begin_object(&writer, NULL);
+	json_put_string(&writer, "user", command->user);
+	json_put_string(&writer, "fingerprint", fingerprint);
+	json_end_object(&writer);
+	return buffer_status(&removal->keys);
+}
+
+int removal_add(const struct apply *apply, const struct command *command, struct removal *removal)
+{
+	const char *name = command->do_name, *text = NULL;
+	bool value;
+
+	if (strcmp(name, "user.lock") == 0 || strcmp(name, "user.remove") == 0)
+		return add_text(&removal->users, command->user);
+	if (strcmp(name, "password.remove") == 0)
+		return add_text(&removal->passwords, command->user);
+	if (strcmp(name, "keys.unbind") == 0)
+		return add_unbind(apply, command, removal);
+	if (strcmp(name, "keys.revoke") == 0) {
+		if (json_get_string(command->node, "fingerprint", &text) < 0)
+			return -EBADMSG;
+		return add_text(&removal->fingerprints, text);
+	}
+	if (strcmp(name, "sshd.set") != 0)
+		return 1;
+	if (json_get_bool(command->node, "password_auth", &value) == 0)
+		removal->password = value;
+	if (json_get_bool(command->node, "pubkey_auth", &value) == 0)
+		removal->key = value;
+	if (json_get_string(command->node, "permit_root_login", &text) == 0)
+		removal->root = text;
+	return 0;
+}
+
+static void put_list(struct json_writer *writer, const char *key, const struct buffer *list)
+{
+	json_begin_array(writer, key);
+	if (list->size > 0)
+		buffer_append(writer->out, list->bytes, list->size);
+	json_end_array(writer);
+}
+
+/* One login.check; the reply's only result. */
+static enum code ask(const struct apply *apply, const char *const *users, size_t count, const struct removal *removal,
+	cJSON **ret_reply)
+{
+	cleanup_buffer struct buffer text = {0}, request = {0};
+	struct json_writer writer = {&text, false};
+	unsigned plugin = plugin_index(apply, "login");
+
+	json_begin_object(&writer, NULL);
+	json_put_string(&writer, "id", "check");
+	json_put_string(&writer, "do", "login.check");
+	json_begin_array(&writer, "users");
+	for (size_t i = 0; i < count; i++)
+		json_put_string(&writer, NULL, users[i]);
+	json_end_array(&writer);
+	if (removal) {
+		json_begin_object(&writer, "without");
+		put_list(&writer, "users", &removal->users);
+		put_list(&writer, "passwords", &removal->passwords);
+		put_list(&writer, "keys", &removal->keys);
+		put_list(&writer, "fingerprints", &removal->fingerprints);
+		json_begin_object(&writer, "methods");
+		if (removal->password >= 0)
+			json_put_bool(&writer, "password", removal->password);
+		if (removal->key >= 0)
+			json_put_bool(&writer, "key", removal->key);
+		if (removal->root)
+			json_put_string(&writer, "root", removal->root);
+		json_end_object(&writer);
+		json_end_object(&writer);
+	}
+	json_end_object(&writer);
+	cleanup_json cJSON *node = NULL;
+	if (buffer_status(&text) < 0 || json_parse_object(text.bytes, text.size, &node) < 0)
+		return CODE_INTERNAL;
+	const struct document document = {0};
+	struct command command = {.id = "check", .do_name = "login.check", .node = node}, *batch = &command;
+	if (plugin_build_request(apply, &document, plugin, PLUGIN_PLAN, &batch, NULL, 1, &request) < 0)
+		return CODE_INTERNAL;
+	return plugin_call(apply, plugin, false, &request, 1, ret_reply);
+}
+
+static const cJSON *only_result(const cJSON *reply)
+{
+	const cJSON *results = NULL;
+	return json_get_array(reply, "results", &results) == 0 ? results->child : NULL;
+}
+
+enum code login_anyone(const struct apply *apply, const struct document *document, const struct removal *removal,
+	bool *ret_anyone)
+{
+	cleanup_json cJSON *reply = NULL;
+
+	(void)document;
+	enum code code = ask(apply, NULL, 0, removal, &reply);
+	if (code != CODE_OK)
+		return code;
+	return json_get_bool(only_result(reply), "anyone", ret_anyone) < 0 ? CODE_PLUGIN_PROTOCOL : CODE_OK;
+}
+
+enum code login_of_users(const struct apply *apply, const char *const *users, size_t count, cJSON **ret_login)
+{
+	cleanup_json cJSON *reply = NULL;
+	const cJSON *login = NULL;
+
+	enum code code = ask(apply, users, count, NULL, &reply);
+	if (code != CODE_OK)
+		return code;
+	if (json_get_object(only_result(reply), "login", &login) < 0)
+		return CODE_PLUGIN_PROTOCOL;
+	*ret_login = cJSON_Duplicate(login, true);
+	return *ret_login ? CODE_OK : CODE_INTERNAL;
+}

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* latchkey-apply(8): options, wiring, and which of its few jobs is to be done. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "agent/apply/identity.h"
+#include "agent/apply/journal.h"
+#include "agent/apply/revert.h"
+#include "agent/apply/sshd_paths.h"
+#include "agent/apply/view.h"
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/program.h"
+
+enum job {
+	JOB_NONE,
+	JOB_DOCUMENT,
+	JOB_TRUST,
+	JOB_REDO,
+	JOB_REVERT,
+	JOB_VIEW,
+	JOB_RESET_FLOOR,
+};
+
+struct options {
+	enum job job;
+	const char *file, *root;
+};
+
+static int usage(FILE *out, int code)
+{
+	(void)fputs("Usage: latchkey-apply [--root DIR] --document FILE\n"
+		    "       latchkey-apply --trust FILE | --redo | --revert | --view | --reset-floor\n"
+		    "       latchkey-apply --describe | --help | --version\n\n"
+		    "Applies one signed document to this machine, as root. FILE may be - for standard input.\n\n"
+		    "  --document FILE  verify, decide, apply, prove, report\n"
+		    "  --root DIR       work on a mounted system; nothing from it is executed\n"
+		    "  --trust FILE     take a signed trust document over\n"
+		    "  --redo           finish what a crash left, make the identity, write the view (done at boot)\n"
+		    "  --revert         take back what was to be confirmed in time and was not\n"
+		    "  --view           write /run/latchkey/view and status.json anew\n"
+		    "  --reset-floor    forget the newest seq and time (after the endpoint was restored from a backup)\n"
+		    "  --describe       print the table of commands\n\n"
+		    "Exit codes: 0 taken over, 64 usage, 65 refused, 66 refused because the signer is unknown,\n"
+		    "70 internal error, 75 try again. The results are in /var/lib/latchkey/results.\n",
+		out);
+	return code;
+}
+
+static int describe(void)
+{
+	cleanup_manifest_set struct manifest_set set = {0};
+
+	if (manifest_set_load(&set) < 0)
+		return EXIT_INTERNAL;
+	for (unsigned i = 0; i < MANIFEST_PLUGINS; i++)
+		(void)fputs(manifest_text(set.plugins[i].name), stdout);
+	return 0;
+}
+
+static int read_input(const char *file, char **ret_text, size_t *ret_size)
+{
+	if (strcmp(file, "-") == 0)
+		return file_read_descriptor(STDIN_FILENO, SIGNED_TEXT_MAX, ret_text, ret_size);
+	return file_read(AT_FDCWD, file, SIGNED_TEXT_MAX, ret_text, ret_size);
+}
+
+/* Finishes what a crash left. With `only_in_hand` nothing new is begun, for a newer document waits. */
+static int redo(struct apply *apply, bool only_in_hand)
+{
+	for (;;) {
+		cleanup_document struct document document = {0};
+		cleanup_journal struct journal journal = {.directory = -1, .descriptor = -1};
+
+		int r = journal_resume(apply, &journal, &document);
+		if (r == -ENOENT)
+			return EXIT_TAKEN_OVER;
+		if (r == -EBADMSG)
+			continue; /* set aside; perhaps there is another */
+		if (r < 0) {
+			log_error("the journal cannot be read: %s", strerror(-r));
+			return EXIT_TRY_AGAIN;
+		}
+		document.only_in_hand = only_in_hand;
+		int code = document_run(apply, &document, &journal);
+		if (code != EXIT_TAKEN_OVER || !only_in_hand)
+			return code;
+	}
+}
+
+static int refuse(const struct apply *apply, const struct document *document, enum code code, const char *detail)
+{
+	bool signature_held = document->signer != NULL;
+
+	log_warning("document refused: %s: %s", code_name(code), detail);
+	int r = report_refusal(apply, document->digest, code, detail);
+	if (r < 0)
+		log_warning("the refusal cannot be reported: %s", strerror(-r));
+	if (code == CODE_NOT_YET_VALID || code == CODE_INTERNAL)
+		return EXIT_TRY_AGAIN;
+	if (code == CODE_SIGNER_UNKNOWN)
+		return EXIT_SIGNER_UNKNOWN;
+	return signature_held ? EXIT_TAKEN_OVER : EXIT_REFUSED;
+}
+
+static int do_document(struct apply *apply, const char *text, size_t size)
+{
+	cleanup_document struct document document = {0};
+	cleanup_journal struct journal journal = {.directory = -1, .descriptor = -1};
+	char detail[DETAIL_MAX + 1];
+
+	enum code code = verify_document(apply, text, size, &document, detail);
+	if (code != CODE_OK)
+		return refuse(apply, &document, code, detail);
+	if (document.seq == apply->floors.seq) {
+		log_debug("document %lld is taken over already", (long long)document.seq);
+		return EXIT_TAKEN_OVER;
+	}
+	int result = redo(apply, true);
+	if (result != EXIT_TAKEN_OVER)
+		return result;
+	int r = journal_begin(apply, &document, &journal);
+	if (r < 0) {
+		log_error("document %lld cannot be journalled, so nothing is begun: %s", (long long)document.seq,
+			strerror(-r));
+		return EXIT_TRY_AGAIN;
+	}
+	return document_run(apply, &document, &journal);
+}
+
+static int do_redo(struct apply *apply)
+{
+	int r = identity_refresh(apply);
+	if (r < 0)
+		log_warning("the identity cannot be brought up to date: %s", strerror(-r));
+	int result = redo(apply, false);
+	r = revert_run_due(apply);
+	if (r < 0 && result == EXIT_TAKEN_OVER)
+		result = EXIT_TRY_AGAIN;
+	if (apply->is_host)
+		sshd_paths_ensure(apply);
+	journal_prepare_spare(apply);
+	return result;
+}
+
+static int reset_floor(struct apply *apply)
+{
+	cleanup_close int directory = -1;
+
+	int r = apply_state_directory(apply, "history", &directory);
+	if (r == 0 && unlinkat(directory, "current", 0) < 0 && errno != ENOENT)
+		r = -errno;
+	if (r == 0 && unlinkat(directory, "previous", 0) < 0 && errno != ENOENT)
+		r = -errno;
+	if (r < 0) {
+		log_error("the history cannot be removed: %s", strerror(-r));
+		return EXIT_INTERNAL;
+	}
+	log_notice("the floors are reset: the next good document applies whatever its seq");
+	return EXIT_TAKEN_OVER;
+}
+
+static int run_job(struct apply *apply, const struct options *options, const char *text, size_t size)
+{
+	const struct link_message *endpoint = NULL;
+	struct link_message message;
+	int result = EXIT_TAKEN_OVER;
+
+	switch (options->job) {
+	case JOB_DOCUMENT:
+		result = do_document(apply, text, size);
+		break;
+	case JOB_TRUST:
+		result = trust_take_over(apply, text, size);
+		break;
+	case JOB_REDO:
+		result = do_redo(apply);
+		break;
+	case JOB_REVERT:
+		result = revert_run_due(apply) < 0 ? EXIT_TRY_AGAIN : EXIT_TAKEN_OVER;
+		break;
+	case JOB_RESET_FLOOR:
+		result = reset_floor(apply);
+		break;
+	case JOB_VIEW:
+		if (size == sizeof(message)) {
+			memcpy(&message, text, sizeof(message));
+			message.text[sizeof(message.text) - 1] = '\0';
+			/* latchkey-net's words end up in status.json: printable ASCII only. */
+			for (char *at = message.text; *at; at++) {
+				if ((unsigned char)*at < 0x20 || (unsigned char)*at >= 0x7f)
+					*at = '?';
+			}
+			endpoint = &message;
+		}
+		break;
+	case JOB_NONE:
+		return EXIT_USAGE;
+	}
+	int r = view_write(apply, endpoint);
+	if (r < 0)
+		log_warning("the view cannot be written: %s", strerror(-r));
+	return result;
+}
+
+static int run(const struct options *options)
+{
+	cleanup_free char *text = NULL;
+	struct apply apply;
+	size_t size = 0;
+	int result = EXIT_TRY_AGAIN, r = 0;
+
+	if (options->job == JOB_DOCUMENT || options->job == JOB_TRUST)
+		r = read_input(options->file, &text, &size);
+	else if (options->job == JOB_VIEW && !isatty(STDIN_FILENO))
+		r = file_read_descriptor(STDIN_FILENO, sizeof(struct link_message), &text, &size);
+	if (r < 0) {
+		log_error("cannot read %s: %s", options->file ? options->file : "standard input", strerror(-r));
+		return r == -EFBIG ? EXIT_REFUSED : EXIT_TRY_AGAIN;
+	}
+	r = apply_open(&apply, options->root);
+	if (r == 0)
+		r = apply_lock(&apply);
+	if (r == 0)
+		result = run_job(&apply, options, text, size);
+	else
+		log_error("cannot start: %s", strerror(-r));
+	apply_close(&apply);
+	return result;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option long_options[] = {{"document", required_argument, NULL, 'd'},
+		{"trust", required_argument, NULL, 't'}, {"redo", no_argument, NULL, 'r'},
+		{"revert", no_argument, NULL, 'b'}, {"view", no_argument, NULL, 'v'},
+		{"reset-floor", no_argument, NULL, 'f'}, {"root", required_argument, NULL, 'R'},
+		{"describe", no_argument, NULL, 'D'}, {"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0}};
+	struct options options = {.root = "/"};
+	int option;
+
+	if (program_begin() < 0 || sodium_init() < 0)
+		return EXIT_INTERNAL;
+	while ((option = getopt_long(argc, argv, "", long_options, NULL)) >= 0) {
+		enum job job = JOB_NONE;
+		switch (option) {
+		case 'd':
+		case 't':
+			job = option == 'd' ? JOB_DOCUMENT : JOB_TRUST;
+			options.file = optarg;
+			break;
+		case 'r':
+			job = JOB_REDO;
+			break;
+		case 'b':
+			job = JOB_REVERT;
+			break;
+		case 'v':
+			job = JOB_VIEW;
+			break;
+		case 'f':
+			job = JOB_RESET_FLOOR;
+			break;
+		case 'R':
+			options.root = optarg;
+			continue;
+		case 'D':
+			return describe();
+		case 'h':
+			return usage(stdout, 0);
+		case 'V':
+			(void)printf("latchkey-apply %s\n", LATCHKEY_VERSION);
+			return 0;
+		default:
+			return usage(stderr, EXIT_USAGE);
+		}
+		if (options.job != JOB_NONE)
+			return usage(stderr, EXIT_USAGE);
+		options.job = job;
+	}
+	if (options.job == JOB_NONE || optind != argc || options.root[0] != '/')
+		return usage(stderr, EXIT_USAGE);
+	if (geteuid() != 0) {
+		(void)fputs("latchkey-apply: must run as root\n", stderr);
+		return EXIT_INTERNAL;
+	}
+	return run(&options);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdarg.h>
+
+#include "agent/apply/apply.h"
+
+void outcome_set(struct outcome *outcome, enum code code, const char *format, ...)
+{
+	va_list arguments;
+
+	outcome->known = true;
+	outcome->code = code;
+	outcome->status = code_status(code);
+	va_start(arguments, format);
+	(void)vsnprintf(outcome->detail, sizeof(outcome->detail), format, arguments);
+	va_end(arguments);
+	for (char *at = outcome->detail; *at; at++) {
+		if ((unsigned char)*at < 0x20 || (unsigned char)*at >= 0x7f)
+			*at = '?';
+	}
+}
+
+void outcome_free(struct outcome *outcome)
+{
+	free(outcome->sealed);
+	free(outcome->login);
+	for (unsigned i = 0; i < outcome->user_count; i++)
+		free(outcome->users[i]);
+	*outcome = (struct outcome){0};
+}
+
+bool command_is_ended(const struct command *command)
+{
+	return command->outcome.known;
+}

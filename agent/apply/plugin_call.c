@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/apply/plugin_call.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/paths.h"
+#include "lib/process.h"
+
+unsigned plugin_index(const struct apply *apply, const char *name)
+{
+	for (unsigned i = 0; i < MANIFEST_PLUGINS; i++) {
+		if (strcmp(apply->manifests.plugins[i].name, name) == 0)
+			return i;
+	}
+	return 0;
+}
+
+int plugin_build_request(const struct apply *apply, const struct document *document, unsigned plugin,
+	enum plugin_verb verb, struct command *const *batch, const struct resolved_account *accounts, size_t count,
+	struct buffer *ret_request)
+{
+	struct json_writer writer = {ret_request, false};
+	bool redo = false;
+
+	for (size_t i = 0; i < count; i++)
+		redo = redo || batch[i]->redo;
+	json_begin_object(&writer, NULL);
+	json_put_integer(&writer, "v", 1);
+	json_put_string(&writer, "instance", apply->instance);
+	json_put_integer(&writer, "seq", document->seq);
+	json_put_string(&writer, "signer", document->signer ? document->signer : "");
+	json_put_string(&writer, "actor", document->actor ? document->actor : "");
+	json_put_integer(&writer, "time", apply->now);
+	if (verb == PLUGIN_APPLY && redo)
+		json_put_bool(&writer, "redo", true);
+	if (verb == PLUGIN_UNDO)
+		json_put_bool(&writer, "undo", true);
+	json_begin_object(&writer, "settings");
+	int r = policy_write_settings(&apply->policy, apply->manifests.plugins[plugin].settings, &writer);
+	if (r < 0)
+		return r;
+	json_end_object(&writer);
+	json_begin_array(&writer, "commands");
+	for (size_t i = 0; i < count; i++) {
+		const cJSON *member;
+		json_begin_object(&writer, NULL);
+		cJSON_ArrayForEach(member, batch[i]->node)
+		{
+			json_put_value(&writer, member->string, member);
+		}
+		if (accounts && accounts[i].exists) {
+			json_begin_object(&writer, "resolved");
+			json_put_integer(&writer, "uid", accounts[i].uid);
+			json_put_bool(&writer, "privileged", accounts[i].privileged);
+			json_end_object(&writer);
+		}
+		if (verb != PLUGIN_PLAN)
+			json_put_raw(&writer, "plan", batch[i]->plan);
+		json_end_object(&writer);
+	}
+	json_end_array(&writer);
+	json_end_object(&writer);
+	return buffer_status(ret_request);
+}
+
+static int check_reply(const struct buffer *output, size_t count, cJSON **ret_reply)
+{
+	cleanup_json cJSON *reply = NULL;
+	const cJSON *results;
+	int64_t version;
+
+	int r = json_parse_object(output->bytes, output->size, &reply);
+	if (r < 0)
+		return r;
+	if (json_get_integer(reply, "v", &version) < 0 || version != 1 ||
+		json_get_array(reply, "results", &results) < 0 || (size_t)cJSON_GetArraySize(results) != count)
+		return -EBADMSG;
+	*ret_reply = steal_pointer(&reply);
+	return 0;
+}
+
+/* The plugin's own state is its working directory; without a disk it works in / and says what it could not keep. */
+static int open_working_directory(const struct apply *apply, const char *name, int *ret_directory)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "plugin/%s", name);
+	return apply_state_directory(apply, path, ret_directory);
+}
+
+static enum code run_once(const struct apply *apply, const struct process *process, const char *name, size_t count,
+	cJSON **ret_reply)
+{
+	cleanup_process_result struct process_result result = {0};
+
+	int r = process_run(process, &result);
+	(void)apply;
+	if (r == -ENOENT)
+		return CODE_PLUGIN_MISSING;
+	if (r == -ETIMEDOUT)
+		return CODE_TIMEOUT;
+	if (r == -EPERM)
+		return CODE_CAPABILITY_MISSING;
+	if (r == -EAGAIN || r == -ENOMEM || r == -EMFILE)
+		return CODE_BUSY;
+	if (r < 0) {
+		log_error("plugin %s: %s", name, strerror(-r));
+		return r == -EFBIG ? CODE_PLUGIN_PROTOCOL : CODE_PLUGIN_CRASHED;
+	}
+	if (!process_exited(&result, 0)) {
+		log_error("plugin %s ended with status 0x%x", name, (unsigned)result.status);
+		return CODE_PLUGIN_CRASHED;
+	}
+	r = check_reply(&result.output, count, ret_reply);
+	if (r < 0) {
+		log_error("plugin %s: its reply is not valid", name);
+		return CODE_PLUGIN_PROTOCOL;
+	}
+	return CODE_OK;
+}
+
+enum code plugin_call(const struct apply *apply, unsigned plugin, bool apply_verb, const struct buffer *request,
+	size_t count, cJSON **ret_reply)
+{
+	const struct manifest *manifest = &apply->manifests.plugins[plugin];
+	const char *arguments[] = {manifest->name, apply_verb ? "apply" : "plan", apply->is_host ? NULL : "--root",
+		apply->root_path, NULL};
+	cleanup_close int directory = -1;
+	char path[128];
+	enum code code = CODE_PLUGIN_CRASHED;
+
+	if (request->size > PLUGIN_MESSAGE_MAX)
+		return CODE_TOO_LARGE;
+	(void)snprintf(path, sizeof(path), PATH_PLUGINS "/%s", manifest->name);
+	if (open_working_directory(apply, manifest->name, &directory) < 0)
+		directory = -1;
+	const struct process process = {
+		.path = path,
+		.argv = arguments,
+		.working_directory = directory,
+		.input = request->bytes,
+		.input_size = request->size,
+		.output_limit = PLUGIN_MESSAGE_MAX,
+		.timeout_ms = manifest->timeout_s * 1000 + 100 * (unsigned)count,
+		.capabilities = manifest->capabilities,
+		.inherit_error = true,
+	};
+	for (unsigned i = 0; i < PLUGIN_TRIES; i++) {
+		code = run_once(apply, &process, manifest->name, count, ret_reply);
+		if (code != CODE_PLUGIN_CRASHED && code != CODE_PLUGIN_PROTOCOL)
+			break;
+	}
+	return code;
+}
+
+int plugin_read_result(const cJSON *result, enum plugin_verb verb, struct command *command)
+{
+	const char *id, *name, *detail = "", *sealed = NULL;
+	const cJSON *plan = NULL, *users, *user;
+	bool changes = false;
+	enum code code;
+
+	if (json_get_string(result, "id", &id) < 0 || strcmp(id, command->id) != 0 ||
+		json_get_string(result, "code", &name) < 0 || code_from_name(name, &code) < 0 ||
+		code_status(code) == STATUS_DOCUMENT ||
+		json_get_bool(result, verb == PLUGIN_PLAN ? "changes" : "changed", &changes) < 0)
+		return -EBADMSG;
+	(void)!json_get_string(result, "detail", &detail);
+	struct outcome *outcome = &command->outcome;
+	if (json_get_array(result, "users", &users) == 0) {
+		cJSON_ArrayForEach(user, users)
+		{
+			bool repeated = false;
+			if (!cJSON_IsString(user))
+				return -EBADMSG;
+			for (unsigned i = 0; i < outcome->user_count; i++)
+				repeated = repeated || strcmp(outcome->users[i], user->valuestring) == 0;
+			if (!repeated && outcome->user_count < PLUGIN_USERS_MAX)
+				outcome->users[outcome->user_count++] = strdup(user->valuestring);
+		}
+	}
+	if (verb == PLUGIN_PLAN && code == CODE_OK && changes) {
+		cleanup_buffer struct buffer text = {0};
+		struct json_writer writer = {&text, false};
+		if (json_get_object(result, "plan", &plan) < 0)
+			return -EBADMSG;
+		json_put_value(&writer, NULL, plan);
+		if (buffer_status(&text) < 0)
+			return -ENOMEM;
+		if (text.size > PLUGIN_PLAN_MAX)
+			return -EBADMSG;
+		free(command->plan);
+		command->plan = buffer_steal(&text);
+		return 0;
+	}
+	outcome_set(outcome, code, "%s", detail);
+	outcome->changed = verb != PLUGIN_PLAN && changes;
+	if (json_get_string(result, "sealed", &sealed) == 0) {
+		outcome->sealed = strdup(sealed);
+		if (!outcome->sealed)
+			return -ENOMEM;
+	}
+	return 0;
+}

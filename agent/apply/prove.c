@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Fourth step: the login plugin looks as a stranger would, so that every result says who can now log in. */
+#include <string.h>
+
+#include "agent/apply/apply.h"
+#include "agent/apply/login_check.h"
+#include "lib/log.h"
+
+#define PROVED_USERS_MAX 4096u /* what login.check takes */
+
+/* The users touched by this document's commands, each once. */
+static size_t list_users(const struct document *document, const char **users)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < document->count; i++) {
+		const struct outcome *outcome = &document->commands[i].outcome;
+		for (unsigned j = 0; j < outcome->user_count && !outcome->from_history; j++) {
+			bool listed = false;
+			for (size_t k = 0; k < count && !listed; k++)
+				listed = strcmp(users[k], outcome->users[j]) == 0;
+			if (!listed && count < PROVED_USERS_MAX)
+				users[count++] = outcome->users[j];
+		}
+	}
+	return count;
+}
+
+static void put_login(const cJSON *logins, struct outcome *outcome)
+{
+	cleanup_buffer struct buffer text = {0};
+	struct json_writer writer = {&text, false};
+	unsigned count = 0;
+
+	json_begin_object(&writer, NULL);
+	for (unsigned i = 0; i < outcome->user_count; i++) {
+		const cJSON *login = json_member(logins, outcome->users[i]);
+		if (!login)
+			continue;
+		json_put_value(&writer, outcome->users[i], login);
+		count++;
+	}
+	json_end_object(&writer);
+	if (count > 0)
+		outcome->login = buffer_steal(&text);
+}
+
+void prove_document(struct apply *apply, struct document *document)
+{
+	cleanup_free const char **users = calloc(PROVED_USERS_MAX, sizeof(*users));
+
+	if (!users)
+		return;
+	size_t count = list_users(document, users);
+	if (count == 0)
+		return;
+	enum code code = login_of_users(apply, users, count, &apply->logins);
+	if (code != CODE_OK) {
+		log_warning("who can log in now could not be found out: %s", code_name(code));
+		return;
+	}
+	for (size_t i = 0; i < document->count; i++) {
+		if (!document->commands[i].outcome.from_history)
+			put_login(apply->logins, &document->commands[i].outcome);
+	}
+}

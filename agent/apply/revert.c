@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/apply/revert.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "agent/apply/history.h"
+#include "agent/apply/plugin_call.h"
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/sys.h"
+
+#define REVERTS_MAX 4096u /* as many as one document has commands */
+
+struct entry {
+	int64_t deadline, seq;
+	const char *id; /* into the name */
+};
+
+static bool parse_name(const char *name, struct entry *ret_entry)
+{
+	int64_t numbers[2] = {0, 0};
+	const char *at = name;
+
+	for (unsigned i = 0; i < 2; i++) {
+		const char *start = at;
+		while (*at >= '0' && *at <= '9' && at - start < 16)
+			numbers[i] = numbers[i] * 10 + (*at++ - '0');
+		if (at == start || *at++ != '-')
+			return false;
+	}
+	*ret_entry = (struct entry){numbers[0], numbers[1], at};
+	return *at != '\0';
+}
+
+static int open_directories(const struct apply *apply, int *ret_state, int *ret_run)
+{
+	int r = apply_state_directory(apply, "revert", ret_state);
+	if (r < 0)
+		return r;
+	return apply->run >= 0 ? file_make_directory(apply->run, "revert", 0700, ret_run) : 0;
+}
+
+/* The file name of the entry with that id; -ENOENT. */
+static int find(int directory, const char *id, char **ret_name, int64_t *ret_seq)
+{
+	cleanup_names char **names = NULL;
+	size_t count;
+
+	int r = file_list(directory, ".", REVERTS_MAX, &names, &count);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < count; i++) {
+		struct entry entry;
+		if (!parse_name(names[i], &entry) || strcmp(entry.id, id) != 0)
+			continue;
+		*ret_seq = entry.seq;
+		*ret_name = strdup(names[i]);
+		return *ret_name ? 0 : -ENOMEM;
+	}
+	return -ENOENT;
+}
+
+bool revert_is_pending(const struct apply *apply, const char *id)
+{
+	cleanup_close int directory = -1;
+	cleanup_free char *name = NULL;
+	int64_t seq;
+
+	if (apply->state < 0 || file_open_directory(apply->state, "revert", &directory) < 0)
+		return false;
+	return find(directory, id, &name, &seq) == 0;
+}
+
+int revert_prepare(const struct apply *apply, const struct document *document, struct command *command, int64_t within)
+{
+	cleanup_close int state = -1, run = -1;
+	cleanup_buffer struct buffer request = {0};
+	cleanup_free char *name = NULL;
+	char fresh[128];
+	int64_t seq;
+
+	int r = open_directories(apply, &state, &run);
+	if (r < 0)
+		return r;
+	r = find(state, command->id, &name, &seq);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (r == -ENOENT) {
+		r = plugin_build_request(apply, document, command->row->plugin, PLUGIN_UNDO, &command, NULL, 1, &request);
+		if (r < 0)
+			return r;
+		(void)snprintf(fresh, sizeof(fresh), "%" PRIi64 "-%" PRIi64 "-%s", apply->now + within, document->seq,
+			command->id);
+		name = strdup(fresh);
+		if (!name)
+			return -ENOMEM;
+		r = file_replace_simple(state, name, request.bytes, request.size, 0600);
+		if (r < 0)
+			return r;
+	}
+	return run >= 0 ? file_replace_simple(run, name, "", 0, 0600) : 0;
+}
+
+int revert_remove(const struct apply *apply, const char *id, int64_t *ret_seq)
+{
+	cleanup_close int state = -1, run = -1;
+	cleanup_free char *name = NULL;
+
+	int r = open_directories(apply, &state, &run);
+	if (r == 0)
+		r = find(state, id, &name, ret_seq);
+	if (r == 0)
+		r = file_remove(state, name);
+	if (r == 0 && run >= 0)
+		(void)sys.unlinkat(run, name, 0);
+	return r;
+}
+
+/* Runs the stored request; OK when the former state is back. */
+static enum code undo(const struct apply *apply, int directory, const char *name, char detail[DETAIL_MAX + 1])
+{
+	cleanup_buffer struct buffer request = {0};
+	cleanup_json cJSON *reply = NULL;
+	cleanup_free char *text = NULL;
+	const cJSON *results = NULL;
+	const char *code_text, *reason = "";
+	enum code code;
+	size_t size;
+
+	int r = file_read(directory, name, PLUGIN_MESSAGE_MAX, &text, &size);
+	if (r < 0)
+		return code_from_errno(-r);
+	buffer_append(&request, text, size);
+	if (buffer_status(&request) < 0)
+		return CODE_BUSY;
+	code = plugin_call(apply, plugin_index(apply, "sshd"), true, &request, 1, &reply);
+	if (code != CODE_OK)
+		return code;
+	if (json_get_array(reply, "results", &results) < 0 || json_get_string(results->child, "code", &code_text) < 0 ||
+		code_from_name(code_text, &code) < 0)
+		return CODE_PLUGIN_PROTOCOL;
+	(void)!json_get_string(results->child, "detail", &reason);
+	(void)snprintf(detail, DETAIL_MAX + 1, "%s", reason);
+	return code;
+}
+
+static void report(const struct apply *apply, const struct entry *entry, enum code code)
+{
+	cleanup_history struct history history = {0};
+	cleanup_json cJSON *line = NULL;
+	struct command command = {.id = entry->id, .do_name = "sshd.set", .actor = ""};
+
+	if (history_load(apply, &history) == 0 && history_find(&history, entry->id, &line) == 0) {
+		(void)!json_get_string(line, "do", &command.do_name);
+		(void)!json_get_string(line, "actor", &command.actor);
+	}
+	outcome_set(&command.outcome, CODE_UNCONFIRMED, "no sshd.confirm came in time: the former settings are back%s",
+		code == CODE_SUPERSEDED ? " (somebody had changed them already)" : "");
+	int r = report_late(apply, entry->seq, &command);
+	if (r < 0)
+		log_error("cannot report that %s was taken back: %s", entry->id, strerror(-r));
+	outcome_free(&command.outcome);
+}
+
+int revert_run_due(struct apply *apply)
+{
+	cleanup_close int state = -1, run = -1;
+	cleanup_names char **names = NULL;
+	size_t count;
+	bool again = false;
+
+	if (apply->state < 0)
+		return 0;
+	int r = open_directories(apply, &state, &run);
+	if (r == 0)
+		r = file_list(state, ".", REVERTS_MAX, &names, &count);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < count; i++) {
+		char detail[DETAIL_MAX + 1] = "";
+		struct stat status;
+		struct entry entry;
+		if (!parse_name(names[i], &entry))
+			continue;
+		bool rebooted = run >= 0 && sys.fstatat(run, names[i], &status, AT_SYMLINK_NOFOLLOW) < 0;
+		if (entry.deadline > apply->now && !rebooted)
+			continue;
+		enum code code = undo(apply, state, names[i], detail);
+		if (code != CODE_OK && code != CODE_SUPERSEDED) {
+			log_error("cannot take %s back yet: %s %s", entry.id, code_name(code), detail);
+			again = true;
+			continue;
+		}
+		log_notice("%s was not confirmed: the former sshd settings are back", entry.id);
+		report(apply, &entry, code);
+		r = file_remove(state, names[i]);
+		if (r < 0)
+			return r;
+		if (run >= 0)
+			(void)sys.unlinkat(run, names[i], 0);
+	}
+	return again ? -EAGAIN : 0;
+}

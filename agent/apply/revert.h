@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * confirm_within: revert/DEADLINE-SEQ-ID holds the apply request that takes the step back, written before the step is
+ * applied; a marker of the same name in /run/latchkey/revert says that this boot made it. Deadline passed, or no marker
+ * (= rebooted): the step is undone. sshd.confirm deletes it.
+ */
+#pragma once
+
+#include "agent/apply/apply.h"
+
+bool revert_is_pending(const struct apply *apply, const char *id);
+/* Before the step is applied. An entry of the same id stays as it is. */
+int revert_prepare(const struct apply *apply, const struct document *document, struct command *command, int64_t within)
+	MUST_CHECK;
+/* The step was not applied, or was confirmed. 0 and the seq of its document, or -ENOENT. */
+int revert_remove(const struct apply *apply, const char *id, int64_t *ret_seq) MUST_CHECK;
+/* Undoes what is due. 0, or -EAGAIN when something has to be tried again. */
+int revert_run_due(struct apply *apply) MUST_CHECK;

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The way of a command on one screen: verify (main.c has called it) → decide → stages → prove → report. */
+#include <errno.h>
+#include <string.h>
+
+#include "agent/apply/identity.h"
+#include "agent/apply/journal.h"
+#include "lib/log.h"
+
+/* What was put off stays open while there is time; then it has failed with the code it had. */
+static bool close_late(const struct apply *apply, struct document *document)
+{
+	bool open = false;
+
+	for (size_t i = 0; i < document->count; i++) {
+		struct command *command = &document->commands[i];
+		if (!command->outcome.known || !code_is_retried(command->outcome.code))
+			continue;
+		if (command->until <= apply->now)
+			command->outcome.status = STATUS_FAILED;
+		else
+			open = true;
+	}
+	return open;
+}
+
+static void log_outcomes(const struct document *document)
+{
+	for (size_t i = 0; i < document->count; i++) {
+		const struct command *command = &document->commands[i];
+		if (!command->outcome.known || command->outcome.from_history)
+			continue;
+		log_info("%s %s%s%s: %s%s%s", command->id, command->do_name, command->user ? " " : "",
+			command->user ? command->user : "", code_name(command->outcome.code),
+			command->outcome.detail[0] ? ": " : "", command->outcome.detail);
+	}
+}
+
+int document_run(struct apply *apply, struct document *document, struct journal *journal)
+{
+	decide_commands(apply, document);
+	int r = stages_run(apply, document, journal);
+	if (r < 0) {
+		log_error("document %lld cannot be finished now: %s", (long long)document->seq, strerror(-r));
+		return EXIT_TRY_AGAIN;
+	}
+	bool open = close_late(apply, document);
+	prove_document(apply, document);
+	log_outcomes(document);
+	r = report_document(apply, document);
+	if (r < 0) {
+		/* The journal stays, and with it the work of reporting; only a runtime journal has nowhere to report to. */
+		log_error("the results of document %lld cannot be kept: %s", (long long)document->seq, strerror(-r));
+		return EXIT_TAKEN_OVER;
+	}
+	if (!open || document->only_in_hand) {
+		r = journal_finish(journal);
+		if (r < 0)
+			log_error("the journal of document %lld cannot be removed: %s", (long long)document->seq,
+				strerror(-r));
+	}
+	if (apply->box_used) {
+		r = identity_rotate_box(apply);
+		if (r < 0)
+			log_warning("the box key cannot be rotated: %s", strerror(-r));
+	}
+	journal_prepare_spare(apply);
+	return EXIT_TAKEN_OVER;
+}

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Third step: create → admit by key → restrict (guarded) → admit by password → relax → look. A stage is planned only when
+ * the one before it has been applied, so nothing is decided on an imagined state.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "agent/apply/journal.h"
+#include "agent/apply/login_check.h"
+#include "agent/apply/plugin_call.h"
+#include "agent/apply/revert.h"
+#include "lib/log.h"
+
+#define STAGE_RESTRICT 3u
+#define BATCH_MAX 512u		   /* commands of one plugin call: request and reply stay under 2 MiB */
+#define BATCH_TEXT_MAX (512u << 10) /* and so do long plans */
+
+static void fail_open(struct command **batch, size_t count, enum code code, const char *why)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (!command_is_ended(batch[i]))
+			outcome_set(&batch[i]->outcome, code, "%s", why);
+	}
+}
+
+/* One call of the plugin for these commands, every one of which has an outcome or a plan afterwards. */
+static int call(const struct apply *apply, const struct document *document, enum plugin_verb verb,
+	struct command **batch, const struct resolved_account *accounts, size_t count)
+{
+	cleanup_buffer struct buffer request = {0};
+	cleanup_json cJSON *reply = NULL;
+	const cJSON *results, *result;
+	unsigned plugin = batch[0]->row->plugin;
+	size_t i = 0;
+
+	int r = plugin_build_request(apply, document, plugin, verb, batch, accounts, count, &request);
+	if (r < 0)
+		return r;
+	enum code code = plugin_call(apply, plugin, verb != PLUGIN_PLAN, &request, count, &reply);
+	if (code != CODE_OK) {
+		fail_open(batch, count, code, code == CODE_TIMEOUT ? "the plugin ran into its deadline" :
+								      "the plugin could not do its work; see the log");
+		return 0;
+	}
+	r = json_get_array(reply, "results", &results);
+	if (r < 0)
+		return r;
+	cJSON_ArrayForEach(result, results)
+	{
+		r = plugin_read_result(result, verb, batch[i]);
+		if (r == -ENOMEM)
+			return r;
+		if (r < 0)
+			outcome_set(&batch[i]->outcome, CODE_PLUGIN_PROTOCOL, "the plugin's answer is not valid");
+		i++;
+	}
+	return 0;
+}
+
+/* Asks before each closing command whether anybody could still log in; what is refused no longer counts. */
+static int guard(const struct apply *apply, const struct document *document, struct command **batch, size_t count)
+{
+	cleanup_removal struct removal sum = {.password = -1, .key = -1};
+
+	for (size_t i = 0; i < count; i++) {
+		cleanup_removal struct removal next = {0};
+		bool accepted = false, anyone = false;
+		if (command_is_ended(batch[i]))
+			continue;
+		int r = removal_copy(&sum, &next);
+		if (r == 0)
+			r = removal_add(apply, batch[i], &next);
+		if (r < 0)
+			return r;
+		(void)!json_get_bool(batch[i]->node, "accept_lockout", &accepted);
+		if (r == 0 && !accepted) {
+			enum code code = login_anyone(apply, document, &next, &anyone);
+			if (code != CODE_OK) {
+				outcome_set(&batch[i]->outcome, code, "the guard could not tell who can log in");
+				continue;
+			}
+			if (!anyone) {
+				outcome_set(&batch[i]->outcome, CODE_WOULD_LOCK_OUT,
+					"after this nobody could log in: bind a key or set a password that works first");
+				continue;
+			}
+		}
+		removal_free(&sum);
+		sum = next;
+		next = (struct removal){0};
+	}
+	return 0;
+}
+
+static int prepare_reverts(const struct apply *apply, const struct document *document, struct command **batch,
+	size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		int64_t within = 0;
+		if (json_get_integer(batch[i]->node, "confirm_within", &within) < 0 || within == 0)
+			continue;
+		int r = revert_prepare(apply, document, batch[i], within);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* What is applied on trial waits for its confirmation; what failed has nothing to take back. */
+static void settle_reverts(const struct apply *apply, struct command **batch, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct outcome *outcome = &batch[i]->outcome;
+		int64_t within = 0, seq;
+		if (json_get_integer(batch[i]->node, "confirm_within", &within) < 0 || within == 0)
+			continue;
+		bool applied = outcome->code == CODE_OK || outcome->code == CODE_OVERRIDDEN;
+		if (applied && outcome->changed) {
+			char detail[DETAIL_MAX + 1];
+			memcpy(detail, outcome->detail, sizeof(detail));
+			outcome_set(outcome, CODE_AWAITING_CONFIRM, "%.100s%sgoes back in %lld s without sshd.confirm",
+				detail, detail[0] ? "; " : "", (long long)within);
+			outcome->changed = true;
+		} else if (!code_is_retried(outcome->code)) {
+			(void)!revert_remove(apply, batch[i]->id, &seq);
+		}
+	}
+}
+
+/* Applies what has a plan; the plan is on disk already. */
+static int apply_batch(struct apply *apply, struct document *document, struct journal *journal, unsigned stage,
+	struct command **batch, const struct resolved_account *accounts, size_t count)
+{
+	int r = prepare_reverts(apply, document, batch, count);
+	if (r < 0)
+		fail_open(batch, count, code_from_errno(-r), "the way back could not be written down first");
+	else
+		r = call(apply, document, PLUGIN_APPLY, batch, accounts, count);
+	if (r < 0 && !command_is_ended(batch[0]))
+		return r;
+	settle_reverts(apply, batch, count);
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(batch[i]->do_name, "password.set") == 0 && batch[i]->outcome.code == CODE_OK)
+			apply->box_used = true;
+	}
+	r = journal_applied(journal, stage, apply->manifests.plugins[batch[0]->row->plugin].name, batch, count);
+	if (r < 0)
+		log_error("the journal cannot be written (%s): after a crash this step is done again", strerror(-r));
+	return 0;
+}
+
+static void confirm(const struct apply *apply, struct command *command)
+{
+	struct command confirmed = {.do_name = "sshd.set", .actor = command->actor};
+	int64_t seq = 0;
+
+	if (json_get_string(command->node, "confirms", &confirmed.id) < 0)
+		return;
+	int r = revert_remove(apply, confirmed.id, &seq);
+	if (r == -ENOENT) {
+		outcome_set(&command->outcome, CODE_CONFLICT,
+			"nothing awaits confirmation under that id: it was confirmed or taken back");
+		return;
+	}
+	if (r < 0) {
+		outcome_set(&command->outcome, code_from_errno(-r), "the way back could not be removed");
+		return;
+	}
+	outcome_set(&command->outcome, CODE_OK, "confirmed");
+	command->outcome.changed = true;
+	outcome_set(&confirmed.outcome, CODE_OK, "confirmed by %.64s", command->id);
+	confirmed.outcome.changed = true;
+	r = report_late(apply, seq, &confirmed);
+	if (r < 0)
+		log_error("cannot report that %s was confirmed: %s", confirmed.id, strerror(-r));
+}
+
+static void observe(struct command **batch, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct outcome *outcome = &batch[i]->outcome;
+		if (!outcome->known)
+			outcome_set(outcome, CODE_WOULD_CHANGE, "mode observe: nothing was changed");
+		else if (outcome->code == CODE_OK)
+			outcome_set(outcome, CODE_WOULD_NOT_CHANGE, "mode observe: it is so already");
+	}
+}
+
+static int run_fresh(struct apply *apply, struct document *document, struct journal *journal, unsigned stage,
+	struct command **batch, const struct resolved_account *accounts, size_t count)
+{
+	const char *plugin = apply->manifests.plugins[batch[0]->row->plugin].name;
+	bool observing = policy_mode(&apply->policy) != POLICY_ENFORCE;
+	cleanup_free struct command **open = calloc(count, sizeof(struct command *));
+	cleanup_free struct resolved_account *open_accounts = calloc(count, sizeof(*accounts));
+	size_t kept = 0;
+
+	if (!open || !open_accounts)
+		return -ENOMEM;
+	int r = call(apply, document, PLUGIN_PLAN, batch, accounts, count);
+	if (r == 0 && stage == STAGE_RESTRICT)
+		r = guard(apply, document, batch, count);
+	if (r < 0)
+		return r;
+	if (observing) {
+		observe(batch, count);
+		return 0;
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (command_is_ended(batch[i]))
+			continue;
+		open_accounts[kept] = accounts[i];
+		open[kept++] = batch[i];
+	}
+	if (kept == 0)
+		return 0;
+	r = journal_plan(journal, stage, plugin, batch, count);
+	if (r < 0) {
+		fail_open(batch, count, code_from_errno(-r), "the journal cannot be written, so nothing was begun");
+		return 0;
+	}
+	return apply_batch(apply, document, journal, stage, open, open_accounts, kept);
+}
+
+/* Commands of one stage and plugin, at most BATCH_MAX. First what a crash left in hand, then what is new. */
+static int run_batch(struct apply *apply, struct document *document, struct journal *journal, unsigned stage,
+	struct command **batch, size_t count)
+{
+	cleanup_free struct resolved_account *accounts = calloc(count, sizeof(*accounts));
+	cleanup_free struct resolved_account *fresh_accounts = calloc(count, sizeof(*accounts));
+	cleanup_free struct command **open = calloc(count, sizeof(struct command *));
+	size_t kept = 0;
+
+	if (!accounts || !fresh_accounts || !open)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++) {
+		if (batch[i]->redo)
+			open[kept++] = batch[i];
+	}
+	if (kept > 0) {
+		int r = apply_batch(apply, document, journal, stage, open, NULL, kept);
+		if (r < 0)
+			return r;
+	}
+	if (document->only_in_hand)
+		return 0;
+	int r = decide_batch(apply, document, batch, count, accounts);
+	if (r < 0) {
+		fail_open(batch, count, code_from_errno(-r), "the account files cannot be read");
+		return 0;
+	}
+	kept = 0;
+	for (size_t i = 0; i < count; i++) {
+		if (!command_is_ended(batch[i]) && strcmp(batch[i]->do_name, "sshd.confirm") == 0 &&
+			policy_mode(&apply->policy) == POLICY_ENFORCE)
+			confirm(apply, batch[i]);
+		if (command_is_ended(batch[i]))
+			continue;
+		fresh_accounts[kept] = accounts[i];
+		open[kept++] = batch[i];
+	}
+	return kept == 0 ? 0 : run_fresh(apply, document, journal, stage, open, fresh_accounts, kept);
+}
+
+static size_t text_size(const struct command *command)
+{
+	const char *text = NULL;
+	size_t size = 256 + (command->plan ? strlen(command->plan) : 1024);
+	static const char *const long_fields[] = {"key", "sealed", "hash"};
+
+	for (unsigned i = 0; i < ELEMENTS(long_fields); i++) {
+		if (json_get_string(command->node, long_fields[i], &text) == 0)
+			size += 2 * strlen(text);
+	}
+	return size;
+}
+
+int stages_run(struct apply *apply, struct document *document, struct journal *journal)
+{
+	cleanup_free struct command **batch = calloc(BATCH_MAX, sizeof(struct command *));
+
+	if (!batch)
+		return -ENOMEM;
+	/* The commands are sorted by (stage, plugin, position): a batch is a run of them. */
+	for (size_t i = 0; i < document->count;) {
+		struct command *first = &document->commands[i];
+		size_t count = 0, size = 0;
+		if (command_is_ended(first) || !first->row) {
+			i++;
+			continue;
+		}
+		while (i < document->count && count < BATCH_MAX && size < BATCH_TEXT_MAX) {
+			struct command *command = &document->commands[i];
+			if (command_is_ended(command) || !command->row) {
+				i++;
+				continue;
+			}
+			if (command->stage != first->stage || command->row->plugin != first->row->plugin)
+				break;
+			batch[count++] = command;
+			size += text_size(command);
+			i++;
+		}
+		int r = run_batch(apply, document, journal, first->stage, batch, count);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}

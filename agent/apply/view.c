@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/apply/view.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "agent/apply/history.h"
+#include "agent/apply/journal.h"
+#include "agent/apply/ledger.h"
+#include "agent/apply/login_check.h"
+#include "agent/apply/trust.h"
+#include "lib/account_files.h"
+#include "lib/file.h"
+#include "lib/log.h"
+
+#define VIEW_MAX (32u << 20)
+#define VIEW_COMMANDS_MAX 256u /* the newest; the rest is in the history */
+#define VIEW_USERS_MAX 1024u   /* asked of the login plugin at once */
+
+struct view {
+	struct apply *apply;
+	struct buffer out;
+	cJSON *logins; /* user → login, as known after this run */
+	struct account_table passwd;
+	bool have_passwd;
+	char **asked; /* users whose login nobody knows yet */
+	size_t asked_count;
+};
+
+static void put_problem(struct json_writer *writer, unsigned *count, const char *code, const char *detail)
+{
+	json_begin_object(writer, NULL);
+	json_put_string(writer, "code", code);
+	json_put_string(writer, "detail", detail);
+	json_end_object(writer);
+	(*count)++;
+}
+
+/* {"state","code","since"}: from the message, or as the last status.json says. */
+static void put_endpoint(const struct apply *apply, const cJSON *old, const struct link_message *message,
+	struct json_writer *writer, const char **ret_state)
+{
+	const cJSON *endpoint = NULL;
+	const char *old_state = "none";
+	int64_t code = 0, since = apply->clock;
+
+	if (old && json_get_object(old, "endpoint", &endpoint) == 0) {
+		(void)!json_get_string(endpoint, "state", &old_state);
+		(void)!json_get_integer(endpoint, "code", &code);
+		(void)!json_get_integer(endpoint, "since", &since);
+	}
+	const char *state = old_state;
+	if (message) {
+		code = message->code;
+		state = code == 0 && message->text[0] == '\0' ? "none" :
+			code == 0			       ? "unreachable" :
+			(code >= 200 && code < 300) || code == 304 || code == 404 ? "ok" :
+														"refused";
+		if (strcmp(state, old_state) != 0)
+			since = apply->clock;
+	}
+	static const char *const states[] = {"ok", "unreachable", "refused", "none"};
+	*ret_state = "none";
+	for (unsigned i = 0; i < ELEMENTS(states); i++) {
+		if (strcmp(states[i], state) == 0)
+			*ret_state = states[i];
+	}
+	json_begin_object(writer, "endpoint");
+	json_put_string(writer, "state", *ret_state);
+	json_put_integer(writer, "code", code);
+	json_put_integer(writer, "since", since);
+	json_end_object(writer);
+}
+
+/* How many commands of the journals still wait, and when a document was last found good. */
+static void read_progress(const struct apply *apply, int64_t *ret_pending, int64_t *ret_verified)
+{
+	cleanup_history struct history history = {0};
+	unsigned file = 1;
+	const char *line;
+	size_t size;
+
+	*ret_pending = *ret_verified = 0;
+	if (history_load(apply, &history) < 0)
+		return;
+	size_t end = history.sizes[1];
+	while (*ret_verified == 0 && history_previous_line(&history, &file, &end, &line, &size)) {
+		cleanup_json cJSON *tree = NULL;
+		const char *type = "", *status = "";
+		if (json_parse_object(line, size, &tree) < 0)
+			continue;
+		(void)!json_get_string(tree, "t", &type);
+		(void)!json_get_string(tree, "status", &status);
+		if (strcmp(type, "document") == 0)
+			(void)!json_get_integer(tree, "time", ret_verified);
+	}
+	/* The commands of the newest document stand before its own line. */
+	while (history_previous_line(&history, &file, &end, &line, &size)) {
+		cleanup_json cJSON *tree = NULL;
+		const char *type = "", *status = "";
+		int64_t seq = 0;
+		if (json_parse_object(line, size, &tree) < 0)
+			continue;
+		(void)!json_get_string(tree, "t", &type);
+		(void)!json_get_integer(tree, "seq", &seq);
+		if (strcmp(type, "command") != 0 || seq != apply->floors.seq)
+			break;
+		(void)!json_get_string(tree, "status", &status);
+		if (strcmp(status, "pending") == 0)
+			(*ret_pending)++;
+	}
+}
+
+static int put_status(const struct view *view, const cJSON *old, const struct link_message *message, struct buffer *out)
+{
+	struct apply *apply = view->apply;
+	cleanup_trust struct trust trust = {0};
+	cleanup_buffer struct buffer problems = {0};
+	struct json_writer writer = {out, false}, problem_writer = {&problems, false};
+	const char *mode = policy_mode_name(policy_mode(&apply->policy));
+	const char *trust_mode = config_text(&apply->config, "agent", "trust"), *state;
+	const char *why = message && message->code == 0 ? message->text : "";
+	int64_t pending, verified;
+	unsigned failing = 0, degraded = 0;
+
+	history_read_floors(apply, &apply->floors);
+	read_progress(apply, &pending, &verified);
+	int trust_result = trust_load(apply, &trust);
+	if (apply->state < 0)
+		put_problem(&problem_writer, &failing, "state_unusable", "/var/lib/latchkey cannot be opened or written");
+	if (apply->config_error[0])
+		put_problem(&problem_writer, &failing, "config_invalid", apply->config_error);
+	if (apply->policy.broken)
+		put_problem(&problem_writer, &failing, "policy_invalid", apply->policy.error);
+	if (trust_result < 0)
+		put_problem(&problem_writer, &failing, "trust_unreadable", "the trust document in force cannot be read");
+	if (trust.problem[0])
+		put_problem(&problem_writer, &failing, "signers_invalid", trust.problem);
+	if (strcmp(trust_mode, "unsigned") == 0)
+		put_problem(&problem_writer, &degraded, "trust_unsigned", "[agent] trust = unsigned: whoever answers as "
+									  "the endpoint may ask what [unsigned] allows");
+	else if (trust_result == 0 && trust.signers.count == 0)
+		put_problem(&problem_writer, &degraded, "no_signers",
+			"nobody may sign: add a line to /etc/latchkey/allowed_signers");
+	if (apply->clock_wrong)
+		put_problem(&problem_writer, &degraded, "clock_wrong", "the clock stands before the newest document");
+	if (policy_mode(&apply->policy) != POLICY_ENFORCE && !apply->policy.broken)
+		put_problem(&problem_writer, &degraded, "mode", "the policy's mode lets nothing be changed");
+	json_begin_object(&writer, NULL);
+	json_put_integer(&writer, "v", 1);
+	json_put_string(&writer, "agent", LATCHKEY_VERSION);
+	json_put_integer(&writer, "time", apply->clock);
+	/* put_endpoint finds out one more problem, so health and problems follow it. */
+	put_endpoint(apply, old, message, &writer, &state);
+	if (strcmp(state, "unreachable") == 0 || strcmp(state, "refused") == 0)
+		put_problem(&problem_writer, &degraded, state[0] == 'u' ? "endpoint_unreachable" : "endpoint_refused", why);
+	json_put_string(&writer, "health", failing ? "failing" : degraded ? "degraded" : "ok");
+	json_put_string(&writer, "mode", mode);
+	json_put_string(&writer, "trust", trust_mode);
+	if (apply->instance[0])
+		json_put_string(&writer, "instance", apply->instance);
+	json_put_integer(&writer, "seq", apply->floors.seq);
+	json_put_integer(&writer, "pending", pending);
+	if (verified > 0)
+		json_put_integer(&writer, "verified", verified);
+	json_begin_array(&writer, "problems");
+	int r = buffer_status(&problems);
+	if (r < 0)
+		return r;
+	buffer_append(out, problems.bytes, problems.size);
+	json_end_array(&writer);
+	json_end_object(&writer);
+	buffer_append(out, "\n", 1);
+	return buffer_status(out);
+}
+
+/* Adds "uid" where the local files know the user. */
+static void put_uid(const struct view *view, struct json_writer *writer, const char *user)
+{
+	cleanup_account struct account account = {0};
+
+	if (view->have_passwd && account_find(&view->passwd, user, &account) == 0)
+		json_put_integer(writer, "uid", account.uid);
+}
+
+static void put_commands(struct view *view)
+{
+	cleanup_history struct history history = {0};
+	unsigned file = 1, count = 0;
+	const char *line;
+	size_t size;
+
+	if (history_load(view->apply, &history) < 0)
+		return;
+	size_t end = history.sizes[1];
+	while (count < VIEW_COMMANDS_MAX && history_previous_line(&history, &file, &end, &line, &size)) {
+		cleanup_json cJSON *tree = NULL;
+		struct json_writer writer = {&view->out, false};
+		const char *type, *user;
+		const cJSON *member;
+		if (json_parse_object(line, size, &tree) < 0 || json_get_string(tree, "t", &type) < 0 ||
+			strcmp(type, "command") != 0)
+			continue;
+		json_begin_object(&writer, NULL);
+		cJSON_ArrayForEach(member, tree)
+		{
+			if (strcmp(member->string, "until") != 0)
+				json_put_value(&writer, member->string, member);
+		}
+		if (json_get_string(tree, "user", &user) == 0)
+			put_uid(view, &writer, user);
+		json_end_object(&writer);
+		buffer_append(&view->out, "\n", 1);
+		count++;
+	}
+}
+
+/* The logins that the last view knew, for users that this run did not touch. */
+static void read_old_logins(struct view *view, const char *old, size_t size)
+{
+	for (size_t offset = 0; offset < size;) {
+		const char *newline = memchr(old + offset, '\n', size - offset);
+		size_t length = newline ? (size_t)(newline - old) - offset : size - offset;
+		cleanup_json cJSON *line = NULL;
+		const char *type, *user;
+		if (json_parse_object(old + offset, length, &line) == 0 && json_get_string(line, "t", &type) == 0 &&
+			strcmp(type, "user") == 0 && json_get_string(line, "user", &user) == 0 &&
+			!json_member(view->logins, user)) {
+			cJSON *login = cJSON_CreateObject();
+			cJSON *key = cJSON_DetachItemFromObjectCaseSensitive(line, "key");
+			cJSON *password = cJSON_DetachItemFromObjectCaseSensitive(line, "password");
+			if (login && key && password) {
+				(void)cJSON_AddItemToObject(login, "key", key);
+				(void)cJSON_AddItemToObject(login, "password", password);
+				(void)cJSON_AddItemToObject(view->logins, user, login);
+			} else {
+				cJSON_Delete(login);
+				cJSON_Delete(key);
+				cJSON_Delete(password);
+			}
+		}
+		offset += length + 1;
+	}
+}
+
+static bool is_asked(const struct view *view, const char *user)
+{
+	for (size_t i = 0; i < view->asked_count; i++) {
+		if (strcmp(view->asked[i], user) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Managed users: those of the account plugin's ledger and those that hold a key of ours. */
+static int visit_unknown(const cJSON *line, void *context)
+{
+	struct view *view = context;
+	const char *user;
+
+	if (json_get_string(line, "user", &user) < 0 || json_member(view->logins, user) || is_asked(view, user) ||
+		view->asked_count == VIEW_USERS_MAX)
+		return 0;
+	view->asked[view->asked_count] = strdup(user);
+	if (!view->asked[view->asked_count])
+		return -ENOMEM;
+	view->asked_count++;
+	return 0;
+}
+
+static void ask_unknown(struct view *view)
+{
+	cleanup_json cJSON *login = NULL;
+	cJSON *child;
+
+	if (ledger_walk(view->apply, "account", visit_unknown, view) < 0 ||
+		ledger_walk(view->apply, "authorized-keys", visit_unknown, view) < 0 || view->asked_count == 0)
+		return;
+	enum code code =
+		login_of_users(view->apply, (const char *const *)view->asked, view->asked_count, &login);
+	if (code != CODE_OK) {
+		log_warning("the view cannot say who can log in: %s", code_name(code));
+		return;
+	}
+	while ((child = login->child) != NULL) {
+		cJSON *detached = cJSON_DetachItemViaPointer(login, child);
+		if (!cJSON_AddItemToObject(view->logins, detached->string, detached))
+			cJSON_Delete(detached);
+	}
+}
+
+static void put_login(struct json_writer *writer, const cJSON *logins, const char *user, const char *method)
+{
+	const cJSON *login = json_member(json_member(logins, user), method);
+
+	if (login) {
+		json_put_value(writer, method, login);
+		return;
+	}
+	json_begin_object(writer, method);
+	json_put_bool(writer, "can", false);
+	json_begin_array(writer, "blockers");
+	json_put_string(writer, NULL, "unknown");
+	json_end_array(writer);
+	json_end_object(writer);
+}
+
+struct user_walk {
+	struct view *view;
+	const char *wanted; /* of the keys' users: only those that the account ledger does not have */
+	bool found;
+};
+
+static int visit_same_user(const cJSON *line, void *context)
+{
+	struct user_walk *walk = context;
+	const char *user;
+
+	if (json_get_string(line, "user", &user) == 0 && strcmp(user, walk->wanted) == 0) {
+		walk->found = true;
+		return 1;
+	}
+	return 0;
+}
+
+static void put_user(struct view *view, const char *user, const cJSON *ledger_line)
+{
+	struct json_writer writer = {&view->out, false};
+	const char *sudo = "none";
+	const cJSON *groups = NULL, *group;
+	bool created = false;
+
+	if (ledger_line) {
+		(void)!json_get_bool(ledger_line, "created", &created);
+		(void)!json_get_string(ledger_line, "sudo", &sudo);
+		(void)!json_get_array(ledger_line, "groups", &groups);
+	}
+	json_begin_object(&writer, NULL);
+	json_put_string(&writer, "t", "user");
+	json_put_string(&writer, "user", user);
+	put_uid(view, &writer, user);
+	json_put_bool(&writer, "created", created);
+	json_put_string(&writer, "sudo", sudo);
+	json_begin_array(&writer, "groups");
+	cJSON_ArrayForEach(group, groups)
+	{
+		if (cJSON_IsString(group))
+			json_put_string(&writer, NULL, group->valuestring);
+	}
+	json_end_array(&writer);
+	put_login(&writer, view->logins, user, "key");
+	put_login(&writer, view->logins, user, "password");
+	json_end_object(&writer);
+	buffer_append(&view->out, "\n", 1);
+}
+
+static bool user_exists(const struct view *view, const char *user)
+{
+	struct account_line line;
+	return view->have_passwd && account_find_line(&view->passwd, user, &line) == 0;
+}
+
+static int visit_user(const cJSON *line, void *context)
+{
+	struct view *view = context;
+	const char *user;
+
+	if (json_get_string(line, "user", &user) == 0 && user_exists(view, user))
+		put_user(view, user, line);
+	return 0;
+}
+
+static int visit_key(const cJSON *line, void *context)
+{
+	static const char *const members[] = {"user", "keypair", "fingerprint", "signer", "command", "bound", "expires",
+		"state"};
+	struct view *view = context;
+	struct json_writer writer = {&view->out, false};
+	struct user_walk walk = {view, NULL, false};
+
+	if (json_get_string(line, "user", &walk.wanted) < 0)
+		return 0;
+	json_begin_object(&writer, NULL);
+	json_put_string(&writer, "t", "key");
+	for (unsigned i = 0; i < ELEMENTS(members); i++) {
+		const cJSON *member = json_member(line, members[i]);
+		if (member)
+			json_put_value(&writer, members[i], member);
+	}
+	put_uid(view, &writer, walk.wanted);
+	json_end_object(&writer);
+	buffer_append(&view->out, "\n", 1);
+	return 0;
+}
+
+/* A user who holds a key of ours but was never touched by the account plugin: once, at his first key. */
+static int visit_key_user(const cJSON *line, void *context)
+{
+	struct view *view = context;
+	struct user_walk walk = {view, NULL, false};
+
+	if (json_get_string(line, "user", &walk.wanted) < 0 || is_asked(view, walk.wanted) ||
+		!user_exists(view, walk.wanted))
+		return 0;
+	int r = ledger_walk(view->apply, "account", visit_same_user, &walk);
+	if (r < 0 || walk.found)
+		return r;
+	if (view->asked_count < VIEW_USERS_MAX) {
+		view->asked[view->asked_count] = strdup(walk.wanted);
+		if (!view->asked[view->asked_count])
+			return -ENOMEM;
+		view->asked_count++;
+		put_user(view, walk.wanted, NULL);
+	}
+	return 0;
+}
+
+static void forget_asked(struct view *view)
+{
+	for (size_t i = 0; i < view->asked_count; i++)
+		free(view->asked[i]);
+	view->asked_count = 0;
+}
+
+static int fill(struct view *view, const struct link_message *message)
+{
+	struct apply *apply = view->apply;
+	cleanup_free char *old = NULL;
+	cleanup_json cJSON *old_status = NULL;
+	cleanup_buffer struct buffer status = {0};
+	size_t size = 0;
+
+	if (file_read(apply->run, "view", VIEW_MAX, &old, &size) == 0) {
+		read_old_logins(view, old, size);
+		const char *newline = memchr(old, '\n', size);
+		if (newline)
+			(void)!json_parse_object(old, (size_t)(newline - old), &old_status);
+	}
+	int r = put_status(view, old_status, message, &status);
+	if (r < 0)
+		return r;
+	buffer_append(&view->out, status.bytes, status.size);
+	put_commands(view);
+	ask_unknown(view);
+	forget_asked(view);
+	r = ledger_walk(apply, "account", visit_user, view);
+	if (r == 0)
+		r = ledger_walk(apply, "authorized-keys", visit_key_user, view);
+	if (r == 0)
+		r = ledger_walk(apply, "authorized-keys", visit_key, view);
+	if (r == 0)
+		r = buffer_status(&view->out);
+	if (r == 0)
+		r = file_replace_simple(apply->run, "view", view->out.bytes, view->out.size, 0600);
+	if (r == 0)
+		r = file_replace_simple(apply->run, "status.json", status.bytes, status.size, 0644);
+	return r;
+}
+
+int view_write(struct apply *apply, const struct link_message *endpoint)
+{
+	struct view view = {.apply = apply};
+
+	if (apply->run < 0)
+		return 0;
+	view.logins = apply->logins ? apply->logins : cJSON_CreateObject();
+	apply->logins = NULL;
+	view.asked = calloc(VIEW_USERS_MAX, sizeof(*view.asked));
+	int r = view.logins && view.asked ? 0 : -ENOMEM;
+	if (r == 0) {
+		view.have_passwd = account_table_read(apply->root, "etc/passwd", &view.passwd) == 0;
+		r = fill(&view, endpoint);
+	}
+	if (view.asked)
+		forget_asked(&view);
+	free(view.asked);
+	cJSON_Delete(view.logins);
+	account_table_free(&view.passwd);
+	buffer_free(&view.out);
+	return r;
+}

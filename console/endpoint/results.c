@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "console/endpoint/documents.h"
+#include "console/endpoint/routes.h"
+#include "lib/identity.h"
+#include "lib/json.h"
+#include "lib/log.h"
+#include "lib/sshsig.h"
+
+/* 0 when the latched key of the instance signed the body; otherwise an answer. */
+static int check_results(struct request *request, struct answer *answer)
+{
+	cleanup_store_instance struct store_instance instance = {0};
+	cleanup_identity struct identity identity = {0};
+	cleanup_json cJSON *payload = NULL;
+	struct signed_text parts;
+	const char *name;
+
+	int r = store_get_instance(request->server->store, request->instance, &instance);
+	if (r < 0 && r != -ENOENT) {
+		answer_failure(answer, r);
+		return r;
+	}
+	if (r == -ENOENT || !instance.identity ||
+		identity_read(instance.identity, instance.identity_size, &identity) != CODE_OK) {
+		answer_error(answer, MHD_HTTP_UNAUTHORIZED, "no identity is latched for this instance");
+		return -EACCES;
+	}
+	enum code code = sshsig_verify_text(request->body.bytes, request->body.size, SSHSIG_RESULTS, identity.sign.blob,
+		identity.sign.blob_size, &parts);
+	if (code != CODE_OK) {
+		answer_error(answer, MHD_HTTP_UNAUTHORIZED, "not signed by the latched key: %s", code_name(code));
+		return -EACCES;
+	}
+	r = document_read(request, &parts, &payload, answer);
+	if (r < 0)
+		return r;
+	if (json_get_string(payload, "instance", &name) < 0 || strcmp(name, request->instance) != 0) {
+		answer_error(answer, MHD_HTTP_UNPROCESSABLE_CONTENT, "the results are of another instance");
+		return -EBADMSG;
+	}
+	return 0;
+}
+
+void handle_post_results(struct request *request, struct answer *answer)
+{
+	unsigned char hash[STORE_HASH_SIZE];
+	bool is_new;
+
+	if (check_results(request, answer) < 0)
+		return;
+	(void)crypto_hash_sha256(hash, (const unsigned char *)request->body.bytes, request->body.size);
+	int r = store_add_results(request->server->store, request->instance, hash, request->body.bytes,
+		request->body.size, time(NULL), &is_new);
+	if (r < 0) {
+		answer_failure(answer, r);
+		return;
+	}
+	if (is_new) {
+		log_info("results of %s taken", request->instance);
+		hold_wake(request->server->holds, HOLD_RESULTS, request->instance);
+	}
+	answer->status = MHD_HTTP_NO_CONTENT;
+}
+
+static int put_text(void *context, const char *name, const char *text)
+{
+	(void)name;
+	json_put_string(context, NULL, text);
+	return 0;
+}
+
+void handle_get_results(struct request *request, struct answer *answer)
+{
+	const char *after_text = MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, "after");
+	const char *known = request_header(request, "If-None-Match");
+	cleanup_buffer struct buffer json = {0};
+	struct json_writer writer = {&json, false};
+	int64_t after = 0, count, next;
+
+	if (after_text && request_parse_number(after_text, JSON_INTEGER_MAX, &after) < 0) {
+		answer_error(answer, MHD_HTTP_BAD_REQUEST, "after must be a number");
+		return;
+	}
+	int r = store_count_results(request->server->store, request->instance, &count);
+	if (r == -ENOENT) {
+		answer_error(answer, MHD_HTTP_NOT_FOUND, "there is no instance %s", request->instance);
+		return;
+	}
+	if (r < 0) {
+		answer_failure(answer, r);
+		return;
+	}
+	(void)snprintf(answer->etag, sizeof(answer->etag), "\"%" PRIi64 "\"", count);
+	if (known && request_etag_matches(known, answer->etag)) {
+		answer->status = MHD_HTTP_NOT_MODIFIED;
+		answer->may_hold = true;
+		answer->topic = HOLD_RESULTS;
+		return;
+	}
+	json_begin_object(&writer, NULL);
+	json_begin_array(&writer, "results");
+	r = store_list_results(request->server->store, request->instance, after, put_text, &writer, &next);
+	if (r < 0) {
+		answer_failure(answer, r);
+		return;
+	}
+	json_end_array(&writer);
+	json_put_integer(&writer, "next", next);
+	json_end_object(&writer);
+	answer_json(answer, MHD_HTTP_OK, &json);
+}

@@ -502,6 +502,18 @@ static void commit(struct batch *batch, struct plugin_result *results)
 		carry_out_deferred(batch, results);
 }
 
+/* Under the lock every temporary file of ours is one that a crash left, however young. */
+static void sweep(const struct plugin_request *request, int etc)
+{
+	cleanup_close int sudoers = -1;
+
+	file_sweep_temporaries(etc, INT64_MAX);
+	if (file_open_directory(etc, "sudoers.d", &sudoers) == 0)
+		file_sweep_temporaries(sudoers, INT64_MAX);
+	if (request->state >= 0)
+		file_sweep_temporaries(request->state, INT64_MAX);
+}
+
 int batch_apply(struct plugin_request *request, struct plugin_result *results)
 {
 	struct batch batch = {.database = {.etc = -1}, .applying = true};
@@ -517,8 +529,10 @@ int batch_apply(struct plugin_request *request, struct plugin_result *results)
 			(void)plugin_set(&results[i], CODE_BUSY, "the account files are locked by %s", holder);
 		return 0;
 	}
-	if (r == 0)
+	if (r == 0) {
+		sweep(request, etc);
 		r = batch_open(&batch, request, &what);
+	}
 	if (r < 0)
 		fail_all(request, results, r, what);
 	for (unsigned i = 0; r == 0 && i < request->count; i++)

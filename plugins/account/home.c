@@ -6,7 +6,6 @@
 #include <limits.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 
 #include "lib/file.h"
@@ -228,14 +227,19 @@ static int delete_tree(int directory, uint64_t mount, unsigned depth)
 	return r;
 }
 
-static int temporary_name(char ret_name[32])
+/* With all below it; a missing one is no error. */
+static int remove_directory(int parent, const char *name, uint64_t mount)
 {
-	uint64_t random;
+	cleanup_close int directory = -1;
 
-	if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
-		return -EIO;
-	(void)snprintf(ret_name, 32, FILE_TEMPORARY_PREFIX "%016llx", (unsigned long long)random);
-	return 0;
+	int r = file_open_directory(parent, name, &directory);
+	if (r == -ENOENT)
+		return 0;
+	if (r == 0)
+		r = delete_tree(directory, mount, 0);
+	if (r == 0 && sys.unlinkat(parent, name, AT_REMOVEDIR) < 0)
+		r = -errno;
+	return r;
 }
 
 static int fill(int root, int target, const char *skel, uid_t uid, gid_t gid, mode_t mode)
@@ -262,7 +266,7 @@ int home_build(int root, const char *path, const char *skel, uid_t uid, gid_t gi
 	enum home_state state;
 	uint64_t mount;
 	const char *name;
-	char temporary[32];
+	char temporary[NAME_MAX + 1];
 
 	int r = home_look(root, path, uid, &state);
 	if (r < 0)
@@ -274,22 +278,24 @@ int home_build(int root, const char *path, const char *skel, uid_t uid, gid_t gi
 	r = open_parent(root, path, true, &parent, &name);
 	if (r < 0)
 		return r;
-	r = temporary_name(temporary);
+	/* The same name each time, so that the redo finds what a crash left; only root can write here. */
+	if (snprintf(temporary, sizeof(temporary), FILE_TEMPORARY_PREFIX "%s", name) >= (int)sizeof(temporary))
+		return -ENAMETOOLONG;
+	r = mount_of(parent, &mount);
+	if (r == 0)
+		r = remove_directory(parent, temporary, mount);
 	if (r < 0)
 		return r;
 	if (sys.mkdirat(parent, temporary, 0700) < 0)
 		return -errno;
 	r = file_open_directory(parent, temporary, &target);
-	if (r == 0)
-		r = mount_of(target, &mount);
 	if (r < 0)
 		return r;
 	r = fill(root, target, skel, uid, gid, mode);
 	if (r == 0 && sys.renameat2(parent, temporary, parent, name, RENAME_NOREPLACE) < 0)
 		r = -errno;
 	if (r < 0) {
-		(void)!delete_tree(target, mount, 0);
-		(void)sys.unlinkat(parent, temporary, AT_REMOVEDIR);
+		(void)!remove_directory(parent, temporary, mount);
 		return r;
 	}
 	if (sys.fsync(parent) < 0)
@@ -300,7 +306,7 @@ int home_build(int root, const char *path, const char *skel, uid_t uid, gid_t gi
 
 int home_delete(int root, const char *path, uid_t uid)
 {
-	cleanup_close int parent = -1, home = -1;
+	cleanup_close int parent = -1;
 	enum home_state state;
 	uint64_t mount;
 	const char *name;
@@ -316,14 +322,10 @@ int home_delete(int root, const char *path, uid_t uid)
 		return 0;
 	if (state != HOME_OWN || uid == 0)
 		return -EPERM;
-	r = file_open_directory(parent, name, &home);
+	r = mount_of(parent, &mount);
 	if (r == 0)
-		r = mount_of(parent, &mount);
-	if (r == 0)
-		r = delete_tree(home, mount, 0);
-	if (r < 0)
-		return r;
-	if (sys.unlinkat(parent, name, AT_REMOVEDIR) < 0 || sys.fsync(parent) < 0)
-		return -errno;
-	return 0;
+		r = remove_directory(parent, name, mount);
+	if (r == 0 && sys.fsync(parent) < 0)
+		r = -errno;
+	return r;
 }

@@ -499,6 +499,9 @@ def test_kill_everywhere():
     killed = sum(kill_at_each(call, remove, gone) for call in calls[:-1])
     check(killed > 40, f"P20: user.remove killed {killed} times, each time finished by the redo")
     clean("after all that")
+    left = [name for path in ("/etc", "/etc/sudoers.d", "/home", "/var/lib/latchkey/plugin/account")
+            for name in os.listdir(path) if name.startswith(".latchkey.")]
+    check(left == [], f"no temporary file stays {left}")
 
 
 for test in (test_create, test_refusals, test_groups_and_sudo, test_passwords, test_lock, test_generate,

@@ -69,6 +69,41 @@ void person_free(struct person *person)
 	*person = (struct person){0};
 }
 
+static bool is_private(const struct person *person, const struct world *world, gid_t gid)
+{
+	struct account_line line;
+	size_t offset = 0;
+
+	while (account_next_line(&world->passwd, &offset, &line)) {
+		cleanup_account struct account other = {0};
+		if (account_parse(&line, &other) == 0 && other.gid == gid && other.uid != person->account.uid)
+			return false;
+	}
+	for (offset = 0; account_next_line(&world->group, &offset, &line);) {
+		cleanup_group struct group_entry group = {0};
+		if (group_parse(&line, &group) == 0 && group.gid == gid && *group.members &&
+			strcmp(group.members, person->account.name) != 0)
+			return false;
+	}
+	return true;
+}
+
+int person_private_groups(const struct person *person, const struct world *world, gid_t **ret_groups, size_t *ret_count)
+{
+	gid_t *groups = calloc(person->group_count + 1, sizeof(*groups));
+	size_t count = 0;
+
+	if (!groups)
+		return -ENOMEM;
+	for (size_t i = 0; i < person->group_count; i++) {
+		if (is_private(person, world, person->groups[i]))
+			groups[count++] = person->groups[i];
+	}
+	*ret_groups = groups;
+	*ret_count = count;
+	return 0;
+}
+
 /* PAM ends an account on its day, sshd alone the day after; PAM also ends one whose password has been stale too long. */
 static bool is_expired(const struct shadow_entry *shadow, int64_t today, bool use_pam)
 {

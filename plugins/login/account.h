@@ -22,6 +22,9 @@ int person_find(const struct world *world, const char *user, struct person *ret_
 void person_free(struct person *person);
 #define cleanup_person CLEANUP(person_free)
 
+/* Those of the user's groups that have no other member. Owned by the caller (free). */
+int person_private_groups(const struct person *person, const struct world *world, gid_t **ret_groups, size_t *ret_count)
+	MUST_CHECK;
 /* What keeps the user out by any method; for_good: what passes by itself at boot is left out. */
 blocker_set person_blockers(const struct person *person, const struct world *world, bool use_pam, bool for_good);
 /* What makes a password useless. */

@@ -100,7 +100,13 @@ static int canonical(int descriptor, char *path, size_t size)
 static bool is_safe(const struct keys_question *question, const char *path, const struct stat *status,
 	struct keys_answer *answer)
 {
-	if ((status->st_uid == 0 || status->st_uid == question->uid) && (status->st_mode & 022) == 0)
+	mode_t writable = 022;
+
+	for (size_t i = 0; i < question->private_count; i++) {
+		if (question->private_groups[i] == status->st_gid)
+			writable = 002;
+	}
+	if ((status->st_uid == 0 || status->st_uid == question->uid) && (status->st_mode & writable) == 0)
 		return true;
 	if (answer->unsafe++ == 0) {
 		(void)snprintf(answer->unsafe_path, sizeof(answer->unsafe_path), "%s", path);

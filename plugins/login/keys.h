@@ -23,6 +23,8 @@ struct keys_question {
 	uid_t uid;
 	const char *const *paths;  /* NULL-terminated, as seen from root */
 	bool strict;		   /* StrictModes */
+	const gid_t *private_groups; /* files of these groups may be group-writable */
+	size_t private_count;
 	int64_t now;
 	const char *address;	   /* of the stranger, or NULL for anybody */
 	const char *algorithms;	   /* PubkeyAcceptedAlgorithms, or NULL when not known */

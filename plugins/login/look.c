@@ -74,7 +74,8 @@ static int look_at_keys(struct world *world, const struct person *person, const 
 	cleanup_names char **paths = NULL;
 	cleanup_free const char **excluded = NULL;
 	const char *revoked = sshd_value(effective, "revokedkeys");
-	size_t count;
+	cleanup_free gid_t *private_groups = NULL;
+	size_t count, private_count = 0;
 
 	int r = sshd_keys_files(world->sshd, effective, &person->account, &paths, &count);
 	if (r == -EINVAL || r == -ENAMETOOLONG) {
@@ -85,6 +86,8 @@ static int look_at_keys(struct world *world, const struct person *person, const 
 		r = world_read_revoked(world, revoked ? revoked : "none");
 	if (r == 0)
 		r = list_excluded(without, person->account.name, &excluded);
+	if (r == 0 && world->is_debian) /* its sshd lets a group of which the user is the only member write */
+		r = person_private_groups(person, world, &private_groups, &private_count);
 	if (r < 0)
 		return r;
 	if (world->revoked_unreadable)
@@ -97,6 +100,8 @@ static int look_at_keys(struct world *world, const struct person *person, const 
 		.uid = person->account.uid,
 		.paths = (const char *const *)paths,
 		.strict = sshd_is_yes(effective, "strictmodes"),
+		.private_groups = private_groups,
+		.private_count = private_count,
 		.now = world->now,
 		.address = world->address,
 		.algorithms = accepted_algorithms(effective),

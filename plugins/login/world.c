@@ -109,6 +109,7 @@ int world_open(const struct plugin_request *request, const char *address, struct
 		return -ENOMEM;
 	world.etc_nologin = exists(world.root, "/etc/nologin");
 	world.run_nologin = world.is_host && exists(world.root, "/run/nologin");
+	world.is_debian = exists(world.root, "/etc/debian_version");
 	world.pam_nologin = pam_has(world.root, "sshd", "pam_nologin.so", 0);
 	world.pam_shells = pam_has(world.root, "sshd", "pam_shells.so", 0);
 	*ret_world = world;

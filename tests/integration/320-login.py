@@ -147,8 +147,14 @@ def states():
     yield State("T33: home 0777", mode("/home/alice", 0o777), expect={"alice": (["strict_modes"], [])})
     yield State("T33: home 0777, StrictModes no", mode("/home/alice", 0o777), config="StrictModes no\n",
                 expect={"alice": ([], [])})
-    yield State("T33: .ssh 0775", mode("/home/alice/.ssh", 0o775), expect={"alice": (["strict_modes"], [])})
-    yield State("T33: file 0664", mode("/home/alice/.ssh/authorized_keys", 0o664),
+    yield State("T33: .ssh 0775, private group", mode("/home/alice/.ssh", 0o775), expect={"alice": ([], [])})
+    yield State("T33: .ssh 0775, shared group", mode("/home/alice/.ssh", 0o775), call("usermod", "-aG", "alice", "bob"),
+                expect={"alice": (["strict_modes"], [])}, undo=[call("gpasswd", "-d", "bob", "alice")])
+    yield State("T33: .ssh 0775, another group of hers alone", call("chgrp", "users", "/home/alice/.ssh"),
+                mode("/home/alice/.ssh", 0o775), expect={"alice": ([], [])})
+    yield State("T33: .ssh 0775, group of nobody", call("chgrp", "audio", "/home/alice/.ssh"),
+                mode("/home/alice/.ssh", 0o775), expect={"alice": (["strict_modes"], [])})
+    yield State("T33: file 0666", mode("/home/alice/.ssh/authorized_keys", 0o666),
                 expect={"alice": (["strict_modes"], [])})
     yield State("T33: file of another user", call("chown", "bob", "/home/alice/.ssh/authorized_keys"),
                 mode("/home/alice/.ssh/authorized_keys", 0o644), expect={"alice": (["strict_modes"], [])})
@@ -211,6 +217,8 @@ def compare(state, server):
         if user in state.expect or login[user]["password"]["can"]:
             really = password_login(user, password)
             check(really == login[user]["password"]["can"], f"{state.name}: {user} by password really: {really}")
+    for step in state.undo:
+        step()
 
 
 def guard(server):

@@ -2,14 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verdicts of the login plugin against real logins with the real client. Run inside tests/rig/enter."""
 import os
-import subprocess
 import sys
 import time
 
 sys.path.insert(0, "/run/project/tests/rig")
 from plugin import Plugin, check  # noqa: E402
-from server import (Server, add_user, key_login, make_key, must, password_login, put_keys, run,  # noqa: E402
-                    set_password, write)
+from server import (Server, add_user, key_login, make_key, must, password_login, put_keys,  # noqa: E402
+                    set_password, trace, traced, write)
 
 PASSWORDS = {"alice": "correct Horse 7", "bob": None, "root": "root Horse 7"}
 USERS = list(PASSWORDS)
@@ -311,15 +310,14 @@ def the_cached_answer(server):
     time.sleep(0.05)
     look()
     before = os.stat("/var/lib/latchkey/plugin/login/effective").st_mtime_ns
-    plugin.prefix = ["/usr/bin/strace", "-f", "-o", "/tmp/trace", "-e", "trace=execve"]
-    look()
-    execs = [line for line in open("/tmp/trace", encoding="utf-8") if "sshd" in line]
-    check(execs == [], "unchanged files: sshd is not executed again")
+    traced(Plugin("login"), "execve").plan({"do": "login.check", "users": ["alice"]})
+    execs = [line for line in trace() if "execve(" in line]
+    check("/plugins/login" in execs[-1] and not any("sshd" in line for line in execs),
+          "unchanged files: sshd is not executed again")
     write("/etc/ssh/sshd_config.d/99-new.conf", "PasswordAuthentication no\nKbdInteractiveAuthentication no\n")
     check(look()["login"]["alice"]["password"]["blockers"] == ["password_auth_off"], "a new drop-in is noticed")
     os.unlink("/etc/ssh/sshd_config.d/99-new.conf")
     check(look()["login"]["alice"]["password"]["can"], "and that it has gone")
-    plugin.prefix = []
     time.sleep(0.05)
     look()
     check(os.stat("/var/lib/latchkey/plugin/login/effective").st_mtime_ns != before, "the answer was kept anew")
@@ -328,16 +326,16 @@ def the_cached_answer(server):
 
 
 def P41_as_the_user():
-    plugin.prefix = ["/usr/bin/strace", "-f", "-o", "/tmp/trace", "-e", "trace=openat,openat2,setresuid"]
-    look(["alice"], without={"users": ["root"]})
-    became = {}
-    for line in open("/tmp/trace", encoding="utf-8"):
+    traced(Plugin("login"), "file,setresuid").plan({"do": "login.check", "users": ["alice"]})
+    became, seen = set(), 0
+    for line in trace():
         pid, what = line.split(None, 1)
-        if what.startswith("setresuid"):
-            became[pid] = True
-        if "/home/" in what:
+        if what.startswith("setresuid("):
+            became.add(pid)
+        if '"/home/alice' in what:
+            seen += 1
             check(pid in became, "P41: " + what.strip()[:60])
-    plugin.prefix = []
+    check(seen >= 2, "P41: the home was looked at")
 
 
 def main():

@@ -84,8 +84,11 @@ static int enter(int parent, const char *name, size_t depth, const struct key_pl
 	if (error == ENOENT)
 		return -ENOENT;
 	if ((error == ENOTDIR || error == ELOOP) && sys.fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) == 0)
-		return key_view_refuse(view, S_ISLNK(status.st_mode) ? CODE_SYMLINK : CODE_NOT_REGULAR, "%.*s",
-			(int)depth, place->path);
+		return key_view_refuse(view,
+			S_ISLNK(status.st_mode) ? CODE_SYMLINK :
+			S_ISDIR(status.st_mode) ? CODE_BUSY : /* it is exchanged while we look */
+						  CODE_NOT_REGULAR,
+			"%.*s", (int)depth, place->path);
 	if (error == EACCES)
 		return key_view_refuse(view, depth <= place->home_size ? CODE_HOME_UNSAFE : CODE_OWNER,
 			"%.*s cannot be entered by the user", (int)depth, place->path);

@@ -150,6 +150,8 @@ static int edit_place(const struct key_task *task, unsigned place, struct key_vi
 		outcomes[i] = KEY_DONE;
 		changed = true;
 	}
+	if (content.directory >= 0)
+		file_sweep_temporaries(content.directory, task->sweep_before);
 	return changed ? write_content(&task->places[place], &content, &text, view) : 0;
 }
 

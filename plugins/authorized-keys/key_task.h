@@ -7,6 +7,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "lib/code.h"
 #include "lib/manifest.h"
@@ -61,6 +62,7 @@ struct key_task {
 	unsigned edit_count;
 	const struct key_blob *blobs;
 	unsigned blob_count;
+	int64_t sweep_before;		/* temporary files of ours from a crash that are an hour older are removed */
 };
 
 /*

@@ -391,6 +391,26 @@ def test_redo():
             if not stopped:
                 break
     check(killed > 10, f"killed {killed} times, each time finished by the redo")
+    check(os.listdir("/home/alice/.ssh") == ["authorized_keys"], "no temporary file stays")
+
+
+def test_stopped():
+    """P47: whoever stops the child that works for him costs its deadline, no more."""
+    fresh()
+    uid = pwd.getpwnam("alice").pw_uid
+    stopper = subprocess.Popen([sys.executable, "-c",
+                                "import os,signal\nme=os.getpid()\nwhile True:\n"
+                                " for pid in os.listdir('/proc'):\n  if pid.isdigit() and int(pid)!=me:\n"
+                                "   try: os.kill(int(pid),signal.SIGSTOP)\n   except OSError: pass\n"],
+                               user=uid, group=uid, extra_groups=[])
+    time.sleep(0.5)
+    started = time.monotonic()
+    results = [bind("k1", FIRST) for _ in range(2)]
+    waited = time.monotonic() - started
+    stopper.kill()
+    stopper.wait()
+    check(waited < 45 and {result["code"] for result in results} <= {"timeout", "ok"}, f"P47: {waited:.0f} s, {results}")
+    expect(bind("k1", FIRST), "ok", None, "and afterwards")
 
 
 def test_full_disk():
@@ -411,7 +431,7 @@ def test_full_disk():
 
 try:
     for test in (test_login, test_bytes, test_planted, test_race, test_modes, test_options, test_bad_keys, test_locations,
-                 test_root, test_redo, test_full_disk):
+                 test_root, test_redo, test_stopped, test_full_disk):
         print(f"# {test.__name__}", flush=True)
         test()
 finally:

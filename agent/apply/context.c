@@ -102,7 +102,7 @@ int apply_open(struct apply *apply, const char *root_path)
 		apply->state = -1;
 	}
 	if (apply->is_host) {
-		r = file_make_directory(apply->root, PATH_RUN + 1, 0755, &apply->run);
+		r = file_make_directory(apply->root, &PATH_RUN[1], 0755, &apply->run);
 		if (r < 0) {
 			log_error("cannot open %s: %s", PATH_RUN, strerror(-r));
 			return r;

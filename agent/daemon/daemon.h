@@ -12,9 +12,9 @@
 #include "lib/link.h"
 #include "lib/notify.h"
 
-#define RETRY_FIRST_MS 10000	  /* of a pending command and of results: 10 s doubling to 600 s, full jitter */
+#define RETRY_FIRST_MS 10000 /* of a pending command and of results: 10 s doubling to 600 s, full jitter */
 #define RETRY_LAST_MS 600000
-#define DOCUMENT_BUCKET 10	  /* signature checks: a burst of 10, then one a second */
+#define DOCUMENT_BUCKET 10 /* signature checks: a burst of 10, then one a second */
 #define DOCUMENT_REFILL_MS 1000
 
 enum job_kind {

@@ -62,8 +62,8 @@ void deliver_next(struct daemon *daemon)
 	cleanup_free char *text = NULL;
 	size_t size;
 
-	if (!daemon->link_ready || !daemon->identified || daemon->result_in_flight || daemon->results_at > daemon_now() ||
-		daemon->state < 0)
+	if (!daemon->link_ready || !daemon->identified || daemon->result_in_flight ||
+		daemon->results_at > daemon_now() || daemon->state < 0)
 		return;
 	daemon->results_at = 0;
 	int r = file_open_directory(daemon->state, "results", &directory);

@@ -37,8 +37,8 @@ static int make_input(const void *bytes, size_t size, int *ret_descriptor)
 static int start(struct daemon *daemon, enum job_kind kind, const char *option, const char *operand, const void *input,
 	size_t size)
 {
-	char *arguments[] = {(char *)(uintptr_t) "latchkey-apply", (char *)(uintptr_t)option,
-		(char *)(uintptr_t)operand, NULL};
+	char *arguments[] = {
+		(char *)(uintptr_t) "latchkey-apply", (char *)(uintptr_t)option, (char *)(uintptr_t)operand, NULL};
 	static char *const environment[] = {NULL};
 	cleanup_close int descriptor = -1;
 

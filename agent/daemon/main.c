@@ -157,7 +157,7 @@ static int open_all(struct daemon *daemon)
 		return -errno;
 	int r = find_agent_user(daemon, root);
 	if (r == 0)
-		r = file_make_directory(root, PATH_RUN + 1, 0755, &daemon->run);
+		r = file_make_directory(root, &PATH_RUN[1], 0755, &daemon->run);
 	if (r < 0)
 		return r;
 	if (file_make_directory(root, PATH_STATE, 0700, &daemon->state) < 0)
@@ -235,8 +235,15 @@ static int usage(FILE *out, int code)
 
 int main(int argc, char **argv)
 {
-	struct daemon daemon = {.epoll = -1, .signals = -1, .timer = -1, .listener = -1, .status_socket = -1, .state = -1,
-		.run = -1, .link = -1, .tokens = DOCUMENT_BUCKET};
+	struct daemon daemon = {.epoll = -1,
+		.signals = -1,
+		.timer = -1,
+		.listener = -1,
+		.status_socket = -1,
+		.state = -1,
+		.run = -1,
+		.link = -1,
+		.tokens = DOCUMENT_BUCKET};
 
 	notify_read_environment(&daemon.notify);
 	if (program_begin() < 0)

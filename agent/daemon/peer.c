@@ -15,8 +15,8 @@
 #define IDENTITY_MAX 65536u
 
 /* A socket at that path of /run/latchkey; whoever may connect is decided by mode and owner before it listens. */
-static int make_socket(const struct daemon *daemon, const char *path, int type, mode_t mode, bool owned_by_agent,
-	int *ret_socket)
+static int make_socket(
+	const struct daemon *daemon, const char *path, int type, mode_t mode, bool owned_by_agent, int *ret_socket)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	const char *name = strrchr(path, '/') + 1;

@@ -135,9 +135,9 @@ static void complete(struct exchange *exchange, CURLcode result)
 		(void)curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &answer.code);
 	else
 		(void)snprintf(error, sizeof(error), "%s",
-			exchange->refused  ? "the answer is larger than it may be" :
-			exchange->error[0] ? exchange->error :
-					     curl_easy_strerror(result));
+			exchange->refused    ? "the answer is larger than it may be"
+			: exchange->error[0] ? exchange->error
+					     : curl_easy_strerror(result));
 	/* The slot is free when the function is called, so that it can start the next request. */
 	struct buffer body = exchange->body;
 	exchange->body = (struct buffer){0};
@@ -372,7 +372,9 @@ int http_start(struct http *http, enum http_slot slot, const struct http_request
 
 	if (exchange->easy)
 		return -EBUSY;
-	*exchange = (struct exchange){.http = http, .function = request->function, .context = request->context,
+	*exchange = (struct exchange){.http = http,
+		.function = request->function,
+		.context = request->context,
 		.answer = {.retry_after = -1}};
 	exchange->easy = curl_easy_init();
 	if (!exchange->easy)
@@ -380,11 +382,12 @@ int http_start(struct http *http, enum http_slot slot, const struct http_request
 	if (request->size)
 		buffer_append(&exchange->upload, request->body, request->size);
 	bool good = buffer_status(&exchange->upload) == 0 && add_header(exchange, "Latchkey", "1") &&
-		add_header(exchange, "If-None-Match", request->if_none_match) &&
-		add_header(exchange, "Prefer", request->prefer) &&
-		add_header(exchange, "Latchkey-Enrol", request->enrol) &&
-		(!upload || (add_header(exchange, "Content-Type", "text/plain") && add_header(exchange, "Expect", ""))) &&
-		set_options(http, exchange, request);
+		    add_header(exchange, "If-None-Match", request->if_none_match) &&
+		    add_header(exchange, "Prefer", request->prefer) &&
+		    add_header(exchange, "Latchkey-Enrol", request->enrol) &&
+		    (!upload || (add_header(exchange, "Content-Type", "text/plain") &&
+					add_header(exchange, "Expect", ""))) &&
+		    set_options(http, exchange, request);
 	if (!good || curl_multi_add_handle(http->multi, exchange->easy) != CURLM_OK) {
 		curl_easy_cleanup(exchange->easy);
 		exchange->easy = NULL;

@@ -18,22 +18,22 @@
 #define HTTP_ETAG_MAX 120u
 
 struct http_answer {
-	long code;	      /* 0: none */
-	const char *error;    /* why there is none, "" otherwise */
+	long code;         /* 0: none */
+	const char *error; /* why there is none, "" otherwise */
 	char etag[HTTP_ETAG_MAX + 8];
-	bool held;	      /* Preference-Applied: wait */
-	int64_t retry_after;  /* seconds, -1: not said */
-	const char *body;     /* alive during the call */
+	bool held;           /* Preference-Applied: wait */
+	int64_t retry_after; /* seconds, -1: not said */
+	const char *body;    /* alive during the call */
 	size_t size;
 };
 
 typedef void (*http_function)(void *context, const struct http_answer *answer);
 
 struct http_request {
-	const char *method; /* GET, PUT, POST */
-	const char *path;   /* after the endpoint's url */
+	const char *method;                         /* GET, PUT, POST */
+	const char *path;                           /* after the endpoint's url */
 	const char *if_none_match, *prefer, *enrol; /* header values, or NULL */
-	const void *body;   /* copied */
+	const void *body;                           /* copied */
 	size_t size;
 	unsigned timeout_s;
 	http_function function;
@@ -43,8 +43,8 @@ struct http_request {
 struct http;
 
 /* url: http://, https:// or unix:/path; ca_file and proxy may be NULL. -EINVAL for another scheme. */
-int http_new(sd_event *event, const char *url, const char *ca_file, const char *proxy, struct http **ret_http)
-	MUST_CHECK;
+int http_new(
+	sd_event *event, const char *url, const char *ca_file, const char *proxy, struct http **ret_http) MUST_CHECK;
 void http_free(struct http *http);
 /* One request per slot at a time: the held document request has its own. A busy slot is -EBUSY. */
 enum http_slot {

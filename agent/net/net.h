@@ -21,7 +21,7 @@ struct net {
 	sd_event *event;
 	struct config config;
 	const char *url; /* NULL: idle */
-	char *enrol;	 /* the enrolment secret, or NULL */
+	char *enrol;     /* the enrolment secret, or NULL */
 	unsigned wait_s;
 
 	int link;

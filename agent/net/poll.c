@@ -158,8 +158,7 @@ static void identity_answered(void *context, const struct http_answer *answer)
 static void results_answered(void *context, const struct http_answer *answer)
 {
 	struct net *net = context;
-	struct link_message message = {
-		.type = LINK_DELIVERED, .code = (uint32_t)answer->code, .seq = net->results_seq};
+	struct link_message message = {.type = LINK_DELIVERED, .code = (uint32_t)answer->code, .seq = net->results_seq};
 
 	int r = link_client_send(net, &message, NULL, 0);
 	if (r < 0)
@@ -240,7 +239,8 @@ int poll_start(struct net *net)
 		return 0;
 	}
 	if (!net->ask_timer) {
-		int r = sd_event_add_time_relative(net->event, &net->ask_timer, CLOCK_BOOTTIME, 0, 1000, ask_document, net);
+		int r = sd_event_add_time_relative(
+			net->event, &net->ask_timer, CLOCK_BOOTTIME, 0, 1000, ask_document, net);
 		if (r < 0)
 			return r;
 	}

@@ -62,8 +62,8 @@ static int64_t take_token(struct schedule *schedule, int64_t at_ms)
 	return schedule->tokens >= 0 ? 0 : -schedule->tokens * SCHEDULE_REFILL_MS;
 }
 
-int64_t schedule_next(struct schedule *schedule, enum schedule_event event, int64_t retry_after, int64_t now_ms,
-	uint64_t random)
+int64_t schedule_next(
+	struct schedule *schedule, enum schedule_event event, int64_t retry_after, int64_t now_ms, uint64_t random)
 {
 	int64_t delay = after_event(schedule, event, random);
 

@@ -19,17 +19,17 @@
 enum schedule_event {
 	SCHEDULE_STARTED,  /* nothing was asked yet, or the doorbell rang */
 	SCHEDULE_ANSWERED, /* a good answer to a request that was not to be held */
-	SCHEDULE_HELD,	   /* a good answer that the endpoint had held (Preference-Applied) */
+	SCHEDULE_HELD,     /* a good answer that the endpoint had held (Preference-Applied) */
 	SCHEDULE_UNHELD,   /* a good answer although it was asked to hold */
-	SCHEDULE_TAKEN,	   /* a document was taken over */
+	SCHEDULE_TAKEN,    /* a document was taken over */
 	SCHEDULE_REFUSED,  /* a document was not taken over */
-	SCHEDULE_LOST,	   /* a held request broke */
+	SCHEDULE_LOST,     /* a held request broke */
 	SCHEDULE_FAILED,   /* no answer, or one that says nothing */
 };
 
 struct schedule {
-	int64_t poll_ms;     /* [endpoint] poll */
-	unsigned failures;   /* in a row */
+	int64_t poll_ms;   /* [endpoint] poll */
+	unsigned failures; /* in a row */
 	int64_t tokens, tokens_at;
 };
 
@@ -38,5 +38,5 @@ void schedule_initialise(struct schedule *schedule, int64_t poll_ms, int64_t now
  * Milliseconds from now until the next request. retry_after: seconds as the endpoint said, -1 if it did not.
  * `random` is uniform over 64 bits.
  */
-int64_t schedule_next(struct schedule *schedule, enum schedule_event event, int64_t retry_after, int64_t now_ms,
-	uint64_t random);
+int64_t schedule_next(
+	struct schedule *schedule, enum schedule_event event, int64_t retry_after, int64_t now_ms, uint64_t random);

@@ -17,13 +17,13 @@
 extern const char varlink_agent[], varlink_service[];
 
 /* Members of the types in the .varlink file; what else stands in the view stays here. */
-static const char *const status_members[] = {"agent", "health", "mode", "trust", "instance", "seq", "pending", "verified",
-	"endpoint", "problems", NULL};
-static const char *const command_members[] = {"id", "seq", "do", "user", "status", "code", "changed", "detail", "signer",
-	"actor", "time", NULL};
+static const char *const status_members[] = {
+	"agent", "health", "mode", "trust", "instance", "seq", "pending", "verified", "endpoint", "problems", NULL};
+static const char *const command_members[] = {
+	"id", "seq", "do", "user", "status", "code", "changed", "detail", "signer", "actor", "time", NULL};
 static const char *const user_members[] = {"user", "uid", "created", "sudo", "groups", "key", "password", NULL};
-static const char *const key_members[] = {"user", "keypair", "fingerprint", "signer", "command", "bound", "expires",
-	"state", NULL};
+static const char *const key_members[] = {
+	"user", "keypair", "fingerprint", "signer", "command", "bound", "expires", "state", NULL};
 
 struct question {
 	struct net *net;
@@ -152,7 +152,8 @@ static int find_line(const cJSON *line, void *context)
 	struct search *search = context;
 	const char *id;
 
-	if (!may_see(search->question->uid, line) || json_get_string(line, "id", &id) < 0 || strcmp(id, search->id) != 0)
+	if (!may_see(search->question->uid, line) || json_get_string(line, "id", &id) < 0 ||
+		strcmp(id, search->id) != 0)
 		return 0;
 	search->found = cJSON_Duplicate(line, true);
 	return 1;
@@ -185,8 +186,8 @@ static enum varlink_verdict get_command(const struct question *question)
 static enum varlink_verdict list_users(const struct question *question)
 {
 	const char *names[] = {NULL}, *unknown = unknown_parameter(question->call, names);
-	return unknown ? invalid(question, unknown) :
-			 put_list(question, "user", "users", user_members, NULL, INT64_MAX);
+	return unknown ? invalid(question, unknown)
+		       : put_list(question, "user", "users", user_members, NULL, INT64_MAX);
 }
 
 /* True when the name is the caller's own, by the local files. */
@@ -197,7 +198,7 @@ static bool is_own_name(uid_t uid, const char *name)
 	cleanup_close int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	return root >= 0 && account_table_read(root, "etc/passwd", &passwd) == 0 &&
-		account_find(&passwd, name, &account) == 0 && account.uid == uid;
+	       account_find(&passwd, name, &account) == 0 && account.uid == uid;
 }
 
 static enum varlink_verdict list_keys(const struct question *question)
@@ -299,7 +300,8 @@ static enum varlink_verdict get_info(const struct question *question)
 static enum varlink_verdict get_description(const struct question *question)
 {
 	struct json_writer writer = {question->out, false};
-	const char *names[] = {"interface", NULL}, *unknown = unknown_parameter(question->call, names), *name, *text = NULL;
+	const char *names[] = {"interface", NULL}, *unknown = unknown_parameter(question->call, names), *name,
+		   *text = NULL;
 
 	if (unknown)
 		return invalid(question, unknown);

@@ -170,14 +170,14 @@ static void add_connection(struct status_server *server, int descriptor, uid_t u
 		(void)close(descriptor);
 		return;
 	}
-	*connection = (struct connection){.server = server, .descriptor = descriptor, .uid = uid,
-		.next = server->connections};
+	*connection = (struct connection){
+		.server = server, .descriptor = descriptor, .uid = uid, .next = server->connections};
 	server->connections = connection;
 	server->count++;
 	sd_event *event = server->net->event;
 	if (sd_event_add_io(event, &connection->source, descriptor, EPOLLIN, on_connection, connection) < 0 ||
-		sd_event_add_time_relative(event, &connection->idle, CLOCK_BOOTTIME, (uint64_t)IDLE_S * 1000000, 1000000,
-			on_idle, connection) < 0)
+		sd_event_add_time_relative(event, &connection->idle, CLOCK_BOOTTIME, (uint64_t)IDLE_S * 1000000,
+			1000000, on_idle, connection) < 0)
 		connection_close(connection);
 	else
 		/* Polling comes before readers. */

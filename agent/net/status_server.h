@@ -11,7 +11,7 @@
 #include "lib/json.h"
 
 #define CONNECTIONS_MAX 64u
-#define CONNECTIONS_ROOT 8u  /* more than these for root, so that root always has room */
+#define CONNECTIONS_ROOT 8u /* more than these for root, so that root always has room */
 #define CONNECTIONS_UID 16u
 #define OUTPUT_MAX (256u << 10) /* queued for one client that does not read */
 #define IDLE_S 30u

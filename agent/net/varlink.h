@@ -17,9 +17,9 @@
 struct varlink_call {
 	cJSON *root;
 	char interface[VARLINK_NAME_MAX + 1]; /* before the last dot */
-	const char *method;		      /* the full name */
-	const char *member;		      /* after the last dot */
-	const cJSON *parameters;	      /* an object, or NULL: none */
+	const char *method;                   /* the full name */
+	const char *member;                   /* after the last dot */
+	const cJSON *parameters;              /* an object, or NULL: none */
 	bool more, oneway;
 };
 

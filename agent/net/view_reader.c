@@ -42,8 +42,8 @@ int view_read_status(struct status_server *server, cJSON **ret_status)
 	return newline ? json_parse_object(text, (size_t)(newline - text), ret_status) : -EBADMSG;
 }
 
-int view_walk(struct status_server *server, const char *type, int (*visit)(const cJSON *line, void *context),
-	void *context)
+int view_walk(
+	struct status_server *server, const char *type, int (*visit)(const cJSON *line, void *context), void *context)
 {
 	cleanup_free char *text = NULL;
 	char head[64];

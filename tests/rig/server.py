@@ -35,6 +35,18 @@ def write(path, text, mode=0o600):
     os.chmod(path, mode)
 
 
+def traced(plugin, calls):
+    """Runs the plugin under strace, which stands outside the cut capabilities: it could not read arguments otherwise."""
+    argv = plugin.argv
+    plugin.argv = lambda verb: ["/usr/bin/strace", "-f", "-o", "/tmp/trace", "-e", "trace=" + calls, *argv(verb)]
+    return plugin
+
+
+def trace():
+    with open("/tmp/trace", encoding="utf-8", errors="replace") as lines:
+        return lines.read().splitlines()
+
+
 class Server:
     """sshd as a service manager would run it: in the foreground, child of the test."""
 

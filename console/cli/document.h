@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Documents as the operator sees them: the one that stands at the endpoint, verified, and the one that he signs next.
+ */
+#pragma once
+
+#include "console/cli/pins.h"
+#include "lib/json.h"
+
+#define DOCUMENT_VALID_DEFAULT 86400 /* seconds a command may wait for its instance */
+#define DOCUMENT_VALID_MAX 604800    /* INTERFACES 2 */
+#define DOCUMENT_COMMANDS_MAX 4096
+#define DOCUMENT_DIGEST_SIZE 65u
+
+struct document {
+	cJSON *payload; /* owned; NULL when the endpoint has none */
+	char etag[128]; /* "" when it has none */
+	int64_t seq, expires;
+};
+
+/*
+ * Reads the stored document. CLI_TRUST when its signature is not by a signer of this operator's own allowed_signers, or
+ * when it is older than one that he has seen (he is told); the etag is filled in even then, so that it can be replaced.
+ */
+enum cli_exit document_load(struct cli *cli, const struct pin *pin, struct document *ret_document);
+void document_free(struct document *document);
+#define cleanup_document CLEANUP(document_free)
+
+/* Makes {"v":1,…} of these commands, signs it through ssh-keygen, and checks that signature as an instance would. */
+enum cli_exit document_sign(struct cli *cli, const char *instance, int64_t seq, int64_t issued, int64_t expires,
+	const char *actor, const cJSON *commands, struct buffer *text, char ret_digest[DOCUMENT_DIGEST_SIZE]);

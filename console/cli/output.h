@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the operator reads: lines for people on standard output, or with --json one JSON object a line. */
+#pragma once
+
+#include "console/cli/change.h"
+
+/* "keys.bind alice web (1f2e…)": for lists. */
+void output_command(struct buffer *text, const cJSON *command);
+void output_sent(const struct cli *cli, const struct change *change);
+/* One result with who can now log in. The command is NULL when it is not known. */
+void output_result(const struct cli *cli, const char *instance, const cJSON *command, const cJSON *result);
+/* One JSON object as a line. */
+void output_json(const cJSON *root);
+
+/*
+ * Waits for the change's result and prints it: CLI_OK, CLI_FAILED, CLI_TIMEOUT. A lost endpoint is asked again until
+ * the time is over. awaiting_confirm ends the wait well.
+ */
+enum cli_exit output_wait(struct cli *cli, const struct arguments *arguments, struct change *change);

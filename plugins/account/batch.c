@@ -245,9 +245,9 @@ static int compare(struct batch *batch, const char *user, const struct facets *f
 			return 0;
 		}
 	}
-	*ret_standing = strcmp(present, facet->after) == 0  ? STANDS_AFTER :
-			strcmp(present, facet->before) == 0 ? STANDS_BEFORE :
-							      MOVED;
+	*ret_standing = strcmp(present, facet->after) == 0    ? STANDS_AFTER
+			: strcmp(present, facet->before) == 0 ? STANDS_BEFORE
+							      : MOVED;
 	return 0;
 }
 

@@ -21,8 +21,8 @@ void table_edit_free(struct table_edit *edit);
 /* Borrowed copy-free look at a field of the one line of that name; without a final CR. */
 int table_edit_field(const struct table_edit *edit, const char *name, unsigned fields, unsigned index,
 	struct account_line *ret_field) MUST_CHECK;
-int table_edit_set_field(struct table_edit *edit, const char *name, unsigned fields, unsigned index,
-	const char *value) MUST_CHECK;
+int table_edit_set_field(
+	struct table_edit *edit, const char *name, unsigned fields, unsigned index, const char *value) MUST_CHECK;
 /* A whole line without newline, before the first NIS line (+ or -) or at the end. */
 int table_edit_add_line(struct table_edit *edit, const char *line) MUST_CHECK;
 /* Cuts the line with its newline. */

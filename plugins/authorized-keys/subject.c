@@ -5,7 +5,8 @@
 #include <stdarg.h>
 #include <string.h>
 
-static int refuse(struct subject *subject, enum code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static int refuse(struct subject *subject, enum code code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 static int refuse(struct subject *subject, enum code code, const char *format, ...)
 {
@@ -90,8 +91,8 @@ static int run_kind(const struct plugin_request *request, struct subject *subjec
 {
 	const gid_t root_group = 0;
 	const struct user_identity root = {0, 0, &root_group, 1};
-	const struct user_identity user = {subject->account.uid, subject->account.gid, subject->groups,
-		subject->group_count};
+	const struct user_identity user = {
+		subject->account.uid, subject->account.gid, subject->groups, subject->group_count};
 	struct locations *locations = &subject->locations;
 	bool chosen[KEY_PLACES_MAX] = {false};
 

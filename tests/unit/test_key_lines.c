@@ -32,20 +32,11 @@ static void ours_ends_in_the_mark(void **state)
 	static const struct {
 		const char *line, *label; /* NULL: not ours */
 	} rows[] = {
-		{KEY " latchkey:k1", "k1"},
-		{KEY " a comment latchkey:Office_2.0-x", "Office_2.0-x"},
-		{"expiry-time=\"20300101000000Z\" " KEY " latchkey:k1", "k1"},
-		{KEY " latchkey:k1 ", NULL},
-		{KEY " latchkey:k1\r", NULL},
-		{KEY " latchkey:", NULL},
-		{KEY " latchkey:a/b", NULL},
-		{KEY " xlatchkey:k1", NULL},
-		{KEY "\tlatchkey:k1", NULL},
-		{"# " KEY " latchkey:k1", NULL},
-		{"  # latchkey:k1", NULL},
-		{"latchkey:k1", NULL},
-		{"", NULL},
-		{KEY, NULL},
+		{KEY " latchkey:k1", "k1"}, {KEY " a comment latchkey:Office_2.0-x", "Office_2.0-x"},
+		{"expiry-time=\"20300101000000Z\" " KEY " latchkey:k1", "k1"}, {KEY " latchkey:k1 ", NULL},
+		{KEY " latchkey:k1\r", NULL}, {KEY " latchkey:", NULL}, {KEY " latchkey:a/b", NULL},
+		{KEY " xlatchkey:k1", NULL}, {KEY "\tlatchkey:k1", NULL}, {"# " KEY " latchkey:k1", NULL},
+		{"  # latchkey:k1", NULL}, {"latchkey:k1", NULL}, {"", NULL}, {KEY, NULL},
 		{KEY " latchkey:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", NULL}, /* 65 */
 	};
 
@@ -91,7 +82,8 @@ static void T18_a_key_is_found_behind_any_options(void **state)
 		if (key_line_has_blob(&line, blob, size) != rows[i].has)
 			fail_msg("%s", rows[i].line);
 	}
-	assert_int_equal(key_lines_find_foreign(KEY " latchkey:k1\n\nrestrict " KEY "\n", strlen(KEY) * 2 + 25, blob, size), 3);
+	assert_int_equal(
+		key_lines_find_foreign(KEY " latchkey:k1\n\nrestrict " KEY "\n", strlen(KEY) * 2 + 25, blob, size), 3);
 	assert_int_equal(key_lines_find_foreign(KEY " latchkey:k1", strlen(KEY) + 12, blob, size), 0);
 }
 
@@ -152,8 +144,8 @@ static uint32_t next_random(uint32_t *seed)
 
 static void P44_unmanaged_bytes_in_are_unmanaged_bytes_out(void **state)
 {
-	static const char *const pieces[] = {"\n", "\r\n", "#", " ", KEY, KEY " latchkey:x1", " latchkey:x1", "\xff", "\"",
-		"from=\"", "ssh-rsa ", "latchkey:", "a"};
+	static const char *const pieces[] = {"\n", "\r\n", "#", " ", KEY, KEY " latchkey:x1", " latchkey:x1", "\xff",
+		"\"", "from=\"", "ssh-rsa ", "latchkey:", "a"};
 	uint32_t seed = 11;
 
 	(void)state;
@@ -171,7 +163,8 @@ static void P44_unmanaged_bytes_in_are_unmanaged_bytes_out(void **state)
 		cleanup_free char *four = set(three, "k2", NULL);
 		cleanup_free char *five = set(four, "k1", NULL);
 		assert_string_equal(five, text);
-		assert_int_equal(strncmp(two, OTHER " c latchkey:k2\n" KEY " latchkey:k1\n", strlen(two) - strlen(text)), 0);
+		assert_int_equal(
+			strncmp(two, OTHER " c latchkey:k2\n" KEY " latchkey:k1\n", strlen(two) - strlen(text)), 0);
 	}
 }
 

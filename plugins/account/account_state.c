@@ -286,6 +286,11 @@ int account_state_create(
 	int r = account_state_parse_ids(facets_after(facets, "account", ""), &uid, &gid);
 	if (r < 0)
 		return r;
+	/* Checked before anything is made: a colon in one of them would be another field, an account of its choice. */
+	for (unsigned i = 0; i < facets->count; i++) {
+		if (strcmp(facets->items[i].name, "account") != 0 && !table_edit_is_field(facets->items[i].after))
+			return -EINVAL;
+	}
 	if (identifiers_uid_in_use(&batch->database, uid)) {
 		(void)plugin_set(result, CODE_UID_TAKEN, "uid %u belongs to another account", (unsigned)uid);
 		return -EEXIST;

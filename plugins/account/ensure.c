@@ -241,6 +241,20 @@ static int decide_expiry(
 	return r < 0 ? r : facets_add(facets, facet, before, text);
 }
 
+/* The colon is this file format's own: JSON and the manifest know nothing of it. */
+static int check_fields(const struct plugin_command *command, struct plugin_result *result)
+{
+	static const char *const names[] = {"gecos", "home", "shell"};
+
+	for (unsigned i = 0; i < ELEMENTS(names); i++) {
+		const char *text = plugin_text(command, names[i]);
+		if (text && !table_edit_is_field(text))
+			return plugin_set(result, CODE_FIELD_INVALID, "%s cannot hold a colon or a control character",
+				names[i]);
+	}
+	return 0;
+}
+
 int decide_ensure(struct batch *batch, unsigned index, struct plugin_result *result, struct facets *facets,
 	struct json_writer *plan)
 {
@@ -250,6 +264,9 @@ int decide_ensure(struct batch *batch, unsigned index, struct plugin_result *res
 	cleanup_wiped char *before = NULL;
 	(void)plan;
 
+	(void)check_fields(command, result);
+	if (result->code != CODE_OK)
+		return 0;
 	int r = batch_find_user(batch, index, result, &account);
 	if (r == -ENOENT && result->code == CODE_NO_SUCH_USER) {
 		result->code = CODE_OK;

@@ -68,6 +68,11 @@ static bool is_safe(const char *text, bool colons)
 	return true;
 }
 
+bool table_edit_is_field(const char *text)
+{
+	return is_safe(text, false);
+}
+
 int table_edit_field(const struct table_edit *edit, const char *name, unsigned fields, unsigned index,
 	struct account_line *ret_field)
 {

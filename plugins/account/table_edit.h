@@ -14,6 +14,8 @@ struct table_edit {
 	bool changed;
 };
 
+/* True when the text can be one field: no colon, no control byte. */
+bool table_edit_is_field(const char *text);
 /* Takes the table's bytes over. */
 void table_edit_begin(struct table_edit *edit, struct account_table *table);
 /* Wipes: shadow passes through here. */

@@ -86,6 +86,8 @@ static void report(struct plugin_result *result, int error, const char *what)
 		(void)plugin_set(result, CODE_IO_ERROR, "the line of %s has not the right fields", what);
 	else if (error == -ENOENT)
 		(void)plugin_set(result, CODE_NO_SUCH_USER, "%s", what);
+	else if (error == -EINVAL)
+		(void)plugin_set(result, CODE_FIELD_INVALID, "a field of %s holds a colon or a control character", what);
 	else
 		(void)plugin_set(result, code_from_errno(-error), "%s: %s", what, strerror(-error));
 }
@@ -245,9 +247,9 @@ static int compare(struct batch *batch, const char *user, const struct facets *f
 			return 0;
 		}
 	}
-	*ret_standing = strcmp(present, facet->after) == 0  ? STANDS_AFTER :
-			strcmp(present, facet->before) == 0 ? STANDS_BEFORE :
-							      MOVED;
+	*ret_standing = strcmp(present, facet->after) == 0    ? STANDS_AFTER
+			: strcmp(present, facet->before) == 0 ? STANDS_BEFORE
+							      : MOVED;
 	return 0;
 }
 

@@ -56,8 +56,8 @@ int decide_password_generate(struct batch *batch, unsigned index, struct plugin_
 	struct json_writer *plan) MUST_CHECK;
 
 /* The command's user as the files have him. On failure the result says why, and -ENOENT, -ENOTUNIQ, … is returned. */
-int batch_find_user(struct batch *batch, unsigned index, struct plugin_result *result, struct account *ret_account)
-	MUST_CHECK;
+int batch_find_user(
+	struct batch *batch, unsigned index, struct plugin_result *result, struct account *ret_account) MUST_CHECK;
 /* ok, or system_account for whom this plugin never touches. */
 int batch_check_person(struct batch *batch, const struct account *account, struct plugin_result *result);
 /* True when user.lock of ours is in force. */

@@ -5,7 +5,8 @@
 #include <stdarg.h>
 #include <string.h>
 
-static int refuse(struct subject *subject, enum code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static int refuse(struct subject *subject, enum code code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 static int refuse(struct subject *subject, enum code code, const char *format, ...)
 {
@@ -90,15 +91,17 @@ static int run_kind(const struct plugin_request *request, struct subject *subjec
 {
 	const gid_t root_group = 0;
 	const struct user_identity root = {0, 0, &root_group, 1};
-	const struct user_identity user = {subject->account.uid, subject->account.gid, subject->groups,
-		subject->group_count};
+	const struct user_identity user = {
+		subject->account.uid, subject->account.gid, subject->groups, subject->group_count};
 	struct locations *locations = &subject->locations;
 	bool chosen[KEY_PLACES_MAX] = {false};
 
 	for (unsigned i = 0; i < locations->count; i++)
 		chosen[i] = (locations->places[i].home_size > 0) == below_home;
 	const struct key_task task = {request->root_path, below_home ? user : root, locations->places, locations->count,
-		chosen, edits, edit_count, subject->blobs, subject->blob_count};
+		chosen, edits, edit_count, subject->blobs, subject->blob_count,
+		/* In a redo nobody else is at work: what is there, a crash left. */
+		request->redo ? INT64_MAX : request->time};
 	int r = key_task_run(&task, subject->views, outcomes);
 	if (r == 0 || r == -ENOMEM)
 		return r;

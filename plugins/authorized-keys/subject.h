@@ -9,7 +9,7 @@
 
 struct subject {
 	const char *user; /* borrowed from the request */
-	enum code code;	  /* why nothing can be done for this account, or OK */
+	enum code code;   /* why nothing can be done for this account, or OK */
 	char detail[DETAIL_MAX + 1];
 	struct account account;
 	gid_t *groups;

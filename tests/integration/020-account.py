@@ -136,6 +136,13 @@ def test_refusals():
     expect(ensure("bob", home="/home/link/x"), "symlink")
     os.unlink("/home/link")
     expect(ensure("bob", shell="/bin/nosuchshell"), "field_invalid")
+    for user in ("bob", "alice"):
+        for text in ("x:/root:/bin/sh", "a\nroot2::0:0::/:/bin/sh", "a\rb", "\x1b[0m"):
+            expect(ensure(user, gecos=text), "field_invalid", None, "P29")
+    planned = account.plan({"do": "user.ensure", "user": "bob"})
+    planned[0]["plan"]["facets"]["shell"][1] = "/bin/sh\nroot2::0:0::/:/bin/sh"
+    expect(account.apply([{"do": "user.ensure", "user": "bob"}], planned, redo=True)[0], "field_invalid", False,
+           "P29: nor from a plan")
     expect(ensure("docker1", expires=0), "field_invalid")
     expect(ensure("daemon"), "system_account")
     subprocess.run(["groupadd", "-r", "systemgroup"], check=True)

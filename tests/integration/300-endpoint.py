@@ -292,6 +292,7 @@ try:
     status, headers, body = ask("GET", RESULTS + "?after=0", token=reader)
     check("once, as it came", (status, json.loads(body)), (200, {"next": 1, "results": [text.decode()]}))
     check("after=1: none", json.loads(ask("GET", RESULTS + "?after=1", token=reader)[2]), {"next": 1, "results": []})
+    check("after=9: next brings back", json.loads(ask("GET", RESULTS + "?after=9", token=reader)[2]), {"next": 1, "results": []})
     check("bad after: 400", ask("GET", RESULTS + "?after=-1", token=reader)[0], 400)
     check("304", ask("GET", RESULTS + "?after=1", token=reader, If_None_Match=headers["etag"])[0], 304)
     more = results(instance_key, seq=2)

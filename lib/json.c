@@ -8,6 +8,7 @@
 /* The linear check. Each function advances the cursor past what it accepts and returns false at the first violation. */
 struct cursor {
 	const unsigned char *at, *end;
+	bool allow_null;
 };
 
 static void skip_white_space(struct cursor *cursor)
@@ -196,6 +197,9 @@ static bool take_value(struct cursor *cursor, unsigned depth)
 	case 'f':
 		good = take_word(cursor, "false");
 		break;
+	case 'n':
+		good = cursor->allow_null && take_word(cursor, "null");
+		break;
 	default:
 		good = take_integer(cursor);
 	}
@@ -240,9 +244,9 @@ static int check_duplicates(const cJSON *node)
 	return 0;
 }
 
-int json_parse(const char *text, size_t size, cJSON **ret_root)
+static int parse(const char *text, size_t size, bool allow_null, cJSON **ret_root)
 {
-	struct cursor cursor = {(const unsigned char *)text, (const unsigned char *)text + size};
+	struct cursor cursor = {(const unsigned char *)text, (const unsigned char *)text + size, allow_null};
 	if (!take_value(&cursor, 0) || cursor.at != cursor.end)
 		return -EBADMSG;
 	cleanup_json cJSON *root = cJSON_ParseWithLength(text, size);
@@ -255,16 +259,31 @@ int json_parse(const char *text, size_t size, cJSON **ret_root)
 	return 0;
 }
 
-int json_parse_object(const char *text, size_t size, cJSON **ret_root)
+int json_parse(const char *text, size_t size, cJSON **ret_root)
+{
+	return parse(text, size, false, ret_root);
+}
+
+static int parse_object(const char *text, size_t size, bool allow_null, cJSON **ret_root)
 {
 	cleanup_json cJSON *root = NULL;
-	int r = json_parse(text, size, &root);
+	int r = parse(text, size, allow_null, &root);
 	if (r < 0)
 		return r;
 	if (!cJSON_IsObject(root))
 		return -EBADMSG;
 	*ret_root = steal_pointer(&root);
 	return 0;
+}
+
+int json_parse_object(const char *text, size_t size, cJSON **ret_root)
+{
+	return parse_object(text, size, false, ret_root);
+}
+
+int json_parse_object_with_null(const char *text, size_t size, cJSON **ret_root)
+{
+	return parse_object(text, size, true, ret_root);
 }
 
 const cJSON *json_member(const cJSON *object, const char *name)

@@ -22,6 +22,8 @@
 int json_parse(const char *text, size_t size, cJSON **ret_root) MUST_CHECK;
 /* As json_parse, and the value must be an object. */
 int json_parse_object(const char *text, size_t size, cJSON **ret_root) MUST_CHECK;
+/* The same, but null is a value: only for Varlink calls, whose clients may send it for an absent field. */
+int json_parse_object_with_null(const char *text, size_t size, cJSON **ret_root) MUST_CHECK;
 
 /* The member of that exact name, or NULL. */
 const cJSON *json_member(const cJSON *object, const char *name);

@@ -5,7 +5,10 @@
  */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
+
+#include "lib/cleanup.h"
 
 #define LINK_BODY_MAX (1u << 20)
 
@@ -35,3 +38,15 @@ struct link_message { /* host order, unused bytes zero */
 };
 
 _Static_assert(sizeof(struct link_message) == 512, "the link's message has 512 bytes");
+
+/* Sends never block: -EAGAIN when the other side does not read. descriptor -1: none. It stays the caller's. */
+int link_send(int link, const struct link_message *message, int descriptor) MUST_CHECK;
+/* Puts the body into a sealed memfd and sends it; sets message->size. -EFBIG. */
+int link_send_body(int link, struct link_message *message, const void *bytes, size_t size) MUST_CHECK;
+/*
+ * One whole message and its descriptor (-1: none; the caller closes it). -EAGAIN; -ECONNRESET at the end; -EBADMSG for
+ * another size, a truncation, an unterminated text or more than one descriptor: the link is to be closed.
+ */
+int link_receive(int link, struct link_message *ret_message, int *ret_descriptor) MUST_CHECK;
+/* The body into memory of our own, read once, so that nobody changes it afterwards (free). -EBADMSG. */
+int link_read_body(const struct link_message *message, int descriptor, char **ret_bytes) MUST_CHECK;

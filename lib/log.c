@@ -27,7 +27,7 @@ void log_message(int level, const char *format, ...)
 	va_end(arguments);
 	if (size < 0)
 		return;
-	size_t out = (size_t)snprintf(line, sizeof(line), isatty(STDERR_FILENO) ? "" : "<%d>", level);
+	size_t out = isatty(STDERR_FILENO) ? 0 : (size_t)snprintf(line, sizeof(line), "<%d>", level);
 	for (const char *at = text; *at; at++) {
 		unsigned char c = (unsigned char)*at;
 		if (c >= 0x20 && c < 0x7f)

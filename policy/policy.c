@@ -14,7 +14,8 @@ static const struct config_key keys[] = {
 	{"users", "remove", CONFIG_CHOICE, "created|any|no", "created", "which accounts may be removed", false},
 	{"users", "privileged", CONFIG_CHOICE, "deny|allow", "deny",
 		"accounts that can become root by group or sudoers rule", false},
-	{"groups", "allow", CONFIG_LIST, NULL, "", "groups that may be given; root-equivalent ones only if named", false},
+	{"groups", "allow", CONFIG_LIST, NULL, "", "groups that may be given; root-equivalent ones only if named",
+		false},
 	{"sudo", "most", CONFIG_CHOICE, "none|password|nopasswd", "none", "the most that user.ensure may give", false},
 	{"keys", "types", CONFIG_LIST, NULL, "ed25519 ecdsa rsa sk", "key types that may be bound", false},
 	{"keys", "rsa_bits", CONFIG_INTEGER, "2048:16384", "2048", "the shortest RSA key that may be bound", false},
@@ -24,9 +25,11 @@ static const struct config_key keys[] = {
 	{"keys", "locations", CONFIG_LIST, NULL, "home runtime", "where keys may be put: home system runtime", false},
 	{"password", "min", CONFIG_INTEGER, "1:128", "8", "the shortest password, in bytes", false},
 	{"password", "max", CONFIG_INTEGER, "8:512", "128", "the longest password, in bytes", false},
-	{"password", "classes", CONFIG_INTEGER, "1:4", "3", "how many of upper, lower, digit, other it must have", false},
+	{"password", "classes", CONFIG_INTEGER, "1:4", "3", "how many of upper, lower, digit, other it must have",
+		false},
 	{"password", "clear_hash", CONFIG_YES_NO, NULL, "no", "may a hash come unsealed", false},
-	{"password", "accept_lockout", CONFIG_YES_NO, NULL, "no", "may a document switch the lock-out guard off", false},
+	{"password", "accept_lockout", CONFIG_YES_NO, NULL, "no", "may a document switch the lock-out guard off",
+		false},
 	{"unsigned", "commands", CONFIG_LIST, NULL, "", "commands that an unsigned document may ask for", false},
 	{"signer", "commands", CONFIG_LIST, NULL, NULL, "narrower than [policy] commands for that signer", true},
 	{"signer", "users", CONFIG_LIST, NULL, NULL, "narrower than [users] allow for that signer", true},
@@ -150,8 +153,7 @@ static enum code decide_account(const struct question *question, const struct re
 	if (!config_list_allows(config_text(config, "users", "allow"), user))
 		return deny(question, CODE_POLICY, "users", "allow");
 	if (account->is_root)
-		return config_yes(config, "users", "root") ? CODE_OK :
-							      deny(question, CODE_PRIVILEGED, "users", "root");
+		return config_yes(config, "users", "root") ? CODE_OK : deny(question, CODE_PRIVILEGED, "users", "root");
 	if (!account->is_person) {
 		(void)snprintf(question->detail, DETAIL_MAX + 1,
 			"uid %u is outside UID_MIN..UID_MAX: system accounts are never touched", account->uid);

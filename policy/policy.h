@@ -44,4 +44,5 @@ enum code policy_decide(const struct policy *policy, const char *signer, const s
 	const cJSON *command, const struct resolved_account *account, char ret_detail[DETAIL_MAX + 1]);
 
 /* Writes a manifest's settings object, each value taken from the policy key of that name. */
-int policy_write_settings(const struct policy *policy, const cJSON *declarations, struct json_writer *writer) MUST_CHECK;
+int policy_write_settings(
+	const struct policy *policy, const cJSON *declarations, struct json_writer *writer) MUST_CHECK;

@@ -10,7 +10,7 @@
 
 #define SUDOERS_MAX (1u << 20)
 #define SUDOERS_FILES_MAX 256u
-#define SUDOERS_DEPTH_MAX 8u	/* of nested @include; sudo allows 128 */
+#define SUDOERS_DEPTH_MAX 8u /* of nested @include; sudo allows 128 */
 #define ALIAS_DEPTH_MAX 8u
 #define OURS "latchkey-" /* /etc/sudoers.d/latchkey-USER: what policy itself let us give */
 
@@ -56,8 +56,8 @@ static int read_include(int etc, const char *line, unsigned depth, struct buffer
 	const char *relative = strncmp(name, "/etc/", 5) == 0 ? name + 5 : name[0] == '/' ? NULL : name;
 	if (!relative || depth == SUDOERS_DEPTH_MAX)
 		return 0;
-	return directory ? read_sudoers_directory(etc, relative, depth + 1, out) :
-			   read_sudoers_file(etc, relative, depth + 1, out);
+	return directory ? read_sudoers_directory(etc, relative, depth + 1, out)
+			 : read_sudoers_file(etc, relative, depth + 1, out);
 }
 
 int resolve_read_sudoers_text(const char *source, const char *text, size_t size, struct buffer *out)
@@ -299,7 +299,7 @@ static bool sudoers_grants(const struct subject *subject, char *reason, size_t r
 		const char *tab = memchr(line, '\t', (size_t)(next - line));
 		const char *rule = tab + 1 + strspn(tab + 1, " \t");
 		bool is_rule = rule < next && !strchr("#@", *rule) && strncmp(rule, "Defaults", 8) != 0 &&
-			!memmem(rule, strcspn(rule, " \t\n"), "_Alias", 6);
+			       !memmem(rule, strcspn(rule, " \t\n"), "_Alias", 6);
 		/* `#1000 ALL=…` is a uid, `# text` a comment */
 		if (rule < next && *rule == '#' && rule[1] >= '0' && rule[1] <= '9')
 			is_rule = true;

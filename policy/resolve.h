@@ -13,9 +13,9 @@
 #include "lib/buffer.h"
 
 struct resolved_account {
-	bool exists;	/* in /etc/passwd, once */
+	bool exists; /* in /etc/passwd, once */
 	uid_t uid;
-	bool is_root;	/* uid 0 under whatever name */
+	bool is_root;   /* uid 0 under whatever name */
 	bool is_person; /* a new account counts as one */
 	bool privileged;
 	char reason[96]; /* why privileged: "uid 0", "group docker", "sudoers.d/90-image line 3" */

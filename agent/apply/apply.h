@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * latchkey-apply's own types. The way of a document: verify → decide → stages → prove → report, in files of these names,
- * called in that order by document_run() in run.c.
+ * latchkey-apply's own types. The way of a document: verify → decide → stages → prove → report, in files of these
+ * names, called in that order by document_run() in run.c.
  */
 #pragma once
 
@@ -17,7 +17,7 @@
 #include "lib/signed_text.h"
 #include "policy/policy.h"
 
-#define DIGEST_SIZE 65u			/* SHA-256 in hex and a NUL */
+#define DIGEST_SIZE 65u /* SHA-256 in hex and a NUL */
 #define INSTANCE_SIZE 129u
 #define DOCUMENT_COMMANDS_MAX 4096u
 #define STAGES 6u
@@ -63,23 +63,23 @@ struct document {
 	cJSON *tree;
 	const char *instance, *actor;
 	int64_t seq, issued, expires;
-	bool only_in_hand; /* a newer document waits: finish what was planned, begin nothing */
+	bool only_in_hand;        /* a newer document waits: finish what was planned, begin nothing */
 	struct command *commands; /* sorted by stage, plugin, position */
 	size_t count;
 };
 
 struct floors {
-	int64_t seq;		  /* of the newest document taken over; 0: none */
-	int64_t issued;		  /* of that document */
+	int64_t seq;              /* of the newest document taken over; 0: none */
+	int64_t issued;           /* of that document */
 	char digest[DIGEST_SIZE]; /* "" where only the seq is known */
 };
 
 struct apply {
 	const char *root_path;
 	int root;
-	bool is_host;	/* root_path is "/" */
-	int state;	/* DIR/var/lib/latchkey, -1 when it cannot be had */
-	int run;	/* /run/latchkey; -1 with another DIR */
+	bool is_host; /* root_path is "/" */
+	int state;    /* DIR/var/lib/latchkey, -1 when it cannot be had */
+	int run;      /* /run/latchkey; -1 with another DIR */
 	int lock;
 	struct manifest_set manifests;
 	struct config config; /* latchkey.conf */
@@ -89,11 +89,9 @@ struct apply {
 	struct floors floors;
 	int64_t clock, now; /* now = max(clock, floor), INTERFACES 2 */
 	bool clock_wrong;
-	cJSON *logins;	    /* who can log in, as proved in this run: user → {"key":…,"password":…} */
-	bool box_used;	    /* a sealed password was opened: the box key rotates */
+	cJSON *logins; /* who can log in, as proved in this run: user → {"key":…,"password":…} */
+	bool box_used; /* a sealed password was opened: the box key rotates */
 };
-
-extern const struct config_table agent_table; /* latchkey.conf(5): the one table of its keys */
 
 /* context.c */
 int apply_open(struct apply *apply, const char *root_path) MUST_CHECK;
@@ -106,8 +104,8 @@ int apply_state_directory(const struct apply *apply, const char *name, int *ret_
 enum code verify_document(const struct apply *apply, const char *text, size_t size, struct document *ret_document,
 	char ret_detail[DETAIL_MAX + 1]);
 /* The text of a journal, verified when it was taken over. */
-int document_read_journalled(const struct apply *apply, const char *text, size_t size, struct document *ret_document)
-	MUST_CHECK;
+int document_read_journalled(
+	const struct apply *apply, const char *text, size_t size, struct document *ret_document) MUST_CHECK;
 void document_free(struct document *document);
 #define cleanup_document CLEANUP(document_free)
 /* trust.c: 0 taken over, or an exit code. */

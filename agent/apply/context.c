@@ -7,29 +7,11 @@
 #include "agent/apply/apply.h"
 #include "agent/apply/history.h"
 #include "agent/apply/identity.h"
+#include "lib/agent_config.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/paths.h"
 #include "lib/sys.h"
-
-static const struct config_key keys[] = {
-	{"agent", "instance", CONFIG_TEXT, NULL, "auto",
-		"the instance id; auto: the machine's product_uuid in lower case, else its machine-id", false},
-	{"agent", "trust", CONFIG_CHOICE, "signed|unsigned", "signed",
-		"signed: a document without a good signature is refused; unsigned: see [unsigned] in policy.conf", false},
-	{"agent", "trust_threshold", CONFIG_INTEGER, "1:16", "1", "how many trust roots must sign a trust document", false},
-	{"agent", "boot_wait", CONFIG_INTEGER, "0:60", "15", "seconds that the boot may wait for the endpoint", false},
-	{"endpoint", "url", CONFIG_TEXT, NULL, NULL, "where documents come from: http: https: unix: file:", false},
-	{"endpoint", "wait", CONFIG_INTEGER, "0:600", "300", "seconds a request may be held by the endpoint", false},
-	{"endpoint", "poll", CONFIG_INTEGER, "10:86400", "300", "seconds between requests that are not held", false},
-	{"endpoint", "ca_file", CONFIG_TEXT, NULL, NULL, "certificates that https must chain to; default: the system's", false},
-	{"endpoint", "proxy", CONFIG_TEXT, NULL, NULL, "an HTTP proxy; never taken from the environment", false},
-	{"keys", "drift", CONFIG_CHOICE, "report|restore|ignore", "report", "what to do when a bound key is missing", false},
-	{"keys", "sweep", CONFIG_INTEGER, "60:604800", "21600", "seconds between looks at the bound keys", false},
-	{"log", "level", CONFIG_CHOICE, "error|warning|notice|info|debug", "info", "the most that is logged", false},
-};
-
-const struct config_table agent_table = {keys, ELEMENTS(keys)};
 
 #define LAST_GOOD "latchkey.conf"
 
@@ -42,13 +24,14 @@ static void save_last_good(const struct apply *apply)
 	const char *section = "";
 	size_t old_size = 0;
 
-	for (size_t i = 0; i < agent_table.count; i++) {
+	for (size_t i = 0; i < agent_config_table.count; i++) {
+		const struct config_key *key = &agent_config_table.keys[i];
 		if (!apply->config.sources[i])
 			continue;
-		if (strcmp(section, keys[i].section) != 0)
-			buffer_append_format(&text, "[%s]\n", keys[i].section);
-		section = keys[i].section;
-		buffer_append_format(&text, "%s = %s\n", keys[i].key, apply->config.values[i]);
+		if (strcmp(section, key->section) != 0)
+			buffer_append_format(&text, "[%s]\n", key->section);
+		section = key->section;
+		buffer_append_format(&text, "%s = %s\n", key->key, apply->config.values[i]);
 	}
 	if (buffer_status(&text) < 0 || apply_state_directory(apply, "trust", &directory) < 0)
 		return;
@@ -67,7 +50,7 @@ static int load_last_good(struct apply *apply)
 	cleanup_free char *text = NULL;
 	size_t size = 0;
 
-	int r = config_initialise(&agent_table, &apply->config);
+	int r = config_initialise(&agent_config_table, &apply->config);
 	if (r < 0)
 		return r;
 	if (apply_state_directory(apply, "trust", &directory) < 0 ||
@@ -78,10 +61,7 @@ static int load_last_good(struct apply *apply)
 
 static int load_configuration(struct apply *apply)
 {
-	static const char *const levels[] = {"error", "warning", "notice", "info", "debug"};
-
-	int r = config_load(apply->root, PATH_CONFIGURATION, "latchkey.conf", &agent_table, &apply->config,
-		apply->config_error);
+	int r = agent_config_load(apply->root, &apply->config, apply->config_error);
 	if (r == -ENOMEM)
 		return r;
 	if (r < 0) {
@@ -92,10 +72,7 @@ static int load_configuration(struct apply *apply)
 	} else if (apply->state >= 0) {
 		save_last_good(apply);
 	}
-	for (unsigned i = 0; i < ELEMENTS(levels); i++) {
-		if (strcmp(levels[i], config_text(&apply->config, "log", "level")) == 0)
-			log_set_level(LOG_ERR + (int)i);
-	}
+	agent_config_set_log_level(&apply->config);
 	r = policy_load(apply->root, &apply->policy);
 	if (r < 0)
 		return r;
@@ -125,7 +102,7 @@ int apply_open(struct apply *apply, const char *root_path)
 		apply->state = -1;
 	}
 	if (apply->is_host) {
-		r = file_make_directory(apply->root, PATH_RUN + 1, 0755, &apply->run);
+		r = file_make_directory(apply->root, &PATH_RUN[1], 0755, &apply->run);
 		if (r < 0) {
 			log_error("cannot open %s: %s", PATH_RUN, strerror(-r));
 			return r;

@@ -43,8 +43,8 @@ void history_free(struct history *history)
 	*history = (struct history){0};
 }
 
-bool history_previous_line(const struct history *history, unsigned *file, size_t *end, const char **ret_line,
-	size_t *ret_size)
+bool history_previous_line(
+	const struct history *history, unsigned *file, size_t *end, const char **ret_line, size_t *ret_size)
 {
 	while (*end == 0) {
 		if (*file == 0)

@@ -26,5 +26,5 @@ int history_append(const struct apply *apply, const struct document *document) M
 /* The seq of the document that a command of that id came in, and the line's members; -ENOENT. */
 int history_find(const struct history *history, const char *id, cJSON **ret_line) MUST_CHECK;
 /* Walks lines from the newest to the oldest: start with file 1 and *end = sizes[1]. */
-bool history_previous_line(const struct history *history, unsigned *file, size_t *end, const char **ret_line,
-	size_t *ret_size);
+bool history_previous_line(
+	const struct history *history, unsigned *file, size_t *end, const char **ret_line, size_t *ret_size);

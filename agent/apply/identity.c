@@ -44,8 +44,8 @@ static bool in_container(const struct apply *apply)
 {
 	struct stat status;
 	return sys.fstatat(apply->root, "run/systemd/container", &status, 0) == 0 ||
-		sys.fstatat(apply->root, ".dockerenv", &status, 0) == 0 ||
-		sys.fstatat(apply->root, "run/.containerenv", &status, 0) == 0;
+	       sys.fstatat(apply->root, ".dockerenv", &status, 0) == 0 ||
+	       sys.fstatat(apply->root, "run/.containerenv", &status, 0) == 0;
 }
 
 /* All zeros, all f, and the placeholders that firmware ships with name no machine. */
@@ -111,7 +111,8 @@ static int forget_model(const struct apply *apply, const char *machine)
 {
 	static const char *const folders[] = {"identity", "journal", "results", "history", "revert"};
 
-	log_notice("this disk was cloned from another machine: new identity, nothing of the old one is applied (now %s)",
+	log_notice(
+		"this disk was cloned from another machine: new identity, nothing of the old one is applied (now %s)",
 		machine);
 	for (unsigned i = 0; i < ELEMENTS(folders); i++) {
 		cleanup_close int directory = -1;
@@ -183,8 +184,7 @@ static int bind_machine(struct apply *apply, int directory, const char *machine)
 		if (r < 0)
 			return r;
 	}
-	if (read_line(directory, "instance", instance, sizeof(instance)) < 0 ||
-		strcmp(instance, apply->instance) != 0)
+	if (read_line(directory, "instance", instance, sizeof(instance)) < 0 || strcmp(instance, apply->instance) != 0)
 		return write_line(directory, "instance", apply->instance);
 	return 0;
 }
@@ -261,7 +261,8 @@ void identity_put_host_keys(const struct apply *apply, struct json_writer *write
 	for (size_t i = 0; i < count; i++) {
 		cleanup_free char *text = NULL;
 		size_t size, length = strlen(names[i]);
-		if (strncmp(names[i], "ssh_host_", 9) != 0 || length < 8 || strcmp(names[i] + length - 8, "_key.pub") != 0 ||
+		if (strncmp(names[i], "ssh_host_", 9) != 0 || length < 8 ||
+			strcmp(names[i] + length - 8, "_key.pub") != 0 ||
 			file_read(directory, names[i], HOST_KEY_MAX, &text, &size) < 0)
 			continue;
 		/* TYPE BASE64, without the comment, which names the build host */

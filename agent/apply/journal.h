@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What makes a command happen once across crashes. journal/SEQ exists exactly while there is work to redo: append-only
- * JSON lines, each on disk before the step it announces. It starts as the renamed spare, 2 MiB of preallocated zeros, so
- * that a full disk does not stop a key, and ends at its first NUL byte; a last line without newline is a torn write.
+ * JSON lines, each on disk before the step it announces. It starts as the renamed spare, 2 MiB of preallocated zeros,
+ * so that a full disk does not stop a key, and ends at its first NUL byte; a last line without newline is a torn write.
  */
 #pragma once
 
@@ -26,10 +26,10 @@ int journal_begin(const struct apply *apply, const struct document *document, st
 /* Opens the oldest journal left by a crash and reads its document and outcomes; -ENOENT when there is none. */
 int journal_resume(const struct apply *apply, struct journal *ret_journal, struct document *ret_document) MUST_CHECK;
 /* The batch's plans, on disk before apply is called. */
-int journal_plan(struct journal *journal, unsigned stage, const char *plugin, struct command **batch, size_t count)
-	MUST_CHECK;
-int journal_applied(struct journal *journal, unsigned stage, const char *plugin, struct command **batch, size_t count)
-	MUST_CHECK;
+int journal_plan(
+	struct journal *journal, unsigned stage, const char *plugin, struct command **batch, size_t count) MUST_CHECK;
+int journal_applied(
+	struct journal *journal, unsigned stage, const char *plugin, struct command **batch, size_t count) MUST_CHECK;
 /* The work is done: the journal goes. */
 int journal_finish(struct journal *journal) MUST_CHECK;
 void journal_close(struct journal *journal);

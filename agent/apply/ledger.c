@@ -6,8 +6,8 @@
 
 #include "lib/file.h"
 
-int ledger_walk(const struct apply *apply, const char *plugin, int (*visit)(const cJSON *line, void *context),
-	void *context)
+int ledger_walk(
+	const struct apply *apply, const char *plugin, int (*visit)(const cJSON *line, void *context), void *context)
 {
 	cleanup_close int directory = -1;
 	cleanup_free char *text = NULL;
@@ -56,8 +56,8 @@ static int visit_key(const cJSON *line, void *context)
 	return 1;
 }
 
-int ledger_fingerprint(const struct apply *apply, const char *user, const char *keypair,
-	char ret_fingerprint[LEDGER_FINGERPRINT_MAX])
+int ledger_fingerprint(
+	const struct apply *apply, const char *user, const char *keypair, char ret_fingerprint[LEDGER_FINGERPRINT_MAX])
 {
 	struct key_search search = {user, keypair, ret_fingerprint, false};
 

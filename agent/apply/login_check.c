@@ -29,8 +29,8 @@ int removal_copy(const struct removal *from, struct removal *ret_to)
 	copy(&from->passwords, &ret_to->passwords);
 	copy(&from->keys, &ret_to->keys);
 	copy(&from->fingerprints, &ret_to->fingerprints);
-	bool failed = ret_to->users.failed || ret_to->passwords.failed || ret_to->keys.failed ||
-		ret_to->fingerprints.failed;
+	bool failed =
+		ret_to->users.failed || ret_to->passwords.failed || ret_to->keys.failed || ret_to->fingerprints.failed;
 	return failed ? -ENOMEM : 0;
 }
 
@@ -145,8 +145,8 @@ static const cJSON *only_result(const cJSON *reply)
 	return json_get_array(reply, "results", &results) == 0 ? results->child : NULL;
 }
 
-enum code login_anyone(const struct apply *apply, const struct document *document, const struct removal *removal,
-	bool *ret_anyone)
+enum code login_anyone(
+	const struct apply *apply, const struct document *document, const struct removal *removal, bool *ret_anyone)
 {
 	cleanup_json cJSON *reply = NULL;
 

@@ -6,12 +6,12 @@
 
 /* What would be gone: JSON array elements, as the guard adds them up over a batch. */
 struct removal {
-	struct buffer users;	    /* "alice","bob" */
+	struct buffer users;        /* "alice","bob" */
 	struct buffer passwords;    /* users whose password no longer counts */
-	struct buffer keys;	    /* {"user":…,"fingerprint":…}: one user's key */
+	struct buffer keys;         /* {"user":…,"fingerprint":…}: one user's key */
 	struct buffer fingerprints; /* whoever holds them */
-	int password, key;	    /* of sshd's methods: 1, 0, or -1: as it is */
-	const char *root;	    /* permit_root_login, or NULL: as it is */
+	int password, key;          /* of sshd's methods: 1, 0, or -1: as it is */
+	const char *root;           /* permit_root_login, or NULL: as it is */
 };
 
 void removal_free(struct removal *removal);
@@ -21,7 +21,7 @@ int removal_add(const struct apply *apply, const struct command *command, struct
 int removal_copy(const struct removal *from, struct removal *ret_to) MUST_CHECK;
 
 /* OK and the answer; otherwise the code of the failure. */
-enum code login_anyone(const struct apply *apply, const struct document *document, const struct removal *removal,
-	bool *ret_anyone);
+enum code login_anyone(
+	const struct apply *apply, const struct document *document, const struct removal *removal, bool *ret_anyone);
 /* OK and {"alice":{"key":…,"password":…}} for these users, owned by the caller (cJSON_Delete). */
 enum code login_of_users(const struct apply *apply, const char *const *users, size_t count, cJSON **ret_login);

@@ -33,20 +33,21 @@ struct options {
 
 static int usage(FILE *out, int code)
 {
-	(void)fputs("Usage: latchkey-apply [--root DIR] --document FILE\n"
-		    "       latchkey-apply --trust FILE | --redo | --revert | --view | --reset-floor\n"
-		    "       latchkey-apply --describe | --help | --version\n\n"
-		    "Applies one signed document to this machine, as root. FILE may be - for standard input.\n\n"
-		    "  --document FILE  verify, decide, apply, prove, report\n"
-		    "  --root DIR       work on a mounted system; nothing from it is executed\n"
-		    "  --trust FILE     take a signed trust document over\n"
-		    "  --redo           finish what a crash left, make the identity, write the view (done at boot)\n"
-		    "  --revert         take back what was to be confirmed in time and was not\n"
-		    "  --view           write /run/latchkey/view and status.json anew\n"
-		    "  --reset-floor    forget the newest seq and time (after the endpoint was restored from a backup)\n"
-		    "  --describe       print the table of commands\n\n"
-		    "Exit codes: 0 taken over, 64 usage, 65 refused, 66 refused because the signer is unknown,\n"
-		    "70 internal error, 75 try again. The results are in /var/lib/latchkey/results.\n",
+	(void)fputs(
+		"Usage: latchkey-apply [--root DIR] --document FILE\n"
+		"       latchkey-apply --trust FILE | --redo | --revert | --view | --reset-floor\n"
+		"       latchkey-apply --describe | --help | --version\n\n"
+		"Applies one signed document to this machine, as root. FILE may be - for standard input.\n\n"
+		"  --document FILE  verify, decide, apply, prove, report\n"
+		"  --root DIR       work on a mounted system; nothing from it is executed\n"
+		"  --trust FILE     take a signed trust document over\n"
+		"  --redo           finish what a crash left, make the identity, write the view (done at boot)\n"
+		"  --revert         take back what was to be confirmed in time and was not\n"
+		"  --view           write /run/latchkey/view and status.json anew\n"
+		"  --reset-floor    forget the newest seq and time (after the endpoint was restored from a backup)\n"
+		"  --describe       print the table of commands\n\n"
+		"Exit codes: 0 taken over, 64 usage, 65 refused, 66 refused because the signer is unknown,\n"
+		"70 internal error, 75 try again. The results are in /var/lib/latchkey/results.\n",
 		out);
 	return code;
 }
@@ -190,6 +191,11 @@ static int run_job(struct apply *apply, const struct options *options, const cha
 		if (size == sizeof(message)) {
 			memcpy(&message, text, sizeof(message));
 			message.text[sizeof(message.text) - 1] = '\0';
+			/* latchkey-net's words end up in status.json: printable ASCII only. */
+			for (char *at = message.text; *at; at++) {
+				if ((unsigned char)*at < 0x20 || (unsigned char)*at >= 0x7f)
+					*at = '?';
+			}
 			endpoint = &message;
 		}
 		break;

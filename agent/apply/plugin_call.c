@@ -92,8 +92,8 @@ static int open_working_directory(const struct apply *apply, const char *name, i
 	return apply_state_directory(apply, path, ret_directory);
 }
 
-static enum code run_once(const struct apply *apply, const struct process *process, const char *name, size_t count,
-	cJSON **ret_reply)
+static enum code run_once(
+	const struct apply *apply, const struct process *process, const char *name, size_t count, cJSON **ret_reply)
 {
 	cleanup_process_result struct process_result result = {0};
 

@@ -88,8 +88,8 @@ static void put_waiting(struct json_writer *writer, const cJSON *waiting, const 
 	}
 }
 
-static int write_results(const struct apply *apply, int64_t seq, const char *digest, const struct command *commands,
-	size_t count)
+static int write_results(
+	const struct apply *apply, int64_t seq, const char *digest, const struct command *commands, size_t count)
 {
 	cleanup_buffer struct buffer text = {0};
 	struct json_writer writer = {&text, false};

@@ -88,7 +88,8 @@ int revert_prepare(const struct apply *apply, const struct document *document, s
 	if (r < 0 && r != -ENOENT)
 		return r;
 	if (r == -ENOENT) {
-		r = plugin_build_request(apply, document, command->row->plugin, PLUGIN_UNDO, &command, NULL, 1, &request);
+		r = plugin_build_request(
+			apply, document, command->row->plugin, PLUGIN_UNDO, &command, NULL, 1, &request);
 		if (r < 0)
 			return r;
 		(void)snprintf(fresh, sizeof(fresh), "%" PRIi64 "-%" PRIi64 "-%s", apply->now + within, document->seq,

@@ -49,7 +49,8 @@ int document_run(struct apply *apply, struct document *document, struct journal 
 	log_outcomes(document);
 	r = report_document(apply, document);
 	if (r < 0) {
-		/* The journal stays, and with it the work of reporting; only a runtime journal has nowhere to report to. */
+		/* The journal stays, and with it the work of reporting; only a runtime journal has nowhere to report
+		 * to. */
 		log_error("the results of document %lld cannot be kept: %s", (long long)document->seq, strerror(-r));
 		return EXIT_TAKEN_OVER;
 	}

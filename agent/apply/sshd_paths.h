@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* At the boot redo the sshd plugin makes sshd read the locations that policy allows, so that no later bind needs a reload. */
+/* At the boot redo the sshd plugin makes sshd read the locations that policy allows, so that no later bind needs a
+ * reload. */
 #pragma once
 
 #include "agent/apply/apply.h"

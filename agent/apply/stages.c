@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Third step: create → admit by key → restrict (guarded) → admit by password → relax → look. A stage is planned only when
- * the one before it has been applied, so nothing is decided on an imagined state.
+ * Third step: create → admit by key → restrict (guarded) → admit by password → relax → look. A stage is planned only
+ * when the one before it has been applied, so nothing is decided on an imagined state.
  */
 #include <errno.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 #include "lib/log.h"
 
 #define STAGE_RESTRICT 3u
-#define BATCH_MAX 512u		   /* commands of one plugin call: request and reply stay under 2 MiB */
+#define BATCH_MAX 512u              /* commands of one plugin call: request and reply stay under 2 MiB */
 #define BATCH_TEXT_MAX (512u << 10) /* and so do long plans */
 
 static void fail_open(struct command **batch, size_t count, enum code code, const char *why)
@@ -39,8 +39,9 @@ static int call(const struct apply *apply, const struct document *document, enum
 		return r;
 	enum code code = plugin_call(apply, plugin, verb != PLUGIN_PLAN, &request, count, &reply);
 	if (code != CODE_OK) {
-		fail_open(batch, count, code, code == CODE_TIMEOUT ? "the plugin ran into its deadline" :
-								      "the plugin could not do its work; see the log");
+		fail_open(batch, count, code,
+			code == CODE_TIMEOUT ? "the plugin ran into its deadline"
+					     : "the plugin could not do its work; see the log");
 		return 0;
 	}
 	r = json_get_array(reply, "results", &results);
@@ -82,7 +83,8 @@ static int guard(const struct apply *apply, const struct document *document, str
 			}
 			if (!anyone) {
 				outcome_set(&batch[i]->outcome, CODE_WOULD_LOCK_OUT,
-					"after this nobody could log in: bind a key or set a password that works first");
+					"after this nobody could log in: bind a key or set a password that works "
+					"first");
 				continue;
 			}
 		}
@@ -93,8 +95,8 @@ static int guard(const struct apply *apply, const struct document *document, str
 	return 0;
 }
 
-static int prepare_reverts(const struct apply *apply, const struct document *document, struct command **batch,
-	size_t count)
+static int prepare_reverts(
+	const struct apply *apply, const struct document *document, struct command **batch, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		int64_t within = 0;

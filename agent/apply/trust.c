@@ -170,9 +170,11 @@ enum code trust_check(const struct trust *trust, const char *instance, const uns
 		(void)snprintf(detail, DETAIL_MAX + 1, "%s is revoked", fingerprint);
 		return CODE_SIGNER_REVOKED;
 	}
-	enum code code = allowed_signers_check(&trust->signers, instance, SSHSIG_DOCUMENT, key, key_size, now, ret_signer);
+	enum code code =
+		allowed_signers_check(&trust->signers, instance, SSHSIG_DOCUMENT, key, key_size, now, ret_signer);
 	if (code == CODE_NO_SIGNERS)
-		(void)snprintf(detail, DETAIL_MAX + 1, "no signer is allowed: add a line to /etc/latchkey/allowed_signers");
+		(void)snprintf(
+			detail, DETAIL_MAX + 1, "no signer is allowed: add a line to /etc/latchkey/allowed_signers");
 	else if (code != CODE_OK)
 		(void)snprintf(detail, DETAIL_MAX + 1, "%s may not sign for this instance%s", fingerprint,
 			code == CODE_SIGNER_EXPIRED ? " now" : "");
@@ -180,8 +182,8 @@ enum code trust_check(const struct trust *trust, const char *instance, const uns
 }
 
 /* How many different trust roots signed these bytes. */
-static unsigned count_roots(const struct apply *apply, const struct signed_text *parts,
-	const struct allowed_signers *roots)
+static unsigned count_roots(
+	const struct apply *apply, const struct signed_text *parts, const struct allowed_signers *roots)
 {
 	const struct allowed_signer *seen[SIGNED_TEXT_SIGNATURES_MAX];
 	unsigned count = 0;
@@ -228,7 +230,8 @@ int trust_take_over(struct apply *apply, const char *text, size_t size)
 	}
 	unsigned count = count_roots(apply, &parts, &roots);
 	if (count < (unsigned)threshold) {
-		log_warning("the trust document is signed by %u trust roots, %lld are needed", count, (long long)threshold);
+		log_warning(
+			"the trust document is signed by %u trust roots, %lld are needed", count, (long long)threshold);
 		return EXIT_REFUSED;
 	}
 	r = read_document(text, size, &fresh);
@@ -239,7 +242,8 @@ int trust_take_over(struct apply *apply, const char *text, size_t size)
 		return EXIT_REFUSED;
 	}
 	if (trust_load(apply, &current) == 0 && fresh.version < current.version) {
-		log_warning("trust document %lld is older than %lld", (long long)fresh.version, (long long)current.version);
+		log_warning(
+			"trust document %lld is older than %lld", (long long)fresh.version, (long long)current.version);
 		return EXIT_REFUSED;
 	}
 	if (fresh.version == current.version)

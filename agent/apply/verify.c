@@ -14,7 +14,7 @@
 
 #define VALIDITY_MAX 604800 /* a week: what a restored snapshot could replay */
 #define SEQ_STEP_MAX 65536  /* so that one bad document cannot use up the numbers */
-#define FUTURE_MAX 300	    /* seconds that clocks may differ */
+#define FUTURE_MAX 300      /* seconds that clocks may differ */
 #define ACTOR_MAX 128u
 
 static void set_detail(char *detail, const char *text)
@@ -30,8 +30,8 @@ static void compute_digest(const struct signed_text_part *payload, char digest[D
 	(void)sodium_bin2hex(digest, DIGEST_SIZE, hash, sizeof(hash));
 }
 
-static enum code verify_signature(const struct apply *apply, const struct signed_text *text, char **ret_signer,
-	char *detail)
+static enum code verify_signature(
+	const struct apply *apply, const struct signed_text *text, char **ret_signer, char *detail)
 {
 	cleanup_sshsig struct sshsig signature = {0};
 	cleanup_trust struct trust trust = {0};
@@ -50,7 +50,8 @@ static enum code verify_signature(const struct apply *apply, const struct signed
 	}
 	if (trust_load(apply, &trust) < 0)
 		return CODE_INTERNAL;
-	code = trust_check(&trust, apply->instance, signature.key.bytes, signature.key.size, apply->now, &signer, detail);
+	code = trust_check(
+		&trust, apply->instance, signature.key.bytes, signature.key.size, apply->now, &signer, detail);
 	if (code != CODE_OK)
 		return code;
 	*ret_signer = strdup(signer->name);
@@ -60,8 +61,8 @@ static enum code verify_signature(const struct apply *apply, const struct signed
 static int read_command(const struct apply *apply, const struct document *document, cJSON *node, unsigned position,
 	struct command *command)
 {
-	*command = (struct command){.node = node, .position = position, .actor = document->actor,
-		.until = document->expires};
+	*command = (struct command){
+		.node = node, .position = position, .actor = document->actor, .until = document->expires};
 	if (!cJSON_IsObject(node) || json_get_string(node, "id", &command->id) < 0 || !field_is_id(command->id) ||
 		json_get_string(node, "do", &command->do_name) < 0 || !field_is_text(command->do_name, 64))
 		return -EBADMSG;
@@ -146,7 +147,8 @@ static int read_payload(const struct apply *apply, const struct signed_text_part
 		return -ENOMEM;
 	cJSON_ArrayForEach(node, commands)
 	{
-		r = read_command(apply, document, node, (unsigned)document->count, &document->commands[document->count]);
+		r = read_command(
+			apply, document, node, (unsigned)document->count, &document->commands[document->count]);
 		if (r < 0)
 			return r;
 		document->count++;
@@ -193,8 +195,8 @@ static enum code check_validity(const struct apply *apply, const struct document
 	return CODE_OK;
 }
 
-static enum code read_text(const struct apply *apply, const char *text, size_t size, struct signed_text *parts,
-	struct document *document)
+static enum code read_text(
+	const struct apply *apply, const char *text, size_t size, struct signed_text *parts, struct document *document)
 {
 	document->text = malloc(size + 1);
 	if (!document->text)
@@ -228,8 +230,8 @@ enum code verify_document(const struct apply *apply, const char *text, size_t si
 	}
 	code = read_text(apply, text, size, &parts, ret_document);
 	if (code != CODE_OK) {
-		set_detail(ret_detail, code == CODE_SIGNATURE_MISSING ? "the document is not signed" :
-									"this is not a signed document");
+		set_detail(ret_detail, code == CODE_SIGNATURE_MISSING ? "the document is not signed"
+								      : "this is not a signed document");
 		return code;
 	}
 	if (parts.count > 0) {
@@ -241,8 +243,8 @@ enum code verify_document(const struct apply *apply, const char *text, size_t si
 	if (r == -ENOMEM)
 		return CODE_INTERNAL;
 	if (r < 0) {
-		set_detail(ret_detail, code == CODE_VERSION ? "only version 1 is understood" :
-							      "the document breaks the format's rules");
+		set_detail(ret_detail, code == CODE_VERSION ? "only version 1 is understood"
+							    : "the document breaks the format's rules");
 		return code;
 	}
 	return check_validity(apply, ret_document, ret_detail);

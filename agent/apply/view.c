@@ -52,8 +52,10 @@ static void put_endpoint(const struct apply *apply, const cJSON *old, const stru
 	const char *state = old_state;
 	if (message) {
 		code = message->code;
-		state = code == 0 ? "unreachable" : (code >= 200 && code < 300) || code == 304 || code == 404 ? "ok" :
-														"refused";
+		state = code == 0 && message->text[0] == '\0'                       ? "none"
+			: code == 0                                                 ? "unreachable"
+			: (code >= 200 && code < 300) || code == 304 || code == 404 ? "ok"
+										    : "refused";
 		if (strcmp(state, old_state) != 0)
 			since = apply->clock;
 	}
@@ -125,18 +127,21 @@ static int put_status(const struct view *view, const cJSON *old, const struct li
 	read_progress(apply, &pending, &verified);
 	int trust_result = trust_load(apply, &trust);
 	if (apply->state < 0)
-		put_problem(&problem_writer, &failing, "state_unusable", "/var/lib/latchkey cannot be opened or written");
+		put_problem(
+			&problem_writer, &failing, "state_unusable", "/var/lib/latchkey cannot be opened or written");
 	if (apply->config_error[0])
 		put_problem(&problem_writer, &failing, "config_invalid", apply->config_error);
 	if (apply->policy.broken)
 		put_problem(&problem_writer, &failing, "policy_invalid", apply->policy.error);
 	if (trust_result < 0)
-		put_problem(&problem_writer, &failing, "trust_unreadable", "the trust document in force cannot be read");
+		put_problem(
+			&problem_writer, &failing, "trust_unreadable", "the trust document in force cannot be read");
 	if (trust.problem[0])
 		put_problem(&problem_writer, &failing, "signers_invalid", trust.problem);
 	if (strcmp(trust_mode, "unsigned") == 0)
-		put_problem(&problem_writer, &degraded, "trust_unsigned", "[agent] trust = unsigned: whoever answers as "
-									  "the endpoint may ask what [unsigned] allows");
+		put_problem(&problem_writer, &degraded, "trust_unsigned",
+			"[agent] trust = unsigned: whoever answers as "
+			"the endpoint may ask what [unsigned] allows");
 	else if (trust_result == 0 && trust.signers.count == 0)
 		put_problem(&problem_writer, &degraded, "no_signers",
 			"nobody may sign: add a line to /etc/latchkey/allowed_signers");
@@ -151,7 +156,8 @@ static int put_status(const struct view *view, const cJSON *old, const struct li
 	/* put_endpoint finds out one more problem, so health and problems follow it. */
 	put_endpoint(apply, old, message, &writer, &state);
 	if (strcmp(state, "unreachable") == 0 || strcmp(state, "refused") == 0)
-		put_problem(&problem_writer, &degraded, state[0] == 'u' ? "endpoint_unreachable" : "endpoint_refused", why);
+		put_problem(
+			&problem_writer, &degraded, state[0] == 'u' ? "endpoint_unreachable" : "endpoint_refused", why);
 	json_put_string(&writer, "health", failing ? "failing" : degraded ? "degraded" : "ok");
 	json_put_string(&writer, "mode", mode);
 	json_put_string(&writer, "trust", trust_mode);
@@ -274,8 +280,7 @@ static void ask_unknown(struct view *view)
 	if (ledger_walk(view->apply, "account", visit_unknown, view) < 0 ||
 		ledger_walk(view->apply, "authorized-keys", visit_unknown, view) < 0 || view->asked_count == 0)
 		return;
-	enum code code =
-		login_of_users(view->apply, (const char *const *)view->asked, view->asked_count, &login);
+	enum code code = login_of_users(view->apply, (const char *const *)view->asked, view->asked_count, &login);
 	if (code != CODE_OK) {
 		log_warning("the view cannot say who can log in: %s", code_name(code));
 		return;
@@ -370,8 +375,8 @@ static int visit_user(const cJSON *line, void *context)
 
 static int visit_key(const cJSON *line, void *context)
 {
-	static const char *const members[] = {"user", "keypair", "fingerprint", "signer", "command", "bound", "expires",
-		"state"};
+	static const char *const members[] = {
+		"user", "keypair", "fingerprint", "signer", "command", "bound", "expires", "state"};
 	struct view *view = context;
 	struct json_writer writer = {&view->out, false};
 	struct user_walk walk = {view, NULL, false};

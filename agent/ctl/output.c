@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/ctl/output.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define CELL_MAX 512u
+
+/* Printable ASCII as it is; everything else as \xNN, so that nothing the agent was told moves the cursor. */
+static const char *escape(const char *text, char cell[CELL_MAX])
+{
+	size_t out = 0;
+
+	for (; *text && out < CELL_MAX - 5; text++) {
+		unsigned char c = (unsigned char)*text;
+		if (c >= 0x20 && c < 0x7f)
+			cell[out++] = (char)c;
+		else
+			out += (size_t)snprintf(cell + out, 5, "\\x%02x", c);
+	}
+	cell[out] = '\0';
+	return cell;
+}
+
+static const char *text_of(const cJSON *object, const char *name, const char *fallback)
+{
+	const char *text = fallback;
+	return json_get_string(object, name, &text) == 0 ? text : fallback;
+}
+
+static int64_t integer_of(const cJSON *object, const char *name)
+{
+	int64_t integer = 0;
+	return json_get_integer(object, name, &integer) == 0 ? integer : 0;
+}
+
+static const char *time_of(int64_t seconds, char cell[CELL_MAX])
+{
+	time_t when = (time_t)seconds;
+	struct tm local;
+
+	if (seconds <= 0 || !localtime_r(&when, &local) || strftime(cell, CELL_MAX, "%Y-%m-%d %H:%M:%S", &local) == 0)
+		return "never";
+	return cell;
+}
+
+static const char *color_of(const char *health)
+{
+	if (!isatty(STDOUT_FILENO))
+		return "";
+	return strcmp(health, "ok") == 0 ? "\033[32m" : strcmp(health, "degraded") == 0 ? "\033[33m" : "\033[31m";
+}
+
+void output_status(const cJSON *status)
+{
+	char cell[CELL_MAX], other[CELL_MAX];
+	const cJSON *endpoint = NULL, *problems = NULL, *problem;
+	const char *health = text_of(status, "health", "unknown");
+
+	(void)!json_get_object(status, "endpoint", &endpoint);
+	(void)!json_get_array(status, "problems", &problems);
+	(void)printf("Latchkey %s", escape(text_of(status, "agent", "?"), cell));
+	(void)printf(" on %s\n", escape(text_of(status, "instance", "an unnamed instance"), cell));
+	(void)printf("    health: %s%s%s\n", color_of(health), escape(health, cell),
+		isatty(STDOUT_FILENO) ? "\033[0m" : "");
+	(void)printf("    policy: %s, trust: %s\n", escape(text_of(status, "mode", "?"), cell),
+		escape(text_of(status, "trust", "?"), other));
+	const char *state = text_of(endpoint, "state", "none");
+	(void)printf("  endpoint: %s", escape(state, cell));
+	if (strcmp(state, "none") != 0)
+		(void)printf(" since %s", time_of(integer_of(endpoint, "since"), cell));
+	int64_t code = integer_of(endpoint, "code");
+	if (code > 0)
+		(void)printf(" (last answer %" PRIi64 ")", code);
+	(void)printf("\n  document: %" PRIi64 ", verified %s\n", integer_of(status, "seq"),
+		time_of(integer_of(status, "verified"), cell));
+	(void)printf("   pending: %" PRIi64 "\n", integer_of(status, "pending"));
+	cJSON_ArrayForEach(problem, problems)
+	{
+		(void)printf("   problem: %s: ", escape(text_of(problem, "code", "?"), cell));
+		(void)printf("%s\n", escape(text_of(problem, "detail", ""), cell));
+	}
+}
+
+void output_command(const cJSON *command)
+{
+	char cell[CELL_MAX];
+
+	(void)printf("%-19s  ", time_of(integer_of(command, "time"), cell));
+	(void)printf("%-16s ", escape(text_of(command, "do", "?"), cell));
+	(void)printf("%-12s ", escape(text_of(command, "user", "-"), cell));
+	(void)printf("%-10s ", escape(text_of(command, "status", "?"), cell));
+	(void)printf("%-18s ", escape(text_of(command, "code", "?"), cell));
+	(void)printf("%s", escape(text_of(command, "signer", ""), cell));
+	(void)printf("%s%s", text_of(command, "detail", "")[0] ? "  " : "",
+		escape(text_of(command, "detail", ""), cell));
+	(void)printf("\n");
+}
+
+void output_commands(const cJSON *commands)
+{
+	const cJSON *command;
+
+	(void)printf("%-19s  %-16s %-12s %-10s %-18s %s\n", "TIME", "COMMAND", "USER", "STATUS", "CODE", "SIGNER");
+	cJSON_ArrayForEach(command, commands)
+	{
+		output_command(command);
+	}
+}
+
+static void put_login(const cJSON *login)
+{
+	char cell[CELL_MAX];
+	const cJSON *blockers = NULL, *blocker;
+	bool can = false;
+
+	(void)!json_get_bool(login, "can", &can);
+	(void)!json_get_array(login, "blockers", &blockers);
+	if (can) {
+		(void)printf("yes");
+		return;
+	}
+	(void)printf("no (");
+	cJSON_ArrayForEach(blocker, blockers)
+	{
+		(void)printf("%s%s", blocker->prev && blocker != blockers->child ? ", " : "",
+			cJSON_IsString(blocker) ? escape(blocker->valuestring, cell) : "?");
+	}
+	(void)printf(")");
+}
+
+void output_users(const cJSON *users)
+{
+	char cell[CELL_MAX];
+	const cJSON *user;
+
+	cJSON_ArrayForEach(user, users)
+	{
+		const cJSON *key = NULL, *password = NULL;
+		bool created = false;
+		(void)!json_get_object(user, "key", &key);
+		(void)!json_get_object(user, "password", &password);
+		(void)!json_get_bool(user, "created", &created);
+		(void)printf("%s (uid %" PRIi64 "%s", escape(text_of(user, "user", "?"), cell), integer_of(user, "uid"),
+			created ? ", created by Latchkey" : "");
+		(void)printf(", sudo %s)\n", escape(text_of(user, "sudo", "none"), cell));
+		(void)printf("    login by key: ");
+		put_login(key);
+		(void)printf("\n    login by password: ");
+		put_login(password);
+		(void)printf("\n");
+	}
+}
+
+void output_keys(const cJSON *keys)
+{
+	char cell[CELL_MAX];
+	const cJSON *key;
+
+	(void)printf("%-12s %-16s %-50s %-9s %-19s %s\n", "USER", "KEY PAIR", "FINGERPRINT", "STATE", "BOUND", "BY");
+	cJSON_ArrayForEach(key, keys)
+	{
+		(void)printf("%-12s ", escape(text_of(key, "user", "?"), cell));
+		(void)printf("%-16s ", escape(text_of(key, "keypair", "?"), cell));
+		(void)printf("%-50s ", escape(text_of(key, "fingerprint", "?"), cell));
+		(void)printf("%-9s ", escape(text_of(key, "state", "?"), cell));
+		(void)printf("%-19s ", time_of(integer_of(key, "bound"), cell));
+		(void)printf("%s\n", escape(text_of(key, "signer", ""), cell));
+	}
+}
+
+void output_metrics(const cJSON *metrics)
+{
+	char cell[CELL_MAX];
+	const cJSON *metric;
+
+	cJSON_ArrayForEach(metric, metrics)
+	{
+		if (!cJSON_IsNumber(metric))
+			continue;
+		const char *name = escape(metric->string, cell);
+		(void)printf("# TYPE latchkey_%s gauge\nlatchkey_%s %" PRIi64 "\n", name, name, json_integer_of(metric));
+	}
+	(void)printf("# EOF\n");
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * latchkeyd: root, resident, libc only. It owns the link to latchkey-net and starts latchkey-apply, one at a time. It
+ * parses nothing that came from outside: a body goes from the link into a memfd and from there to latchkey-apply.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "lib/link.h"
+#include "lib/notify.h"
+
+#define RETRY_FIRST_MS 10000 /* of a pending command and of results: 10 s doubling to 600 s, full jitter */
+#define RETRY_LAST_MS 600000
+#define DOCUMENT_BUCKET 10 /* signature checks: a burst of 10, then one a second */
+#define DOCUMENT_REFILL_MS 1000
+
+enum job_kind {
+	JOB_NONE,
+	JOB_REDO,
+	JOB_REVERT,
+	JOB_TRUST,
+	JOB_DOCUMENT,
+	JOB_VIEW,
+};
+
+/* Something that latchkey-apply has still to do; bodies are ours until it is started. */
+struct waiting {
+	bool redo, revert, view;
+	struct link_message endpoint; /* for view; type 0: none */
+	char *document, *trust;
+	size_t document_size, trust_size;
+	char etag[128]; /* of document */
+};
+
+struct daemon {
+	int epoll, signals, timer, listener, status_socket, state, run;
+	int link; /* -1: latchkey-net is not there */
+	bool link_ready;
+	uid_t agent_uid;
+	gid_t agent_gid;
+	struct notify notify;
+
+	enum job_kind running;
+	pid_t child;
+	char running_etag[128];
+	struct waiting waiting;
+
+	char etag[128]; /* of the document taken over last */
+	ino_t identity_sent;
+	bool identified;
+
+	bool result_in_flight;
+	uint64_t result_seq;
+	ino_t result_inode;
+
+	int64_t redo_at, redo_delay, results_at, results_delay, document_at; /* CLOCK_BOOTTIME in ms; 0: not set */
+	int64_t tokens, tokens_at;
+	bool endpoint_answered, is_ready;
+	int64_t ready_at; /* the boot waits no longer */
+	int64_t watchdog_at;
+	bool stopping;
+};
+
+int64_t daemon_now(void); /* CLOCK_BOOTTIME, ms */
+/* A random delay between 0 and `most`. */
+int64_t daemon_jitter(int64_t most);
+
+/* jobs.c: starts the next job when none runs. */
+void jobs_run(struct daemon *daemon);
+/* The child has ended. */
+void jobs_reap(struct daemon *daemon);
+
+/* peer.c: the link's protocol. */
+int peer_listen(struct daemon *daemon) MUST_CHECK;
+void peer_accept(struct daemon *daemon);
+void peer_receive(struct daemon *daemon);
+void peer_close(struct daemon *daemon, const char *why);
+void peer_send_have(struct daemon *daemon);
+void peer_send_view(struct daemon *daemon);
+void peer_send_identity(struct daemon *daemon);
+void peer_send_ask(struct daemon *daemon, uint32_t what);
+
+/* deliver.c: results, one in flight. */
+void deliver_next(struct daemon *daemon);
+void deliver_done(struct daemon *daemon, uint64_t seq, uint32_t code);

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/net/net.h"
+#include "lib/log.h"
+
+#define REQUEST_TIMEOUT_S 30u /* of a request that is not held */
+#define HELD_SLACK_S 15u      /* longer than the endpoint holds it */
+#define PATH_SIZE 512u
+
+static void make_path(const struct net *net, const char *leaf, char path[PATH_SIZE])
+{
+	(void)snprintf(path, PATH_SIZE, "/latchkey/v1/instances/%s/%s", net->instance, leaf);
+}
+
+static void fatal_link(struct net *net, int r)
+{
+	log_error("latchkeyd cannot be reached: %s", strerror(-r));
+	(void)sd_event_exit(net->event, 1);
+}
+
+/* Tells latchkeyd how the endpoint is, when that changed. */
+static void report_endpoint(struct net *net, long code, const char *error)
+{
+	struct link_message message = {.type = LINK_ENDPOINT, .code = (uint32_t)code};
+	uint32_t class = code == 200 || code == 304 || code == 404 ? 200 : (uint32_t)code;
+	uint32_t old = net->endpoint_code == 304 || net->endpoint_code == 404 ? 200 : net->endpoint_code;
+
+	if (net->endpoint_reported && class == old && (code != 0 || strcmp(net->endpoint_error, error) == 0))
+		return;
+	if (code == 0)
+		log_warning("the endpoint does not answer: %s", error);
+	else if (class != 200)
+		log_warning("the endpoint answers %ld", code);
+	else
+		log_info("the endpoint answers");
+	net->endpoint_reported = true;
+	net->endpoint_code = (uint32_t)code;
+	net->endpoint_since = net_now_ms();
+	(void)snprintf(net->endpoint_error, sizeof(net->endpoint_error), "%s", error);
+	(void)snprintf(message.text, sizeof(message.text), "%s", error);
+	int r = link_client_send(net, &message, NULL, 0);
+	if (r < 0)
+		fatal_link(net, r);
+}
+
+static void ask_in(struct net *net, int64_t delay_ms)
+{
+	if (sd_event_source_set_time_relative(net->ask_timer, (uint64_t)delay_ms * 1000) < 0 ||
+		sd_event_source_set_enabled(net->ask_timer, SD_EVENT_ONESHOT) < 0)
+		(void)sd_event_exit(net->event, 1);
+}
+
+static void schedule_ask(struct net *net, enum schedule_event event, int64_t retry_after)
+{
+	ask_in(net, schedule_next(&net->schedule, event, retry_after, net_now_ms(), net_random()));
+}
+
+static void take_document(struct net *net, const struct http_answer *answer)
+{
+	struct link_message message = {.type = LINK_DOCUMENT};
+
+	(void)snprintf(message.etag, sizeof(message.etag), "%s", answer->etag);
+	(void)snprintf(net->sent_etag, sizeof(net->sent_etag), "%s", answer->etag);
+	net->waits_for_have = true; /* the next request follows latchkeyd's answer */
+	int r = link_client_send(net, &message, answer->body, answer->size);
+	if (r < 0)
+		fatal_link(net, r);
+}
+
+static void document_answered(void *context, const struct http_answer *answer)
+{
+	struct net *net = context;
+	bool good = answer->code == 200 || answer->code == 304 || answer->code == 404;
+
+	/* The document first: latchkeyd counts it before it hears that the endpoint has answered. */
+	if (answer->code == 200)
+		take_document(net, answer);
+	report_endpoint(net, answer->code, answer->error);
+	if (answer->code == 200)
+		return;
+	if (!good)
+		schedule_ask(net, net->was_held ? SCHEDULE_LOST : SCHEDULE_FAILED, answer->retry_after);
+	else if (answer->held)
+		schedule_ask(net, SCHEDULE_HELD, -1);
+	else
+		schedule_ask(net, net->was_held ? SCHEDULE_UNHELD : SCHEDULE_ANSWERED, -1);
+	poll_other_work(net);
+}
+
+static int ask_document(sd_event_source *source, uint64_t usec, void *context)
+{
+	struct net *net = context;
+	char path[PATH_SIZE], prefer[32];
+
+	(void)source;
+	(void)usec;
+	if (!net->http || !net->hello || net->waits_for_have || http_is_busy(net->http, HTTP_DOCUMENT))
+		return 0;
+	make_path(net, "document", path);
+	(void)snprintf(prefer, sizeof(prefer), "wait=%u", net->wait_s);
+	/* The first request after a start is not held: whoever waits for the boot gets an answer at once. */
+	net->was_held = net->asked_once && net->wait_s > 0;
+	net->asked_once = true;
+	const struct http_request request = {
+		.method = "GET",
+		.path = path,
+		.if_none_match = net->have_etag[0] ? net->have_etag : NULL,
+		.prefer = net->was_held ? prefer : NULL,
+		.timeout_s = net->was_held ? net->wait_s + HELD_SLACK_S : REQUEST_TIMEOUT_S,
+		.function = document_answered,
+		.context = net,
+	};
+	int r = http_start(net->http, HTTP_DOCUMENT, &request);
+	if (r < 0) {
+		log_error("the request for the document cannot be made: %s", strerror(-r));
+		schedule_ask(net, SCHEDULE_FAILED, -1);
+	}
+	return 0;
+}
+
+void poll_ask_now(struct net *net)
+{
+	if (!net->http || net->waits_for_have)
+		return;
+	http_cancel(net->http, HTTP_DOCUMENT);
+	schedule_ask(net, SCHEDULE_STARTED, -1);
+}
+
+void poll_have(struct net *net, const char *etag)
+{
+	bool answered = net->waits_for_have;
+	/* A document without an ETag is taken over too: then there is nothing to name, and plain polling goes on. */
+	bool taken = strcmp(etag, net->sent_etag) == 0;
+
+	(void)snprintf(net->have_etag, sizeof(net->have_etag), "%s", etag);
+	net->waits_for_have = false;
+	if (!net->http)
+		return;
+	if (answered)
+		schedule_ask(net, !taken ? SCHEDULE_REFUSED : etag[0] ? SCHEDULE_TAKEN : SCHEDULE_UNHELD, -1);
+	poll_other_work(net);
+}
+
+static void identity_answered(void *context, const struct http_answer *answer)
+{
+	struct net *net = context;
+	struct link_message message = {.type = LINK_IDENTIFIED, .code = (uint32_t)answer->code};
+
+	int r = link_client_send(net, &message, NULL, 0);
+	if (r < 0)
+		fatal_link(net, r);
+	poll_other_work(net);
+}
+
+static void results_answered(void *context, const struct http_answer *answer)
+{
+	struct net *net = context;
+	struct link_message message = {.type = LINK_DELIVERED, .code = (uint32_t)answer->code, .seq = net->results_seq};
+
+	int r = link_client_send(net, &message, NULL, 0);
+	if (r < 0)
+		fatal_link(net, r);
+	poll_other_work(net);
+}
+
+static void trust_answered(void *context, const struct http_answer *answer)
+{
+	struct net *net = context;
+	struct link_message message = {.type = LINK_TRUST};
+
+	if (answer->code == 200) {
+		int r = link_client_send(net, &message, answer->body, answer->size);
+		if (r < 0)
+			fatal_link(net, r);
+	}
+	poll_other_work(net);
+}
+
+void poll_other_work(struct net *net)
+{
+	struct http_request request = {.timeout_s = REQUEST_TIMEOUT_S, .context = net};
+	char path[PATH_SIZE];
+
+	if (!net->http || !net->hello || http_is_busy(net->http, HTTP_OTHER))
+		return;
+	if (net->identity) {
+		make_path(net, "identity", path);
+		request.method = "PUT";
+		request.enrol = net->enrol;
+		request.body = net->identity;
+		request.size = net->identity_size;
+		request.function = identity_answered;
+	} else if (net->results) {
+		make_path(net, "results", path);
+		request.method = "POST";
+		request.body = net->results;
+		request.size = net->results_size;
+		request.function = results_answered;
+	} else if (net->ask_trust) {
+		(void)snprintf(path, sizeof(path), "/latchkey/v1/trust");
+		request.method = "GET";
+		request.function = trust_answered;
+	} else {
+		return;
+	}
+	request.path = path;
+	int r = http_start(net->http, HTTP_OTHER, &request);
+	if (r < 0) {
+		log_error("a request cannot be made: %s", strerror(-r));
+		return;
+	}
+	/* The request holds a copy; what came of it is told to latchkeyd, which sends it again if need be. */
+	if (net->identity)
+		free(steal_pointer(&net->identity));
+	else if (net->results)
+		free(steal_pointer(&net->results));
+	else
+		net->ask_trust = false;
+}
+
+/* Nothing is configured: say so once, and be idle. */
+static void report_idle(struct net *net)
+{
+	struct link_message message = {.type = LINK_ENDPOINT};
+
+	int r = link_client_send(net, &message, NULL, 0);
+	if (r < 0)
+		fatal_link(net, r);
+}
+
+int poll_start(struct net *net)
+{
+	if (!net->http) {
+		log_notice("no endpoint is configured ([endpoint] url): idle");
+		report_idle(net);
+		return 0;
+	}
+	if (!net->ask_timer) {
+		int r = sd_event_add_time_relative(
+			net->event, &net->ask_timer, CLOCK_BOOTTIME, 0, 1000, ask_document, net);
+		if (r < 0)
+			return r;
+	}
+	poll_other_work(net);
+	schedule_ask(net, SCHEDULE_STARTED, -1);
+	return 0;
+}

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The methods: what each answers, and to whom. */
+#include "agent/net/status.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/net/status_server.h"
+#include "agent/net/view_reader.h"
+#include "lib/account_files.h"
+
+#define AGENT "io.latchkey.Agent"
+#define SERVICE "org.varlink.service"
+
+extern const char varlink_agent[], varlink_service[];
+
+/* Members of the types in the .varlink file; what else stands in the view stays here. */
+static const char *const status_members[] = {
+	"agent", "health", "mode", "trust", "instance", "seq", "pending", "verified", "endpoint", "problems", NULL};
+static const char *const command_members[] = {
+	"id", "seq", "do", "user", "status", "code", "changed", "detail", "signer", "actor", "time", NULL};
+static const char *const user_members[] = {"user", "uid", "created", "sudo", "groups", "key", "password", NULL};
+static const char *const key_members[] = {
+	"user", "keypair", "fingerprint", "signer", "command", "bound", "expires", "state", NULL};
+
+struct question {
+	struct net *net;
+	uid_t uid;
+	const struct varlink_call *call;
+	struct buffer *out;
+};
+
+static void put_members(struct json_writer *writer, const cJSON *line, const char *const *members)
+{
+	for (; *members; members++) {
+		const cJSON *member = json_member(line, *members);
+		if (member)
+			json_put_value(writer, *members, member);
+	}
+}
+
+/* A call whose parameters are not among the named: the first that is not, or NULL. */
+static const char *unknown_parameter(const struct varlink_call *call, const char *const *names)
+{
+	const char *unknown = NULL;
+	return call->parameters && json_only_members(call->parameters, names, &unknown) < 0 ? unknown : NULL;
+}
+
+static enum varlink_verdict invalid(const struct question *question, const char *parameter)
+{
+	varlink_put_error(question->out, SERVICE ".InvalidParameter", "parameter", parameter);
+	return VARLINK_REPLIED;
+}
+
+static bool may_see(uid_t uid, const cJSON *line)
+{
+	int64_t owner;
+	return uid == 0 || (json_get_integer(line, "uid", &owner) == 0 && owner == (int64_t)uid);
+}
+
+static enum varlink_verdict get_status(const struct question *question)
+{
+	struct json_writer writer = {question->out, false};
+	cleanup_json cJSON *status = NULL;
+	const char *names[] = {NULL}, *unknown = unknown_parameter(question->call, names);
+
+	if (unknown)
+		return invalid(question, unknown);
+	varlink_begin_reply(&writer);
+	if (view_read_status(question->net->status, &status) == 0) {
+		/* The endpoint is what we know ourselves, and newer. */
+		put_members(&writer, status, status_members);
+	} else {
+		json_put_string(&writer, "agent", LATCHKEY_VERSION);
+		json_put_string(&writer, "health", "failing");
+		json_put_string(&writer, "mode", "unknown");
+		json_put_string(&writer, "trust", "unknown");
+		json_put_integer(&writer, "seq", 0);
+		json_put_integer(&writer, "pending", 0);
+		json_put_raw(&writer, "endpoint", "{\"state\":\"none\",\"code\":0,\"since\":0}");
+		json_put_raw(&writer, "problems",
+			"[{\"code\":\"no_view\",\"detail\":\"latchkeyd has not said anything yet\"}]");
+	}
+	varlink_end_reply(&writer, false);
+	return VARLINK_REPLIED;
+}
+
+struct list {
+	const struct question *question;
+	struct json_writer writer;
+	const char *const *members;
+	const char *user; /* only of that user; NULL: any */
+	int64_t left;
+};
+
+static int put_line(const cJSON *line, void *context)
+{
+	struct list *list = context;
+	const char *user;
+
+	if (!may_see(list->question->uid, line))
+		return 0;
+	if (list->user && (json_get_string(line, "user", &user) < 0 || strcmp(user, list->user) != 0))
+		return 0;
+	if (list->left-- == 0)
+		return 1;
+	json_begin_object(&list->writer, NULL);
+	put_members(&list->writer, line, list->members);
+	json_end_object(&list->writer);
+	return 0;
+}
+
+static enum varlink_verdict put_list(const struct question *question, const char *type, const char *key,
+	const char *const *members, const char *user, int64_t limit)
+{
+	struct list list = {question, {question->out, false}, members, user, limit};
+
+	varlink_begin_reply(&list.writer);
+	json_begin_array(&list.writer, key);
+	(void)!view_walk(question->net->status, type, put_line, &list);
+	json_end_array(&list.writer);
+	varlink_end_reply(&list.writer, false);
+	return VARLINK_REPLIED;
+}
+
+static enum varlink_verdict list_commands(const struct question *question)
+{
+	const char *names[] = {"limit", NULL}, *unknown = unknown_parameter(question->call, names);
+	const cJSON *limit = json_member(question->call->parameters, "limit");
+	int64_t most = INT64_MAX;
+
+	if (unknown)
+		return invalid(question, unknown);
+	if (limit && !cJSON_IsNull(limit)) {
+		if (!cJSON_IsNumber(limit) || json_integer_of(limit) < 0)
+			return invalid(question, "limit");
+		most = json_integer_of(limit);
+	}
+	return put_list(question, "command", "commands", command_members, NULL, most);
+}
+
+struct search {
+	const struct question *question;
+	const char *id;
+	cJSON *found;
+};
+
+static int find_line(const cJSON *line, void *context)
+{
+	struct search *search = context;
+	const char *id;
+
+	if (!may_see(search->question->uid, line) || json_get_string(line, "id", &id) < 0 ||
+		strcmp(id, search->id) != 0)
+		return 0;
+	search->found = cJSON_Duplicate(line, true);
+	return 1;
+}
+
+static enum varlink_verdict get_command(const struct question *question)
+{
+	const char *names[] = {"id", NULL}, *unknown = unknown_parameter(question->call, names);
+	struct search search = {question, NULL, NULL};
+
+	if (unknown)
+		return invalid(question, unknown);
+	if (json_get_string(question->call->parameters, "id", &search.id) < 0)
+		return invalid(question, "id");
+	(void)!view_walk(question->net->status, "command", find_line, &search);
+	if (!search.found) {
+		varlink_put_error(question->out, AGENT ".NoSuchCommand", "id", search.id);
+		return VARLINK_REPLIED;
+	}
+	struct json_writer writer = {question->out, false};
+	varlink_begin_reply(&writer);
+	json_begin_object(&writer, "command");
+	put_members(&writer, search.found, command_members);
+	json_end_object(&writer);
+	varlink_end_reply(&writer, false);
+	cJSON_Delete(search.found);
+	return VARLINK_REPLIED;
+}
+
+static enum varlink_verdict list_users(const struct question *question)
+{
+	const char *names[] = {NULL}, *unknown = unknown_parameter(question->call, names);
+	return unknown ? invalid(question, unknown)
+		       : put_list(question, "user", "users", user_members, NULL, INT64_MAX);
+}
+
+/* True when the name is the caller's own, by the local files. */
+static bool is_own_name(uid_t uid, const char *name)
+{
+	cleanup_account_table struct account_table passwd = {0};
+	cleanup_account struct account account = {0};
+	cleanup_close int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return root >= 0 && account_table_read(root, "etc/passwd", &passwd) == 0 &&
+	       account_find(&passwd, name, &account) == 0 && account.uid == uid;
+}
+
+static enum varlink_verdict list_keys(const struct question *question)
+{
+	const char *names[] = {"user", NULL}, *unknown = unknown_parameter(question->call, names);
+	const cJSON *user = json_member(question->call->parameters, "user");
+
+	if (unknown)
+		return invalid(question, unknown);
+	if (user && !cJSON_IsNull(user) && !cJSON_IsString(user))
+		return invalid(question, "user");
+	const char *name = cJSON_IsString(user) ? user->valuestring : NULL;
+	if (name && question->uid != 0 && !is_own_name(question->uid, name)) {
+		varlink_put_error(question->out, SERVICE ".PermissionDenied", NULL, NULL);
+		return VARLINK_REPLIED;
+	}
+	return put_list(question, "key", "keys", key_members, name, INT64_MAX);
+}
+
+static int count_line(const cJSON *line, void *context)
+{
+	(void)line;
+	(*(int64_t *)context)++;
+	return 0;
+}
+
+static enum varlink_verdict get_metrics(const struct question *question)
+{
+	static const char *const types[] = {"command", "user", "key"};
+	static const char *const metric_names[] = {"commands", "users", "keys"};
+	struct json_writer writer = {question->out, false};
+	const char *names[] = {NULL}, *unknown = unknown_parameter(question->call, names), *text = "";
+	const cJSON *endpoint, *problems;
+	cleanup_json cJSON *status = NULL;
+	int64_t integer;
+
+	if (unknown)
+		return invalid(question, unknown);
+	varlink_begin_reply(&writer);
+	json_begin_object(&writer, "metrics");
+	for (unsigned i = 0; i < ELEMENTS(types); i++) {
+		int64_t count = 0;
+		(void)!view_walk(question->net->status, types[i], count_line, &count);
+		json_put_integer(&writer, metric_names[i], count);
+	}
+	if (view_read_status(question->net->status, &status) == 0) {
+		static const char *const integers[] = {"seq", "pending", "verified", "time"};
+		for (unsigned i = 0; i < ELEMENTS(integers); i++) {
+			if (json_get_integer(status, integers[i], &integer) == 0)
+				json_put_integer(&writer, integers[i], integer);
+		}
+		(void)!json_get_string(status, "health", &text);
+		json_put_integer(&writer, "healthy", strcmp(text, "ok") == 0);
+		if (json_get_array(status, "problems", &problems) == 0)
+			json_put_integer(&writer, "problems", cJSON_GetArraySize(problems));
+		text = "";
+		if (json_get_object(status, "endpoint", &endpoint) == 0)
+			(void)!json_get_string(endpoint, "state", &text);
+		json_put_integer(&writer, "endpoint_up", strcmp(text, "ok") == 0);
+	}
+	json_end_object(&writer);
+	varlink_end_reply(&writer, false);
+	return VARLINK_REPLIED;
+}
+
+static enum varlink_verdict monitor(const struct question *question)
+{
+	const char *names[] = {NULL}, *unknown = unknown_parameter(question->call, names);
+
+	if (unknown)
+		return invalid(question, unknown);
+	if (!question->call->more) {
+		varlink_put_error(question->out, SERVICE ".ExpectedMore", NULL, NULL);
+		return VARLINK_REPLIED;
+	}
+	return VARLINK_STREAMS;
+}
+
+static enum varlink_verdict get_info(const struct question *question)
+{
+	struct json_writer writer = {question->out, false};
+	const char *names[] = {NULL}, *unknown = unknown_parameter(question->call, names);
+
+	if (unknown)
+		return invalid(question, unknown);
+	varlink_begin_reply(&writer);
+	json_put_string(&writer, "vendor", "Latchkey");
+	json_put_string(&writer, "product", "Latchkey instance agent");
+	json_put_string(&writer, "version", LATCHKEY_VERSION);
+	json_put_string(&writer, "url", "");
+	json_begin_array(&writer, "interfaces");
+	json_put_string(&writer, NULL, AGENT);
+	json_put_string(&writer, NULL, SERVICE);
+	json_end_array(&writer);
+	varlink_end_reply(&writer, false);
+	return VARLINK_REPLIED;
+}
+
+static enum varlink_verdict get_description(const struct question *question)
+{
+	struct json_writer writer = {question->out, false};
+	const char *names[] = {"interface", NULL}, *unknown = unknown_parameter(question->call, names), *name,
+		   *text = NULL;
+
+	if (unknown)
+		return invalid(question, unknown);
+	if (json_get_string(question->call->parameters, "interface", &name) < 0)
+		return invalid(question, "interface");
+	if (strcmp(name, AGENT) == 0)
+		text = varlink_agent;
+	else if (strcmp(name, SERVICE) == 0)
+		text = varlink_service;
+	if (!text) {
+		varlink_put_error(question->out, SERVICE ".InterfaceNotFound", "interface", name);
+		return VARLINK_REPLIED;
+	}
+	varlink_begin_reply(&writer);
+	json_put_string(&writer, "description", text);
+	varlink_end_reply(&writer, false);
+	return VARLINK_REPLIED;
+}
+
+static const struct {
+	const char *interface, *member;
+	enum varlink_verdict (*answer)(const struct question *question);
+} methods[] = {
+	{AGENT, "GetStatus", get_status},
+	{AGENT, "ListCommands", list_commands},
+	{AGENT, "GetCommand", get_command},
+	{AGENT, "ListUsers", list_users},
+	{AGENT, "ListKeys", list_keys},
+	{AGENT, "GetMetrics", get_metrics},
+	{AGENT, "Monitor", monitor},
+	{SERVICE, "GetInfo", get_info},
+	{SERVICE, "GetInterfaceDescription", get_description},
+};
+
+enum varlink_verdict status_call(struct net *net, uid_t uid, const struct varlink_call *call, struct buffer *out)
+{
+	const struct question question = {net, uid, call, out};
+	bool known_interface = false;
+
+	for (unsigned i = 0; i < ELEMENTS(methods); i++) {
+		if (strcmp(methods[i].interface, call->interface) != 0)
+			continue;
+		known_interface = true;
+		if (strcmp(methods[i].member, call->member) == 0)
+			return methods[i].answer(&question);
+	}
+	if (known_interface)
+		varlink_put_error(out, SERVICE ".MethodNotFound", "method", call->method);
+	else
+		varlink_put_error(out, SERVICE ".InterfaceNotFound", "interface", call->interface);
+	return VARLINK_REPLIED;
+}
+
+/* The monitors' reply for one new command. */
+bool status_put_monitor(uid_t uid, const cJSON *line, struct buffer *out)
+{
+	struct json_writer writer = {out, false};
+
+	if (!may_see(uid, line))
+		return false;
+	varlink_begin_reply(&writer);
+	json_begin_object(&writer, "command");
+	put_members(&writer, line, command_members);
+	json_end_object(&writer);
+	varlink_end_reply(&writer, true);
+	return true;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lib/agent_config.h"
+
+#include <string.h>
+
+#include "lib/log.h"
+#include "lib/paths.h"
+
+static const struct config_key keys[] = {
+	{"agent", "instance", CONFIG_TEXT, NULL, "auto",
+		"the instance id; auto: the machine's product_uuid in lower case, else its machine-id", false},
+	{"agent", "trust", CONFIG_CHOICE, "signed|unsigned", "signed",
+		"signed: a document without a good signature is refused; unsigned: see [unsigned] in policy.conf", false},
+	{"agent", "trust_threshold", CONFIG_INTEGER, "1:16", "1", "how many trust roots must sign a trust document", false},
+	{"agent", "boot_wait", CONFIG_INTEGER, "0:60", "15", "seconds that the boot may wait for the endpoint", false},
+	{"endpoint", "url", CONFIG_TEXT, NULL, NULL, "where documents come from: http: https: unix: file:", false},
+	{"endpoint", "wait", CONFIG_INTEGER, "0:600", "300", "seconds a request may be held by the endpoint", false},
+	{"endpoint", "poll", CONFIG_INTEGER, "10:86400", "300", "seconds between requests that are not held", false},
+	{"endpoint", "ca_file", CONFIG_TEXT, NULL, NULL, "certificates that https must chain to; default: the system's", false},
+	{"endpoint", "proxy", CONFIG_TEXT, NULL, NULL, "an HTTP proxy; never taken from the environment", false},
+	{"keys", "drift", CONFIG_CHOICE, "report|restore|ignore", "report", "what to do when a bound key is missing", false},
+	{"keys", "sweep", CONFIG_INTEGER, "60:604800", "21600", "seconds between looks at the bound keys", false},
+	{"log", "level", CONFIG_CHOICE, "error|warning|notice|info|debug", "info", "the most that is logged", false},
+};
+
+const struct config_table agent_config_table = {keys, ELEMENTS(keys)};
+
+int agent_config_load(int root, struct config *ret_config, char ret_error[CONFIG_ERROR_MAX])
+{
+	return config_load(root, PATH_CONFIGURATION, "latchkey.conf", &agent_config_table, ret_config, ret_error);
+}
+
+void agent_config_set_log_level(const struct config *config)
+{
+	static const char *const levels[] = {"error", "warning", "notice", "info", "debug"};
+	const char *level = config_text(config, "log", "level");
+
+	for (unsigned i = 0; level && i < ELEMENTS(levels); i++) {
+		if (strcmp(levels[i], level) == 0)
+			log_set_level(LOG_ERR + (int)i);
+	}
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lib/sshd_sockets.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "lib/file.h"
+
+#define TABLE_MAX (8u << 20) /* /proc/net/tcp has 150 bytes a socket: 50,000 connections */
+
+static bool parse_hex(const char *text, unsigned digits, uint32_t *ret_number)
+{
+	uint32_t number = 0;
+
+	for (unsigned i = 0; i < digits; i++) {
+		char c = text[i];
+		if (!isxdigit((unsigned char)c))
+			return false;
+		number = number << 4 | (uint32_t)(c <= '9' ? c - '0' : (c | 32) - 'a' + 10);
+	}
+	*ret_number = number;
+	return true;
+}
+
+/* "  0: 0100007F:0016 00000000:0000 0A … inode …"; addresses are 32-bit words in host order. */
+static bool parse_row(const char *line, bool is_six, uint16_t port, struct sshd_socket *ret_socket)
+{
+	unsigned words = is_six ? 4 : 1, digits = words * 8;
+	struct sshd_socket socket = {.is_six = is_six, .port = port};
+	uint32_t number;
+
+	const char *at = strchr(line, ':');
+	if (!at)
+		return false;
+	at += 1 + strspn(at + 1, " ");
+	if (strnlen(at, digits + 1 + 4 + 1) < digits + 6)
+		return false;
+	for (unsigned i = 0; i < words; i++) {
+		if (!parse_hex(at + i * 8, 8, &number))
+			return false;
+		memcpy(socket.address + i * 4, &number, 4);
+	}
+	if (at[digits] != ':' || !parse_hex(at + digits + 1, 4, &number) || number != port)
+		return false;
+	/* The fields after it: remote address, state, queues, timer, retransmits, uid, timeout, inode. */
+	at += digits + 5;
+	for (unsigned field = 0; field < 8; field++) {
+		at += strspn(at, " ");
+		if (field == 1 && strncmp(at, "0A ", 3) != 0)
+			return false;
+		if (field == 7)
+			break;
+		at += strcspn(at, " ");
+	}
+	for (; isdigit((unsigned char)*at); at++)
+		socket.inode = socket.inode * 10 + (uint64_t)(*at - '0');
+	*ret_socket = socket;
+	return socket.inode != 0;
+}
+
+void sshd_sockets_parse(const char *text, bool is_six, uint16_t port, struct sshd_sockets *sockets)
+{
+	const char *line = strchr(text, '\n'); /* the first line is the heading */
+
+	while (line && *++line && sockets->count < SSHD_SOCKETS_MAX) {
+		char row[512];
+		size_t size = strcspn(line, "\n");
+		if (size < sizeof(row)) {
+			memcpy(row, line, size);
+			row[size] = '\0';
+			if (parse_row(row, is_six, port, &sockets->sockets[sockets->count]))
+				sockets->count++;
+		}
+		line = line[size] ? line + size : NULL;
+	}
+}
+
+static int read_table(const char *path, char **ret_text)
+{
+	size_t size;
+	cleanup_close int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+	if (descriptor < 0)
+		return -errno;
+	return file_read_descriptor(descriptor, TABLE_MAX, ret_text, &size);
+}
+
+static void add_port(const char *four, const char *six, const char *value, struct sshd_sockets *sockets)
+{
+	unsigned port = 0;
+	const char *colon = strrchr(value, ':'); /* listenaddress has the port behind the last colon */
+
+	for (const char *at = colon ? colon + 1 : value; isdigit((unsigned char)*at) && port < 65536; at++)
+		port = port * 10 + (unsigned)(*at - '0');
+	if (port == 0 || port > 65535)
+		return;
+	for (unsigned i = 0; i < sockets->count; i++) {
+		if (sockets->sockets[i].port == port)
+			return;
+	}
+	if (four)
+		sshd_sockets_parse(four, false, (uint16_t)port, sockets);
+	if (six)
+		sshd_sockets_parse(six, true, (uint16_t)port, sockets);
+}
+
+int sshd_sockets_read(const struct sshd_effective *effective, struct sshd_sockets *ret_sockets)
+{
+	cleanup_free char *four = NULL, *six = NULL;
+	struct sshd_sockets sockets = {.count = 0};
+
+	int r = read_table("/proc/net/tcp", &four);
+	if (read_table("/proc/net/tcp6", &six) < 0 && r < 0)
+		return r;
+	for (size_t i = 0; i < effective->count; i++) {
+		const struct sshd_value *value = &effective->values[i];
+		if (strcmp(value->keyword, "port") == 0 || strcmp(value->keyword, "listenaddress") == 0)
+			add_port(four, six, value->value, &sockets);
+	}
+	*ret_sockets = sockets;
+	return 0;
+}
+
+bool sshd_sockets_have_new(const struct sshd_sockets *before, const struct sshd_sockets *now)
+{
+	for (unsigned i = 0; i < now->count; i++) {
+		bool known = false;
+		for (unsigned j = 0; j < before->count; j++)
+			known = known || before->sockets[j].inode == now->sockets[i].inode;
+		if (!known)
+			return true;
+	}
+	return false;
+}

@@ -1,0 +1,544 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plugins/account/batch.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/paths.h"
+#include "plugins/account/account_state.h"
+#include "plugins/account/database_lock.h"
+#include "plugins/account/faillock.h"
+#include "plugins/account/home.h"
+#include "plugins/account/identifiers.h"
+#include "plugins/account/name_service.h"
+
+#define NOBODY 65534u
+
+static const struct {
+	const char *name;
+	decide_function decide;
+	bool once; /* deciding again would make another password: only what stands before is read again */
+} commands[] = {
+	{"user.ensure", decide_ensure, false},
+	{"user.lock", decide_lock, false},
+	{"user.unlock", decide_unlock, false},
+	{"user.remove", decide_remove, false},
+	{"password.remove", decide_password_remove, false},
+	{"password.set", decide_password_set, true},
+	{"password.generate", decide_password_generate, true},
+};
+
+static decide_function decide_for(const char *do_name, bool *ret_once)
+{
+	for (unsigned i = 0; i < ELEMENTS(commands); i++) {
+		if (strcmp(commands[i].name, do_name) == 0) {
+			*ret_once = commands[i].once;
+			return commands[i].decide;
+		}
+	}
+	return NULL;
+}
+
+bool batch_is_locked(const struct batch *batch, const char *user)
+{
+	const struct ledger_entry *entry = ledger_find(&batch->ledger, user);
+	return entry && entry->locked;
+}
+
+int batch_find_user(struct batch *batch, unsigned index, struct plugin_result *result, struct account *ret_account)
+{
+	const char *user = plugin_text(&batch->request->commands[index], "user");
+
+	int r = account_find(&batch->database.files[DATABASE_PASSWD].table, user, ret_account);
+	if (r != -ENOENT)
+		return r;
+	if (batch->name_service_error < 0)
+		(void)plugin_set(result, CODE_TIMEOUT, "name services do not answer whether they know %s", user);
+	else if (batch->known_elsewhere[index])
+		(void)plugin_set(result, CODE_NOT_LOCAL, "%s comes from a name service, not from /etc/passwd", user);
+	else
+		(void)plugin_set(result, CODE_NO_SUCH_USER, "there is no user %s", user);
+	return r;
+}
+
+int batch_check_person(struct batch *batch, const struct account *account, struct plugin_result *result)
+{
+	/* Root is for the policy to allow; system accounts and the overflow ids are nobody's to log in with. */
+	if (account->uid != 0 && (account->uid < batch->defaults.ranges.uid_min || account->uid == 65534 ||
+					 account->uid == 65535 || account->uid == UINT32_MAX)) {
+		(void)plugin_set(result, CODE_SYSTEM_ACCOUNT, "uid %u is a system account", (unsigned)account->uid);
+		return -EPERM;
+	}
+	return 0;
+}
+
+static void report(struct plugin_result *result, int error, const char *what)
+{
+	if (result->code != CODE_OK)
+		return; /* said already, and better */
+	if (error == -ENOTUNIQ)
+		(void)plugin_set(result, CODE_DUPLICATE_ENTRY, "%s stands more than once in an account file", what);
+	else if (error == -EOPNOTSUPP)
+		(void)plugin_set(result, CODE_UNSUPPORTED_BACKEND, "/etc/%s is missing or no regular file", what);
+	else if (error == -EBADMSG)
+		(void)plugin_set(result, CODE_IO_ERROR, "the line of %s has not the right fields", what);
+	else if (error == -ENOENT)
+		(void)plugin_set(result, CODE_NO_SUCH_USER, "%s", what);
+	else
+		(void)plugin_set(result, code_from_errno(-error), "%s: %s", what, strerror(-error));
+}
+
+/* One child for the whole batch: a directory that hangs costs its deadline once. */
+static int ask_name_services(struct batch *batch)
+{
+	const struct account_table *passwd = &batch->database.files[DATABASE_PASSWD].table;
+	const struct plugin_request *request = batch->request;
+	cleanup_free const char **names = calloc((size_t)request->count + 1, sizeof(*names));
+	cleanup_free unsigned *indices = calloc((size_t)request->count + 1, sizeof(*indices));
+	cleanup_free bool *known = calloc((size_t)request->count + 1, sizeof(*known));
+	cleanup_account struct account agent = {0};
+	unsigned count = 0;
+
+	if (!names || !indices || !known)
+		return -ENOMEM;
+	for (unsigned i = 0; i < request->count; i++) {
+		struct account_line line;
+		const char *user = plugin_text(&request->commands[i], "user");
+		if (!user || account_find_line(passwd, user, &line) != -ENOENT)
+			continue;
+		indices[count] = i;
+		names[count++] = user;
+	}
+	if (count == 0 || !request->is_host)
+		return 0;
+	bool found = account_find(passwd, AGENT_USER, &agent) == 0;
+	int r = name_service_known(names, count, found ? agent.uid : NOBODY, found ? agent.gid : NOBODY, known);
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0) {
+		log_warning("name services: %s", strerror(-r));
+		batch->name_service_error = r;
+		return 0;
+	}
+	for (unsigned i = 0; i < count; i++)
+		batch->known_elsewhere[indices[i]] = known[i];
+	return 0;
+}
+
+static int batch_open(struct batch *batch, struct plugin_request *request, const char **ret_what)
+{
+	batch->request = request;
+	*ret_what = "memory";
+	batch->known_elsewhere = calloc((size_t)request->count + 1, sizeof(*batch->known_elsewhere));
+	if (!batch->known_elsewhere)
+		return -ENOMEM;
+	int r = database_read(request->root, &batch->database, ret_what);
+	if (r < 0)
+		return r;
+	*ret_what = "login.defs";
+	r = account_defaults_read(request->root, &batch->defaults);
+	if (r < 0)
+		return r;
+	*ret_what = "ledger";
+	r = ledger_read(request->state, &batch->ledger);
+	return r < 0 ? r : ask_name_services(batch);
+}
+
+static void batch_free(struct batch *batch)
+{
+	for (unsigned i = 0; i < batch->deferred_count; i++)
+		free(batch->deferred[i].home);
+	free(batch->deferred);
+	free(batch->known_elsewhere);
+	database_free(&batch->database);
+	ledger_free(&batch->ledger);
+}
+
+/* What latchkey-apply decided on must still be the account that stands there. */
+static bool resolved_moved(struct batch *batch, const struct plugin_command *command)
+{
+	cleanup_account struct account account = {0};
+	int64_t uid;
+
+	if (!command->resolved || json_get_integer(command->resolved, "uid", &uid) < 0)
+		return false;
+	int r = account_find(&batch->database.files[DATABASE_PASSWD].table, plugin_text(command, "user"), &account);
+	return r == 0 && account.uid != (uid_t)uid;
+}
+
+/* Takes the home over. */
+static int defer(struct batch *batch, struct deferred deferred)
+{
+	struct deferred *more = reallocarray(batch->deferred, batch->deferred_count + 1, sizeof(*more));
+
+	if (!more) {
+		free(deferred.home);
+		return -ENOMEM;
+	}
+	batch->deferred = more;
+	more[batch->deferred_count++] = deferred;
+	return 0;
+}
+
+static int defer_home(struct batch *batch, unsigned index, const struct facet *facet)
+{
+	const char *colon = strchr(facet->before, ':');
+	uint64_t uid = 0;
+
+	if (!colon)
+		return -EBADMSG;
+	for (const char *at = facet->before; at < colon; at++) {
+		if (*at < '0' || *at > '9' || uid > UINT32_MAX)
+			return -EBADMSG;
+		uid = uid * 10 + (uint64_t)(*at - '0');
+	}
+	struct deferred deferred = {index, strdup(colon + 1), (uid_t)uid, false};
+	return deferred.home ? defer(batch, deferred) : -ENOMEM;
+}
+
+static int write_facet(struct batch *batch, unsigned index, const struct facets *facets, const struct facet *facet,
+	struct plugin_result *result)
+{
+	const char *user = plugin_text(&batch->request->commands[index], "user");
+	uid_t uid;
+	gid_t gid;
+
+	if (strcmp(facet->name, "home_directory") == 0)
+		return defer_home(batch, index, facet);
+	if (strcmp(facet->name, "account") != 0)
+		return account_state_write(batch, user, facet->name, facet->after);
+	if (*facet->after != '\0')
+		return account_state_create(batch, user, facets, result);
+	int r = account_state_parse_ids(facet->before, &uid, &gid);
+	return r < 0 ? r : account_state_remove(batch, user, gid);
+}
+
+enum standing {
+	STANDS_BEFORE,
+	STANDS_AFTER,
+	MOVED,
+};
+
+static int compare(struct batch *batch, const char *user, const struct facets *facets, const struct facet *facet,
+	enum standing *ret_standing)
+{
+	const struct facet *account = facets_find(facets, "account");
+	cleanup_wiped char *present = NULL, *ids = NULL;
+
+	/* Deleting what is already gone is nothing. */
+	if (strcmp(facet->name, "home_directory") == 0) {
+		*ret_standing = STANDS_BEFORE;
+		return 0;
+	}
+	int r = account_state_read(batch, user, facet->name, &present);
+	if (r < 0)
+		return r;
+	if (account && *account->before == '\0') {
+		/* While passwd has no line of his, what a crash left in the other files is not his yet. */
+		r = account_state_read(batch, user, "account", &ids);
+		if (r < 0)
+			return r;
+		if (*ids == '\0' && strncmp(facet->name, "group.", 6) != 0 && strcmp(facet->name, "sudo") != 0) {
+			*ret_standing = STANDS_BEFORE;
+			return 0;
+		}
+	}
+	*ret_standing = strcmp(present, facet->after) == 0  ? STANDS_AFTER :
+			strcmp(present, facet->before) == 0 ? STANDS_BEFORE :
+							      MOVED;
+	return 0;
+}
+
+/* Sets what stands as before, notes what stands then; in a redo leaves alone what somebody else has set since. */
+static int carry_out(struct batch *batch, unsigned index, const struct facets *facets, struct plugin_result *result)
+{
+	const char *user = plugin_text(&batch->request->commands[index], "user");
+	enum standing standing[FACETS_MAX];
+	int r;
+
+	for (unsigned i = 0; i < facets->count; i++) {
+		r = compare(batch, user, facets, &facets->items[i], &standing[i]);
+		if (r < 0)
+			return r;
+		/* Another account of that name: nothing of this command is about it. */
+		if (standing[i] == MOVED && strcmp(facets->items[i].name, "account") == 0)
+			return plugin_set(result, CODE_SUPERSEDED, "the account was changed since by somebody else");
+	}
+	for (unsigned i = 0; i < facets->count; i++) {
+		const struct facet *facet = &facets->items[i];
+		/* These stand in several files, of which a crash may have left only the first written. */
+		bool several = (strcmp(facet->name, "account") == 0 && *facet->after == '\0') ||
+			       strncmp(facet->name, "group.", strlen("group.")) == 0;
+
+		if (standing[i] == MOVED) {
+			(void)plugin_set(result, CODE_SUPERSEDED, "%s was changed since by somebody else", facet->name);
+			continue;
+		}
+		if (standing[i] == STANDS_BEFORE || several) {
+			r = write_facet(batch, index, facets, facet, result);
+			if (r < 0)
+				return r;
+			result->changes = result->changes || standing[i] == STANDS_BEFORE;
+		}
+		r = account_state_note(batch, user, facet);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* The numbers that the plan chose for a new account have been given to somebody else since. */
+static bool numbers_taken(struct batch *batch, const char *user, const struct facets *facets)
+{
+	cleanup_group struct group_entry group = {0};
+	cleanup_wiped char *present = NULL;
+	uid_t uid;
+	gid_t gid;
+
+	if (account_state_parse_ids(facets_after(facets, "account", ""), &uid, &gid) < 0 ||
+		account_state_read(batch, user, "account", &present) < 0 || *present != '\0')
+		return false;
+	if (identifiers_uid_in_use(&batch->database, uid))
+		return true;
+	int r = group_find(&batch->database.files[DATABASE_GROUP].table, user, &group);
+	if (r == 0)
+		return group.gid != gid;
+	return r == -ENOENT && batch->defaults.user_groups && identifiers_gid_in_use(&batch->database, gid);
+}
+
+static bool has_moved(struct batch *batch, unsigned index, const struct facets *facets)
+{
+	const char *user = plugin_text(&batch->request->commands[index], "user");
+
+	if (numbers_taken(batch, user, facets))
+		return true;
+	for (unsigned i = 0; i < facets->count; i++) {
+		enum standing standing;
+		if (compare(batch, user, facets, &facets->items[i], &standing) < 0 || standing == MOVED)
+			return true;
+	}
+	return false;
+}
+
+static void plan_command(struct batch *batch, unsigned index, struct plugin_result *result)
+{
+	const struct plugin_command *command = &batch->request->commands[index];
+	cleanup_facets struct facets facets = {0};
+	cleanup_buffer struct buffer text = {0};
+	struct json_writer writer = {&text, false};
+	bool once;
+	decide_function decide = decide_for(command->do_name, &once);
+
+	int r = plugin_add_user(result, plugin_text(command, "user"));
+	json_begin_object(&writer, NULL);
+	if (r == 0 && !decide)
+		r = plugin_set(result, CODE_UNSUPPORTED, "%s", command->do_name);
+	else if (r == 0)
+		r = decide(batch, index, result, &facets, &writer);
+	facets_write(&facets, &writer);
+	json_end_object(&writer);
+	if (r == 0)
+		r = buffer_status(&text);
+	if (r == 0 && text.size > PLUGIN_PLAN_MAX)
+		r = -EFBIG;
+	if (r < 0) {
+		report(result, r, plugin_text(command, "user"));
+		return;
+	}
+	bool busy = result->code == CODE_BUSY && facets.count > 0;
+	if (busy)
+		result->code = CODE_OK; /* there is a first step to take; apply says again that it is not the last */
+	result->changes = false;
+	if (result->code == CODE_OK && facets.count > 0) {
+		struct plugin_result simulated = {0};
+		result->changes = true;
+		r = carry_out(batch, index, &facets, &simulated);
+		if (r < 0)
+			report(result, r, plugin_text(command, "user"));
+	}
+	result->plan = buffer_steal(&text);
+}
+
+static void fail_all(const struct plugin_request *request, struct plugin_result *results, int error, const char *what)
+{
+	for (unsigned i = 0; i < request->count; i++)
+		report(&results[i], error, what);
+}
+
+int batch_plan(struct plugin_request *request, struct plugin_result *results)
+{
+	struct batch batch = {.database = {.etc = -1}};
+	const char *what;
+
+	int r = batch_open(&batch, request, &what);
+	if (r < 0)
+		fail_all(request, results, r, what);
+	for (unsigned i = 0; r == 0 && i < request->count; i++)
+		plan_command(&batch, i, &results[i]);
+	batch_free(&batch);
+	return 0;
+}
+
+/* The same afters on what stands now. */
+static int rebase(struct batch *batch, unsigned index, struct plugin_result *result, struct facets *facets)
+{
+	cleanup_facets struct facets planned = *facets;
+	cleanup_account struct account account = {0};
+
+	*facets = (struct facets){0};
+	int r = batch_find_user(batch, index, result, &account);
+	for (unsigned i = 0; r == 0 && i < planned.count; i++) {
+		cleanup_wiped char *present = NULL;
+		r = account_state_read(batch, account.name, planned.items[i].name, &present);
+		if (r == 0)
+			r = facets_add(facets, planned.items[i].name, present, planned.items[i].after);
+	}
+	return r;
+}
+
+static void apply_command(struct batch *batch, unsigned index, struct plugin_result *result)
+{
+	const struct plugin_request *request = batch->request;
+	const struct plugin_command *command = &request->commands[index];
+	cleanup_facets struct facets facets = {0};
+	cleanup_buffer struct buffer text = {0};
+	struct json_writer writer = {&text, false};
+	const char *sealed;
+	bool once = false;
+	decide_function decide = decide_for(command->do_name, &once);
+
+	int r = plugin_add_user(result, plugin_text(command, "user"));
+	if (r == 0)
+		r = facets_read(command->plan, request->undo, &facets);
+	if (r == 0 && !decide)
+		r = -EBADMSG;
+	if (r == 0 && resolved_moved(batch, command)) {
+		(void)plugin_set(result, CODE_BUSY, "the account changed while the command was decided");
+		return;
+	}
+	if (r == 0 && !request->redo && !request->undo && has_moved(batch, index, &facets)) {
+		if (once) {
+			r = rebase(batch, index, result, &facets);
+		} else {
+			facets_free(&facets);
+			r = decide(batch, index, result, &facets, &writer);
+		}
+		if (result->code == CODE_BUSY && facets.count > 0)
+			result->code = CODE_OK; /* the first of two steps */
+		if (r == 0 && result->code != CODE_OK)
+			return;
+	}
+	if (r == 0)
+		r = carry_out(batch, index, &facets, result);
+	if (r == 0 && result->code == CODE_OK && plugin_flag(command, "clear_faillock", false))
+		r = defer(batch, (struct deferred){.command = index, .faillock = true});
+	if (r == 0 && result->code == CODE_OK && json_get_string(command->plan, "sealed", &sealed) == 0) {
+		result->sealed = strdup(sealed);
+		r = result->sealed ? 0 : -ENOMEM;
+	}
+	if (r < 0)
+		report(result, r, plugin_text(command, "user"));
+}
+
+/* After the first step of a removal: locked, and waiting for his processes. */
+static void tell_first_step(const struct batch *batch, unsigned index, struct plugin_result *result)
+{
+	const struct plugin_command *command = &batch->request->commands[index];
+	cleanup_account struct account account = {0};
+
+	if (strcmp(command->do_name, "user.remove") != 0 || result->code != CODE_OK)
+		return;
+	if (account_find(&batch->database.files[DATABASE_PASSWD].table, plugin_text(command, "user"), &account) == 0)
+		(void)plugin_set(result, CODE_BUSY, "locked; the account goes when its last process has ended");
+}
+
+static void carry_out_deferred(struct batch *batch, struct plugin_result *results)
+{
+	for (unsigned i = 0; i < batch->deferred_count; i++) {
+		const struct deferred *deferred = &batch->deferred[i];
+		struct plugin_result *result = &results[deferred->command];
+		int r = 0;
+
+		if (deferred->faillock && result->code == CODE_OK) {
+			const char *user = plugin_text(&batch->request->commands[deferred->command], "user");
+			r = faillock_clear(batch->request->root, batch->request->is_host, user);
+			if (r < 0)
+				(void)plugin_set(result, CODE_OK, "the password is set; faillock: %s", strerror(-r));
+			continue;
+		}
+		if (deferred->home)
+			r = home_delete(batch->request->root, deferred->home, deferred->uid);
+		if (r < 0 && (result->code == CODE_OK || result->code == CODE_BUSY))
+			(void)plugin_set(result, r == -EPERM || r == -EXDEV ? CODE_HOME_UNSAFE : code_from_errno(-r),
+				"the account is removed, its home %s only in part: %s", deferred->home, strerror(-r));
+	}
+}
+
+static void commit(struct batch *batch, struct plugin_result *results)
+{
+	const struct plugin_request *request = batch->request;
+	const char *what = "ledger";
+
+	/* The ledger first: what we gave is never without its note, and a note too many is put right by the redo. */
+	int r = ledger_write(request->state, &batch->ledger);
+	if (r == 0) {
+		r = database_write(&batch->database, batch->removing, &what);
+		if (r < 0)
+			ledger_restore(request->state, &batch->ledger);
+	}
+	for (unsigned i = 0; i < request->count; i++) {
+		if (r < 0 && results[i].changes) {
+			if (results[i].code == CODE_OK || results[i].code == CODE_SUPERSEDED) {
+				results[i].code = CODE_OK;
+				report(&results[i], r, what);
+			}
+			results[i].changes = false;
+		}
+		tell_first_step(batch, i, &results[i]);
+	}
+	if (r == 0)
+		carry_out_deferred(batch, results);
+}
+
+/* Under the lock every temporary file of ours is one that a crash left, however young. */
+static void sweep(const struct plugin_request *request, int etc)
+{
+	cleanup_close int sudoers = -1;
+
+	file_sweep_temporaries(etc, INT64_MAX);
+	if (file_open_directory(etc, "sudoers.d", &sudoers) == 0)
+		file_sweep_temporaries(sudoers, INT64_MAX);
+	if (request->state >= 0)
+		file_sweep_temporaries(request->state, INT64_MAX);
+}
+
+int batch_apply(struct plugin_request *request, struct plugin_result *results)
+{
+	struct batch batch = {.database = {.etc = -1}, .applying = true};
+	char holder[DATABASE_LOCK_HOLDER_MAX];
+	cleanup_close int etc = -1, lock = -1;
+	const char *what = "etc";
+
+	int r = file_open_directory(request->root, "etc", &etc);
+	if (r == 0)
+		r = database_lock(etc, DATABASE_LOCK_TIMEOUT_MS, &lock, holder);
+	if (r == -EBUSY) {
+		for (unsigned i = 0; i < request->count; i++)
+			(void)plugin_set(&results[i], CODE_BUSY, "the account files are locked by %s", holder);
+		return 0;
+	}
+	if (r == 0) {
+		sweep(request, etc);
+		r = batch_open(&batch, request, &what);
+	}
+	if (r < 0)
+		fail_all(request, results, r, what);
+	for (unsigned i = 0; r == 0 && i < request->count; i++)
+		apply_command(&batch, i, &results[i]);
+	if (r == 0)
+		commit(&batch, results);
+	batch_free(&batch);
+	return 0;
+}

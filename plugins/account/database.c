@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plugins/account/database.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "lib/file.h"
+
+static const struct {
+	const char *name, *backup;
+	bool required;
+} names[DATABASE_FILES] = {
+	[DATABASE_GROUP] = {"group", "group-", true},
+	[DATABASE_GSHADOW] = {"gshadow", "gshadow-", false},
+	[DATABASE_SUBUID] = {"subuid", "subuid-", false},
+	[DATABASE_SUBGID] = {"subgid", "subgid-", false},
+	[DATABASE_SHADOW] = {"shadow", "shadow-", true},
+	[DATABASE_PASSWD] = {"passwd", "passwd-", true},
+};
+
+const char *database_file_name(enum database_file file)
+{
+	return names[file].name;
+}
+
+static int read_file(struct database *database, enum database_file file)
+{
+	struct account_table table = {0};
+
+	int r = file_read(database->etc, names[file].name, ACCOUNT_TABLE_MAX, &table.bytes, &table.size);
+	if (r == -ENOENT && !names[file].required)
+		return 0;
+	if (r == -ENOENT || r == -ELOOP || r == -EINVAL)
+		return -EOPNOTSUPP;
+	if (r < 0)
+		return r;
+	database->old[file] = malloc(table.size + 1);
+	if (!database->old[file]) {
+		account_table_free(&table);
+		return -ENOMEM;
+	}
+	memcpy(database->old[file], table.bytes, table.size);
+	database->old_size[file] = table.size;
+	table_edit_begin(&database->files[file], &table);
+	database->present[file] = true;
+	return 0;
+}
+
+int database_read(int root, struct database *ret_database, const char **ret_file)
+{
+	cleanup_database struct database database = {.etc = -1};
+
+	*ret_file = "etc";
+	int r = file_open_directory(root, "etc", &database.etc);
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < DATABASE_FILES; i++) {
+		*ret_file = names[i].name;
+		r = read_file(&database, (enum database_file)i);
+		if (r < 0)
+			return r;
+	}
+	*ret_database = database;
+	database = (struct database){.etc = -1};
+	return 0;
+}
+
+void database_free(struct database *database)
+{
+	for (unsigned i = 0; i < DATABASE_FILES; i++) {
+		table_edit_free(&database->files[i]);
+		if (database->old[i])
+			explicit_bzero(database->old[i], database->old_size[i]);
+		free(database->old[i]);
+	}
+	if (database->etc >= 0)
+		(void)close(database->etc);
+	*database = (struct database){.etc = -1};
+}
+
+bool database_changed(const struct database *database)
+{
+	for (unsigned i = 0; i < DATABASE_FILES; i++) {
+		if (database->files[i].changed)
+			return true;
+	}
+	return false;
+}
+
+static int write_file(struct database *database, enum database_file file)
+{
+	const struct file_attributes backup = {.mode = 0600, .uid = 0, .gid = 0, .like = -1};
+	const struct account_table *table = &database->files[file].table;
+	cleanup_close int current = -1;
+
+	if (!database->files[file].changed)
+		return 0;
+	int r = file_open(database->etc, names[file].name, &current, NULL);
+	if (r < 0)
+		return r;
+	r = file_replace(database->etc, names[file].backup, database->old[file], database->old_size[file], &backup);
+	if (r < 0)
+		return r;
+	const struct file_attributes like = {.uid = (uid_t)-1, .gid = (gid_t)-1, .like = current};
+	r = file_replace(database->etc, names[file].name, table->bytes, table->size, &like);
+	if (r < 0)
+		return r;
+	database->files[file].changed = false;
+	return 0;
+}
+
+int database_write(struct database *database, bool removing, const char **ret_file)
+{
+	for (unsigned i = 0; i < DATABASE_FILES; i++) {
+		enum database_file file = (enum database_file)(removing ? DATABASE_FILES - 1 - i : i);
+
+		*ret_file = names[file].name;
+		int r = write_file(database, file);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}

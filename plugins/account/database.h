@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The account files of one root directory in memory: read once, edited by many commands, written once each. gshadow,
+ * subuid and subgid are there only if the files exist. See passwd(5), shadow(5), group(5), gshadow(5), subuid(5).
+ */
+#pragma once
+
+#include "plugins/account/table_edit.h"
+
+enum database_file {
+	DATABASE_GROUP,
+	DATABASE_GSHADOW,
+	DATABASE_SUBUID,
+	DATABASE_SUBGID,
+	DATABASE_SHADOW,
+	DATABASE_PASSWD, /* last: on creation its line is the commit point */
+	DATABASE_FILES,
+};
+
+/* Fields of a line, by file. */
+#define PASSWD_FIELDS 7u
+#define SHADOW_FIELDS 9u
+#define GROUP_FIELDS 4u
+
+struct database {
+	int etc;
+	struct table_edit files[DATABASE_FILES];
+	bool present[DATABASE_FILES];
+	char *old[DATABASE_FILES]; /* bytes as read, for the backup; wiped */
+	size_t old_size[DATABASE_FILES];
+};
+
+const char *database_file_name(enum database_file file);
+/*
+ * -EOPNOTSUPP and the file's name when a file is a symbolic link, no regular file, or passwd, shadow or group is
+ * missing: such systems manage their accounts otherwise, and guessing would break them.
+ */
+int database_read(int root, struct database *ret_database, const char **ret_file) MUST_CHECK;
+void database_free(struct database *database);
+#define cleanup_database CLEANUP(database_free)
+bool database_changed(const struct database *database);
+/*
+ * Writes the changed files, each with a backup (`passwd-`, 0600) before it, passwd last, or first when accounts are
+ * removed. On failure the files not yet reached are as they were; the name of the one that failed is returned.
+ */
+int database_write(struct database *database, bool removing, const char **ret_file) MUST_CHECK;

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pam_faillock's count of failed logins: a new password does not clear it, and the user stays refused. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "lib/cleanup.h"
+
+/* faillock(8) where it is installed, else the tally file itself; no tally is no error. */
+int faillock_clear(int root, bool is_host, const char *user) MUST_CHECK;

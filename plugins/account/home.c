@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plugins/account/home.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/file.h"
+#include "lib/sys.h"
+
+/* No account lives below these, whoever owns what stands there. */
+static const char *const system_trees[] = {"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "run",
+	"sbin", "sys", "tmp", "usr"};
+
+static bool is_system_tree(const char *path)
+{
+	size_t size;
+
+	path += strspn(path, "/");
+	size = strcspn(path, "/");
+	for (unsigned i = 0; i < ELEMENTS(system_trees); i++) {
+		if (strlen(system_trees[i]) == size && strncmp(system_trees[i], path, size) == 0)
+			return true;
+	}
+	return size == 0;
+}
+
+/*
+ * Opens the parent of the path, checking every directory. 0, -EPERM when one of them is not safe, -ENOENT when one is
+ * missing and `create` is not set. ret_name points into the path.
+ */
+static int open_parent(int root, const char *path, bool create, int *ret_parent, const char **ret_name)
+{
+	cleanup_close int current = -1;
+	struct stat status;
+
+	if (is_system_tree(path))
+		return -EPERM;
+	int r = file_open_directory(root, ".", &current);
+	if (r < 0)
+		return r;
+	for (path += strspn(path, "/");;) {
+		char component[256];
+		size_t size = strcspn(path, "/");
+		const char *next_component = path + size + strspn(path + size, "/");
+		int next = -1;
+
+		if (sys.fstat(current, &status) < 0)
+			return -errno;
+		if (status.st_uid != 0 || (status.st_mode & 022) != 0)
+			return -EPERM;
+		if (*next_component == '\0')
+			break;
+		if (size >= sizeof(component))
+			return -ENAMETOOLONG;
+		memcpy(component, path, size);
+		component[size] = '\0';
+		r = create ? file_make_directory(current, component, 0755, &next) :
+			     file_open_directory(current, component, &next);
+		if (r < 0)
+			return r;
+		(void)close(current);
+		current = next;
+		path = next_component;
+	}
+	if (*path == '\0' || strlen(path) > NAME_MAX)
+		return -EPERM;
+	*ret_parent = steal_descriptor(&current);
+	*ret_name = path;
+	return 0;
+}
+
+static int look_at(int parent, const char *name, uid_t uid, enum home_state *ret_state)
+{
+	struct stat status;
+
+	if (sys.fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) < 0) {
+		if (errno != ENOENT)
+			return -errno;
+		*ret_state = HOME_MISSING;
+		return 0;
+	}
+	if (S_ISLNK(status.st_mode))
+		return -ELOOP;
+	*ret_state = !S_ISDIR(status.st_mode) ? HOME_NOT_SAFE : status.st_uid == uid ? HOME_OWN : HOME_FOREIGN;
+	return 0;
+}
+
+int home_look(int root, const char *path, uid_t uid, enum home_state *ret_state)
+{
+	cleanup_close int parent = -1;
+	const char *name;
+
+	int r = open_parent(root, path, false, &parent, &name);
+	if (r == -ENOENT || r == -EPERM || r == -ENOTDIR) {
+		*ret_state = r == -ENOENT ? HOME_MISSING : HOME_NOT_SAFE;
+		return 0;
+	}
+	return r < 0 ? r : look_at(parent, name, uid, ret_state);
+}
+
+static int copy_file(int from, const char *name, int to, uid_t uid, gid_t gid)
+{
+	cleanup_close int source = -1, target = -1;
+	struct stat status;
+	char bytes[16384];
+
+	int r = file_open(from, name, &source, &status);
+	if (r < 0)
+		return r;
+	target = sys.openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, status.st_mode & 0777);
+	if (target < 0)
+		return -errno;
+	for (;;) {
+		ssize_t size = sys.read(source, bytes, sizeof(bytes));
+		if (size < 0 && errno == EINTR)
+			continue;
+		if (size < 0)
+			return -errno;
+		if (size == 0)
+			break;
+		r = file_write_all(target, bytes, (size_t)size);
+		if (r < 0)
+			return r;
+	}
+	if (sys.fchown(target, uid, gid) < 0 || sys.fsync(target) < 0)
+		return -errno;
+	return 0;
+}
+
+static int copy_link(int from, const char *name, int to, uid_t uid, gid_t gid)
+{
+	char target[4097];
+	ssize_t size = readlinkat(from, name, target, sizeof(target) - 1);
+
+	if (size < 0)
+		return -errno;
+	target[size] = '\0';
+	if (sys.symlinkat(target, to, name) < 0)
+		return -errno;
+	cleanup_close int link = sys.openat(to, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+	if (link < 0 || fchownat(link, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	return 0;
+}
+
+/* The target directory is root's 0700 until its contents are complete. */
+static int copy_tree(int from, int to, uid_t uid, gid_t gid, unsigned depth)
+{
+	cleanup_names char **names = NULL;
+	size_t count;
+
+	if (depth == HOME_DEPTH_MAX)
+		return -E2BIG;
+	int r = file_list(from, ".", HOME_ENTRIES_MAX, &names, &count);
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		cleanup_close int source = -1, target = -1;
+		struct stat status;
+
+		if (sys.fstatat(from, names[i], &status, AT_SYMLINK_NOFOLLOW) < 0)
+			return -errno;
+		if (S_ISREG(status.st_mode))
+			r = copy_file(from, names[i], to, uid, gid);
+		else if (S_ISLNK(status.st_mode))
+			r = copy_link(from, names[i], to, uid, gid);
+		if (!S_ISDIR(status.st_mode))
+			continue; /* sockets, FIFOs and devices have no place in a home */
+		r = file_open_directory(from, names[i], &source);
+		if (r < 0)
+			return r;
+		if (sys.mkdirat(to, names[i], 0700) < 0)
+			return -errno;
+		r = file_open_directory(to, names[i], &target);
+		if (r == 0)
+			r = copy_tree(source, target, uid, gid, depth + 1);
+		if (r == 0 && (sys.fchmod(target, status.st_mode & 0777) < 0 || sys.fchown(target, uid, gid) < 0))
+			r = -errno;
+	}
+	if (r == 0 && sys.fsync(to) < 0)
+		r = -errno;
+	return r;
+}
+
+static int mount_of(int descriptor, uint64_t *ret_mount)
+{
+	struct statx status;
+
+	if (statx(descriptor, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID, &status) < 0)
+		return -errno;
+	/* Linux before 5.8 does not say which mount it is; the device is the next best. */
+	*ret_mount = (status.stx_mask & STATX_MNT_ID) ? status.stx_mnt_id :
+							((uint64_t)status.stx_dev_major << 32 | status.stx_dev_minor);
+	return 0;
+}
+
+static int delete_tree(int directory, uint64_t mount, unsigned depth)
+{
+	cleanup_names char **names = NULL;
+	size_t count;
+	uint64_t here;
+
+	if (depth == HOME_DELETE_DEPTH_MAX)
+		return -E2BIG;
+	int r = mount_of(directory, &here);
+	if (r < 0)
+		return r;
+	if (here != mount)
+		return -EXDEV;
+	r = file_list(directory, ".", SIZE_MAX, &names, &count);
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		cleanup_close int below = -1;
+
+		if (sys.unlinkat(directory, names[i], 0) == 0 || errno == ENOENT)
+			continue;
+		if (errno != EISDIR && errno != EPERM)
+			return -errno;
+		r = file_open_directory(directory, names[i], &below);
+		if (r < 0)
+			return r;
+		r = delete_tree(below, mount, depth + 1);
+		if (r == 0 && sys.unlinkat(directory, names[i], AT_REMOVEDIR) < 0)
+			r = -errno;
+	}
+	return r;
+}
+
+/* With all below it; a missing one is no error. */
+static int remove_directory(int parent, const char *name, uint64_t mount)
+{
+	cleanup_close int directory = -1;
+
+	int r = file_open_directory(parent, name, &directory);
+	if (r == -ENOENT)
+		return 0;
+	if (r == 0)
+		r = delete_tree(directory, mount, 0);
+	if (r == 0 && sys.unlinkat(parent, name, AT_REMOVEDIR) < 0)
+		r = -errno;
+	return r;
+}
+
+static int fill(int root, int target, const char *skel, uid_t uid, gid_t gid, mode_t mode)
+{
+	cleanup_close int source = -1;
+
+	int r = file_open_directory(root, skel + strspn(skel, "/"), &source);
+	if (r == 0)
+		r = copy_tree(source, target, uid, gid, 0);
+	else if (r == -ENOENT)
+		r = 0; /* a minimal image without a skeleton */
+	if (r < 0)
+		return r;
+	/* The owner last: until here nobody but root can look inside. */
+	if (sys.fchmod(target, mode) < 0 || sys.fchown(target, uid, gid) < 0 || sys.fsync(target) < 0)
+		return -errno;
+	return 0;
+}
+
+int home_build(int root, const char *path, const char *skel, uid_t uid, gid_t gid, mode_t mode,
+	enum home_state *ret_state)
+{
+	cleanup_close int parent = -1, target = -1;
+	enum home_state state;
+	uint64_t mount;
+	const char *name;
+	char temporary[NAME_MAX + 1];
+
+	int r = home_look(root, path, uid, &state);
+	if (r < 0)
+		return r;
+	if (state != HOME_MISSING) {
+		*ret_state = state;
+		return 0;
+	}
+	r = open_parent(root, path, true, &parent, &name);
+	if (r < 0)
+		return r;
+	/* The same name each time, so that the redo finds what a crash left; only root can write here. */
+	if (snprintf(temporary, sizeof(temporary), FILE_TEMPORARY_PREFIX "%s", name) >= (int)sizeof(temporary))
+		return -ENAMETOOLONG;
+	r = mount_of(parent, &mount);
+	if (r == 0)
+		r = remove_directory(parent, temporary, mount);
+	if (r < 0)
+		return r;
+	if (sys.mkdirat(parent, temporary, 0700) < 0)
+		return -errno;
+	r = file_open_directory(parent, temporary, &target);
+	if (r < 0)
+		return r;
+	r = fill(root, target, skel, uid, gid, mode);
+	if (r == 0 && sys.renameat2(parent, temporary, parent, name, RENAME_NOREPLACE) < 0)
+		r = -errno;
+	if (r < 0) {
+		(void)!remove_directory(parent, temporary, mount);
+		return r;
+	}
+	if (sys.fsync(parent) < 0)
+		return -errno;
+	*ret_state = HOME_MISSING;
+	return 0;
+}
+
+int home_delete(int root, const char *path, uid_t uid)
+{
+	cleanup_close int parent = -1;
+	enum home_state state;
+	uint64_t mount;
+	const char *name;
+
+	int r = open_parent(root, path, false, &parent, &name);
+	if (r == -ENOENT)
+		return 0;
+	if (r == 0)
+		r = look_at(parent, name, uid, &state);
+	if (r < 0)
+		return r;
+	if (state == HOME_MISSING)
+		return 0;
+	if (state != HOME_OWN || uid == 0)
+		return -EPERM;
+	r = mount_of(parent, &mount);
+	if (r == 0)
+		r = remove_directory(parent, name, mount);
+	if (r == 0 && sys.fsync(parent) < 0)
+		r = -errno;
+	return r;
+}

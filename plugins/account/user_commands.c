@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <string.h>
+
+#include "plugins/account/account_state.h"
+#include "plugins/account/home.h"
+#include "plugins/account/name_service.h"
+
+#define EXPIRED_DAY "1" /* 0 means "no date" to some readers */
+
+/* Adds the facet from what is present now. */
+static int change(struct batch *batch, const char *user, struct facets *facets, const char *name, const char *after)
+{
+	cleanup_wiped char *before = NULL;
+	int r = account_state_read(batch, user, name, &before);
+	return r < 0 ? r : facets_add(facets, name, before, after);
+}
+
+int decide_lock(struct batch *batch, unsigned index, struct plugin_result *result, struct facets *facets,
+	struct json_writer *plan)
+{
+	cleanup_account struct account account = {0};
+	cleanup_wiped char *hash = NULL, *locked = NULL, *expire = NULL;
+	(void)plan;
+
+	int r = batch_find_user(batch, index, result, &account);
+	if (r < 0)
+		return r;
+	const char *user = account.name;
+	r = batch_check_person(batch, &account, result);
+	if (r < 0)
+		return r;
+	r = account_state_read(batch, user, "hash", &hash);
+	if (r == 0)
+		r = asprintf(&locked, "!%s", hash) < 0 ? -ENOMEM : 0;
+	if (r == 0 && *hash != '!')
+		r = facets_add(facets, "hash", hash, locked);
+	if (r == 0)
+		r = account_state_read(batch, user, "expire", &expire);
+	/* What stood there is kept once: a second lock must not take our own date for his. */
+	if (r == 0 && !batch_is_locked(batch, user)) {
+		r = facets_add(facets, "locked", "no", "yes");
+		if (r == 0)
+			r = change(batch, user, facets, "expire_before", expire);
+	}
+	return r < 0 ? r : facets_add(facets, "expire", expire, EXPIRED_DAY);
+}
+
+int decide_unlock(struct batch *batch, unsigned index, struct plugin_result *result, struct facets *facets,
+	struct json_writer *plan)
+{
+	cleanup_account struct account account = {0};
+	cleanup_wiped char *hash = NULL, *expire = NULL, *former = NULL;
+	(void)plan;
+
+	int r = batch_find_user(batch, index, result, &account);
+	if (r < 0)
+		return r;
+	const char *user = account.name;
+	r = batch_check_person(batch, &account, result);
+	if (r < 0)
+		return r;
+	r = account_state_read(batch, user, "hash", &hash);
+	if (r < 0)
+		return r;
+	/* Never empty: that would be a login without a password. */
+	const char *open = hash + strspn(hash, "!");
+	r = facets_add(facets, "hash", hash, *open ? open : "*");
+	if (r == 0)
+		r = account_state_read(batch, user, "expire", &expire);
+	if (r == 0)
+		r = account_state_read(batch, user, "expire_before", &former);
+	if (r < 0)
+		return r;
+	bool locked = batch_is_locked(batch, user);
+	bool closed = strcmp(expire, EXPIRED_DAY) == 0 || strcmp(expire, "0") == 0;
+	if (closed) {
+		bool restore = locked && strcmp(former, EXPIRED_DAY) != 0 && strcmp(former, "0") != 0;
+		r = facets_add(facets, "expire", expire, restore ? former : "");
+	}
+	if (r == 0 && locked) {
+		r = facets_add(facets, "expire_before", former, "");
+		if (r == 0)
+			r = facets_add(facets, "locked", "yes", "no");
+	}
+	return r;
+}
+
+int decide_password_remove(struct batch *batch, unsigned index, struct plugin_result *result, struct facets *facets,
+	struct json_writer *plan)
+{
+	cleanup_account struct account account = {0};
+	cleanup_wiped char *hash = NULL;
+	(void)plan;
+
+	int r = batch_find_user(batch, index, result, &account);
+	if (r < 0)
+		return r;
+	r = batch_check_person(batch, &account, result);
+	if (r == 0)
+		r = account_state_read(batch, account.name, "hash", &hash);
+	if (r < 0)
+		return r;
+	/* `!` and `!!` hold no password; opening them is not what was asked. */
+	const char *open = hash + strspn(hash, "!");
+	if (*hash == '!' && *open == '\0')
+		return 0;
+	return facets_add(facets, "hash", hash, *hash == '!' ? "!*" : "*");
+}
+
+/* Whether the home can be deleted without taking anything that is not his. */
+static int check_home(struct batch *batch, const struct account *account, struct plugin_result *result,
+	enum home_state *ret_state)
+{
+	const struct account_table *passwd = &batch->database.files[DATABASE_PASSWD].table;
+	size_t size = strlen(account->home), offset = 0;
+	struct account_line line;
+
+	int r = home_look(batch->request->root, account->home, account->uid, ret_state);
+	if (r < 0)
+		return r;
+	if (*ret_state == HOME_FOREIGN || *ret_state == HOME_NOT_SAFE)
+		return plugin_set(result, CODE_HOME_UNSAFE, "%s is not only this user's; not deleted", account->home);
+	while (*ret_state == HOME_OWN && account_next_line(passwd, &offset, &line)) {
+		cleanup_account struct account other = {0};
+
+		if (account_parse(&line, &other) < 0 || strcmp(other.name, account->name) == 0)
+			continue;
+		if (strncmp(other.home, account->home, size) == 0 && (other.home[size] == '\0' || other.home[size] == '/'))
+			return plugin_set(result, CODE_HOME_UNSAFE, "%s also holds the home of %s; not deleted",
+				account->home, other.name);
+	}
+	return 0;
+}
+
+static int check_removable(struct batch *batch, const struct account *account, struct plugin_result *result)
+{
+	const char *policy = plugin_setting_text(batch->request, "remove");
+	const struct ledger_entry *entry = ledger_find(&batch->ledger, account->name);
+
+	if (strcmp(policy, "no") == 0)
+		return plugin_set(result, CODE_POLICY, "[users] remove = no");
+	if (strcmp(policy, "any") != 0 && (!entry || !entry->created || entry->uid != account->uid))
+		return plugin_set(result, CODE_NOT_OURS, "%s was not created by this agent ([users] remove = created)",
+			account->name);
+	return 0;
+}
+
+int decide_remove(struct batch *batch, unsigned index, struct plugin_result *result, struct facets *facets,
+	struct json_writer *plan)
+{
+	const struct plugin_command *command = &batch->request->commands[index];
+	const char *home = plugin_text(command, "home");
+	cleanup_account struct account account = {0};
+	enum home_state state = HOME_MISSING;
+	char text[FACET_VALUE_MAX];
+	unsigned processes = 0;
+	pid_t first = 0;
+
+	int r = batch_find_user(batch, index, result, &account);
+	if (r == -ENOENT && result->code == CODE_NO_SUCH_USER)
+		return plugin_set(result, CODE_OK, "there is no such user"); /* which is what was asked for */
+	if (r < 0)
+		return r;
+	r = batch_check_person(batch, &account, result);
+	if (r < 0)
+		return r;
+	if (account.uid == 0)
+		return plugin_set(result, CODE_SYSTEM_ACCOUNT, "uid 0 is never removed");
+	(void)check_removable(batch, &account, result);
+	if (result->code != CODE_OK)
+		return 0;
+	if (home && strcmp(home, "delete") == 0) {
+		r = check_home(batch, &account, result, &state);
+		if (r < 0 || result->code != CODE_OK)
+			return r;
+	}
+	if (batch->request->is_host && account_count_uid(&batch->database.files[DATABASE_PASSWD].table, account.uid) == 1)
+		r = name_service_processes(account.uid, &processes, &first);
+	if (r < 0)
+		return r;
+	if (processes > 0) {
+		/* Two steps: nobody logs in from now on, and the account goes when its last process has ended. */
+		r = decide_lock(batch, index, result, facets, plan);
+		if (r == 0 && result->code == CODE_OK)
+			(void)plugin_set(result, CODE_BUSY, "locked; %u processes still run, the first is %d", processes,
+				(int)first);
+		return r;
+	}
+	r = change(batch, account.name, facets, "sudo", "none");
+	if (r < 0)
+		return r;
+	(void)snprintf(text, sizeof(text), "%u:%u", (unsigned)account.uid, (unsigned)account.gid);
+	r = facets_add(facets, "account", text, "");
+	if (r == 0 && state == HOME_OWN) {
+		(void)snprintf(text, sizeof(text), "%u:%s", (unsigned)account.uid, account.home);
+		r = facets_add(facets, "home_directory", text, "");
+	}
+	return r;
+}

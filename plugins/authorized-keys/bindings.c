@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plugins/authorized-keys/bindings.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "plugins/authorized-keys/key_lines.h"
+#include "plugins/authorized-keys/ledger.h"
+#include "plugins/authorized-keys/work.h"
+
+struct batch {
+	struct plugin_request *request;
+	struct account_table passwd, group;
+	struct sshd *sshd;
+	struct key_ledger ledger;
+	struct subject **subjects;
+	unsigned subject_count;
+	struct work *works; /* one per command */
+};
+
+static void batch_free(struct batch *batch)
+{
+	for (unsigned i = 0; batch->works && i < batch->request->count; i++)
+		work_free(&batch->works[i]);
+	free(batch->works);
+	for (unsigned i = 0; i < batch->subject_count; i++) {
+		subject_free(batch->subjects[i]);
+		free(batch->subjects[i]);
+	}
+	free(batch->subjects);
+	sshd_close(batch->sshd);
+	key_ledger_free(&batch->ledger);
+	account_table_free(&batch->passwd);
+	account_table_free(&batch->group);
+}
+
+static int find_subject(struct batch *batch, const char *user, struct subject **ret_subject)
+{
+	for (unsigned i = 0; i < batch->subject_count; i++) {
+		if (strcmp(batch->subjects[i]->user, user) == 0) {
+			*ret_subject = batch->subjects[i];
+			return 0;
+		}
+	}
+	struct subject *subject = calloc(1, sizeof(*subject));
+	if (!subject)
+		return -ENOMEM;
+	int r = subject_open(batch->request, batch->sshd, &batch->passwd, &batch->group, user, subject);
+	if (r < 0) {
+		free(subject);
+		return r;
+	}
+	batch->subjects[batch->subject_count++] = subject;
+	*ret_subject = subject;
+	return 0;
+}
+
+static int batch_open(struct batch *batch, struct plugin_request *request, struct plugin_result *results)
+{
+	char detail[SSHD_DETAIL_MAX + 1] = "";
+
+	batch->request = request;
+	batch->works = calloc((size_t)request->count + 1, sizeof(*batch->works));
+	batch->subjects = calloc((size_t)request->count + 1, sizeof(struct subject *));
+	if (!batch->works || !batch->subjects)
+		return -ENOMEM;
+	for (unsigned i = 0; i < request->count; i++) {
+		batch->works[i].command = &request->commands[i];
+		batch->works[i].result = &results[i];
+	}
+	int r = account_table_read(request->root, "etc/passwd", &batch->passwd);
+	if (r == 0)
+		r = account_table_read(request->root, "etc/group", &batch->group);
+	if (r < 0)
+		return r;
+	r = key_ledger_read(request->state, &batch->ledger);
+	if (r < 0)
+		return r;
+	r = sshd_open(request->root, request->is_host, request->state, &batch->sshd, detail);
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0)
+		log_warning("sshd's configuration cannot be read: %s", detail);
+	return 0;
+}
+
+/* What latchkey-apply decided on must still be the account that stands there. */
+static bool resolved_moved(const struct work *work)
+{
+	int64_t uid;
+
+	return work->command->resolved && json_get_integer(work->command->resolved, "uid", &uid) == 0 &&
+	       work->subject->account.text && work->subject->account.uid != (uid_t)uid;
+}
+
+static bool is_binding(const struct work *work)
+{
+	return strcmp(work->command->do_name, "keys.bind") == 0 || strcmp(work->command->do_name, "keys.replace") == 0;
+}
+
+/* Who it is about, and for a binding the line it wants. Without a subject the result says why. */
+static int prepare(struct batch *batch, struct work *work, bool with_key)
+{
+	const char *user = plugin_text(work->command, "user");
+
+	if (!is_binding(work) && strcmp(work->command->do_name, "keys.unbind") != 0)
+		return plugin_set(work->result, CODE_UNSUPPORTED, "%s is not part of this version", work->command->do_name);
+	int r = plugin_add_user(work->result, user);
+	if (r == 0)
+		r = find_subject(batch, user, &work->subject);
+	if (r < 0)
+		return r;
+	if (work->subject->code != CODE_OK)
+		return plugin_set(work->result, work->subject->code, "%s", work->subject->detail);
+	if (resolved_moved(work))
+		return plugin_set(work->result, CODE_BUSY, "the account changed while the command was decided");
+	if (!is_binding(work) || !with_key)
+		return 0;
+	r = key_text_make(batch->request, work->command, batch->sshd, work->result, &work->text);
+	if (r < 0 || work->result->code != CODE_OK)
+		return r;
+	return subject_add_blob(work->subject, work->text.key.blob, work->text.key.blob_size, &work->blob);
+}
+
+static int prepare_all(struct batch *batch, bool with_keys)
+{
+	for (unsigned i = 0; i < batch->request->count; i++) {
+		struct work *work = &batch->works[i];
+		int r = prepare(batch, work, with_keys);
+
+		if (r == -ENOMEM)
+			return r;
+		if (r < 0 && work->result->code == CODE_OK)
+			(void)plugin_set(work->result, code_from_errno(-r), "%s", strerror(-r));
+	}
+	return 0;
+}
+
+/* Looks at everything and decides every command. */
+static int decide_all(struct batch *batch)
+{
+	int r = prepare_all(batch, true);
+
+	for (unsigned i = 0; r == 0 && i < batch->subject_count; i++) {
+		if (batch->subjects[i]->code == CODE_OK)
+			r = subject_run(batch->request, batch->subjects[i], NULL, 0, NULL);
+	}
+	for (unsigned i = 0; r == 0 && i < batch->request->count; i++) {
+		struct work *work = &batch->works[i];
+
+		if (work->result->code != CODE_OK)
+			continue;
+		r = work_decide(batch->request, work);
+		if (r == -E2BIG)
+			r = plugin_set(work->result, CODE_TOO_LARGE, "too many lines of ours to change at once");
+	}
+	return r;
+}
+
+static int fail_all(const struct plugin_request *request, struct plugin_result *results, int error)
+{
+	for (unsigned i = 0; i < request->count; i++) {
+		if (results[i].code == CODE_OK)
+			(void)plugin_set(&results[i], code_from_errno(-error), "%s", strerror(-error));
+	}
+	return 0;
+}
+
+int bindings_plan(struct plugin_request *request, struct plugin_result *results)
+{
+	CLEANUP(batch_free) struct batch batch = {.request = request};
+
+	int r = batch_open(&batch, request, results);
+	if (r == 0)
+		r = decide_all(&batch);
+	if (r < 0)
+		return fail_all(request, results, r);
+	for (unsigned i = 0; i < request->count; i++) {
+		struct work *work = &batch.works[i];
+
+		if (results[i].code != CODE_OK)
+			continue;
+		results[i].changes = work->edit_count > 0;
+		r = work_write_plan(work, &results[i].plan);
+		if (r < 0)
+			(void)plugin_set(&results[i], r == -EFBIG ? CODE_TOO_LARGE : CODE_INTERNAL, "the plan: %s",
+				strerror(-r));
+	}
+	return 0;
+}
+
+static int note(struct batch *batch, const struct work *work, const struct work_edit *edit)
+{
+	const struct locations *locations = &work->subject->locations;
+	const struct key_place *place = &locations->places[edit->place];
+	const struct key_line line = {edit->after, strlen(edit->after)};
+	char fingerprint[SSHKEY_FINGERPRINT_SIZE];
+	cleanup_free unsigned char *blob = NULL;
+	size_t size;
+
+	if (*edit->after == '\0') {
+		key_ledger_remove(&batch->ledger, work->subject->user, edit->label, place->path);
+		return 0;
+	}
+	int r = key_line_blob(&line, &blob, &size);
+	if (r < 0)
+		return r;
+	sshkey_fingerprint(blob, size, fingerprint);
+	/* The ledger copies and never writes to the texts. */
+	const struct key_entry entry = {.user = (char *)(uintptr_t)work->subject->user, .keypair = edit->label,
+		.fingerprint = fingerprint, .signer = (char *)(uintptr_t)batch->request->signer,
+		.command = (char *)(uintptr_t)work->command->id,
+		.location = (char *)(uintptr_t)((int)edit->place == locations->system ? "system" :
+						(int)edit->place == locations->runtime ? "runtime" :
+											 "home"),
+		.path = place->path, .state = (char *)(uintptr_t)"present", .bound = batch->request->time,
+		.expires = plugin_integer(work->command, "expires", -1), .made = edit->made};
+	return key_ledger_put(&batch->ledger, &entry);
+}
+
+static void tell_copies(struct work *work, unsigned blob)
+{
+	const struct locations *locations = &work->subject->locations;
+
+	for (unsigned i = 0; i < locations->count; i++) {
+		const struct key_view *view = &work->subject->views[i];
+		if (locations->read_by_sshd[i] && view->copies && view->copies[blob] > 0)
+			work_tell(work, "still authorised by %.100s:%u", locations->places[i].path, view->copies[blob]);
+	}
+}
+
+static int take_outcome(struct batch *batch, struct work *work, const struct work_edit *edit, enum key_outcome outcome)
+{
+	const struct key_view *view = &work->subject->views[edit->place];
+
+	switch (outcome) {
+	case KEY_DONE:
+	case KEY_ALREADY:
+		if (!edit->swept)
+			work->result->changes = work->result->changes || outcome == KEY_DONE;
+		if (view->tightened && !edit->swept && outcome == KEY_DONE)
+			work_tell(work, "others could write to his key file; now they cannot");
+		return note(batch, work, edit);
+	case KEY_MOVED:
+		if (edit->swept)
+			return 0;
+		return batch->request->redo || batch->request->undo ?
+			       plugin_set(work->result, CODE_SUPERSEDED, "the line of %s was changed since", edit->label) :
+			       plugin_set(work->result, CODE_BUSY, "the file changes while it is edited");
+	case KEY_FAILED:
+	default:
+		return edit->swept ? 0 :
+				     plugin_set(work->result, view->code == CODE_OK ? CODE_IO_ERROR : view->code, "%s",
+					     view->detail);
+	}
+}
+
+/* All edits of one subject in one run. */
+static int carry_out(struct batch *batch, struct subject *subject)
+{
+	unsigned total = 0, used = 0;
+
+	for (unsigned i = 0; i < batch->request->count; i++)
+		total += batch->works[i].subject == subject ? batch->works[i].edit_count : 0;
+	if (total == 0)
+		return 0;
+	cleanup_free struct key_edit *edits = calloc(total, sizeof(*edits));
+	cleanup_free enum key_outcome *outcomes = calloc(total, sizeof(*outcomes));
+	cleanup_free unsigned *old_blobs = calloc(batch->request->count, sizeof(*old_blobs));
+	if (!edits || !outcomes || !old_blobs)
+		return -ENOMEM;
+	for (unsigned i = 0; i < batch->request->count; i++) {
+		struct work *work = &batch->works[i];
+
+		if (work->subject != subject || work->result->code != CODE_OK)
+			continue;
+		for (unsigned j = 0; j < work->edit_count; j++) {
+			const struct work_edit *edit = &work->edits[j];
+			struct key_place *place = &subject->locations.places[edit->place];
+
+			edits[used++] = (struct key_edit){edit->place, edit->label, edit->before, edit->after};
+			/* The plan's own word counts when it is taken back before the ledger was written. */
+			place->made = place->made || key_ledger_made(&batch->ledger, subject->user, place->path) ||
+				      (edit->made && *edit->after == '\0');
+		}
+		if (work->old_blob) {
+			int r = subject_add_blob(subject, work->old_blob, work->old_blob_size, &old_blobs[i]);
+			if (r < 0)
+				return r;
+		}
+	}
+	int r = subject_run(batch->request, subject, edits, used, outcomes);
+	used = 0;
+	for (unsigned i = 0; r == 0 && i < batch->request->count; i++) {
+		struct work *work = &batch->works[i];
+
+		if (work->subject != subject || work->result->code != CODE_OK)
+			continue;
+		for (unsigned j = 0; r == 0 && j < work->edit_count; j++)
+			r = take_outcome(batch, work, &work->edits[j], outcomes[used++]);
+		if (work->old_blob && work->result->code == CODE_OK)
+			tell_copies(work, old_blobs[i]);
+	}
+	return r;
+}
+
+/* In a redo, and in an undo, the plan is what is carried out; otherwise everything is decided again just before. */
+static int find_edits(struct batch *batch)
+{
+	if (!batch->request->redo && !batch->request->undo)
+		return decide_all(batch);
+	int r = prepare_all(batch, false);
+	for (unsigned i = 0; r == 0 && i < batch->request->count; i++) {
+		struct work *work = &batch->works[i];
+
+		if (work->result->code != CODE_OK)
+			continue;
+		r = work_read_plan(work, batch->request->undo);
+		if (r == -EBADMSG)
+			r = plugin_set(work->result, CODE_INTERNAL, "the plan is not one of this plugin");
+	}
+	return r;
+}
+
+int bindings_apply(struct plugin_request *request, struct plugin_result *results)
+{
+	CLEANUP(batch_free) struct batch batch = {.request = request};
+
+	int r = batch_open(&batch, request, results);
+	if (r == 0)
+		r = find_edits(&batch);
+	for (unsigned i = 0; r == 0 && i < batch.subject_count; i++)
+		r = carry_out(&batch, batch.subjects[i]);
+	if (r < 0)
+		return fail_all(request, results, r);
+	/* The keys stand whether or not the list of them could be written: a full disk must not keep a runtime key out. */
+	r = key_ledger_write(request->state, &batch.ledger);
+	if (r < 0)
+		log_warning("the ledger of keys could not be written: %s", strerror(-r));
+	return 0;
+}

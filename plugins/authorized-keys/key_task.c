@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plugins/authorized-keys/key_task.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "lib/file.h"
+#include "lib/sys.h"
+#include "plugins/authorized-keys/key_lines.h"
+#include "plugins/authorized-keys/key_walk.h"
+
+#define OUTPUT_MAX (KEY_PLACES_MAX * (KEY_FILE_MAX + 4096u) + KEY_TASK_EDITS_MAX * 256u)
+#define VIEW_EXISTS 1u
+#define VIEW_HOME_OPEN 2u
+#define VIEW_TIGHTENED 4u
+
+/* What the child knows of one file. */
+struct content {
+	int directory, descriptor; /* descriptor -1: no such file */
+	const char *name;
+	char *text;
+	size_t size;
+};
+
+static void content_free(struct content *content)
+{
+	if (content->directory >= 0)
+		(void)close(content->directory);
+	if (content->descriptor >= 0)
+		(void)close(content->descriptor);
+	free(content->text);
+}
+
+static int refuse_errno(struct key_view *view, int error, const char *path)
+{
+	switch (error) {
+	case ELOOP:
+		return key_view_refuse(view, CODE_SYMLINK, "%.150s", path);
+	case ENXIO:
+	case EINVAL:
+	case EISDIR:
+		return key_view_refuse(view, CODE_NOT_REGULAR, "%.150s", path);
+	case EFBIG:
+		return key_view_refuse(view, CODE_TOO_LARGE, "%.120s is larger than %u bytes", path, KEY_FILE_MAX);
+	case EACCES:
+		return key_view_refuse(view, CODE_OWNER, "%.150s cannot be read by its user", path);
+	default:
+		return key_view_refuse(view, code_from_errno(error), "%.120s: %s", path, strerror(error));
+	}
+}
+
+/* -ENOENT: there is no such file (or directory), which is no failure. */
+static int read_content(const struct key_task *task, const struct key_place *place, bool create, struct key_view *view,
+	struct content *content)
+{
+	struct stat status;
+
+	int r = key_walk(task, place, create, view, &content->directory, &content->name);
+	if (r < 0)
+		return r;
+	r = file_open(content->directory, content->name, &content->descriptor, &status);
+	if (r == -ENOENT)
+		return r;
+	if (r < 0)
+		return refuse_errno(view, -r, place->path);
+	if (status.st_nlink != 1)
+		return key_view_refuse(view, CODE_HARD_LINK, "%.150s", place->path);
+	if (status.st_uid != task->identity.uid)
+		return key_view_refuse(view, CODE_OWNER, "%.120s belongs to uid %u", place->path,
+			(unsigned)status.st_uid);
+	r = file_read_descriptor(content->descriptor, KEY_FILE_MAX, &content->text, &content->size);
+	if (r < 0)
+		return refuse_errno(view, -r, place->path);
+	view->exists = true;
+	return 0;
+}
+
+static int write_content(const struct key_place *place, struct content *content, const struct buffer *text,
+	struct key_view *view)
+{
+	struct file_attributes attributes = {.mode = place->home_size > 0 ? 0600 : 0644, .uid = (uid_t)-1,
+		.gid = (gid_t)-1, .like = content->descriptor};
+	struct stat status;
+	int r = 0;
+
+	if (text->size > KEY_FILE_MAX)
+		return refuse_errno(view, EFBIG, place->path);
+	if (text->size == 0 && place->made) {
+		r = content->descriptor >= 0 ? file_remove(content->directory, content->name) : 0;
+		return r < 0 ? refuse_errno(view, -r, place->path) : 0;
+	}
+	if (content->descriptor >= 0) {
+		/* sshd refuses a file that others can write to; the new one must be good. */
+		if (sys.fstat(content->descriptor, &status) < 0)
+			return refuse_errno(view, errno, place->path);
+		if ((status.st_mode & 022) != 0) {
+			if (sys.fchmod(content->descriptor, status.st_mode & 07755) < 0)
+				return refuse_errno(view, errno, place->path);
+			view->tightened = true;
+		}
+	}
+	r = file_replace(content->directory, content->name, text->bytes, text->size, &attributes);
+	return r < 0 ? refuse_errno(view, -r, place->path) : 0;
+}
+
+/* What stands for a label; "" for none. */
+static bool stands(const char *text, size_t size, const char *label, const char *line)
+{
+	struct key_line found;
+
+	if (key_lines_find(text, size, label, &found) < 0)
+		return *line == '\0';
+	return strlen(line) == found.size && memcmp(line, found.start, found.size) == 0;
+}
+
+static int edit_place(const struct key_task *task, unsigned place, struct key_view *view, enum key_outcome *outcomes)
+{
+	CLEANUP(content_free) struct content content = {.directory = -1, .descriptor = -1};
+	cleanup_buffer struct buffer text = {0};
+	bool changed = false, adds = false;
+
+	for (unsigned i = 0; i < task->edit_count; i++)
+		adds = adds || (task->edits[i].place == place && *task->edits[i].after != '\0');
+	int r = read_content(task, &task->places[place], adds, view, &content);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	buffer_append(&text, content.text ? content.text : "", content.size);
+	for (unsigned i = 0; i < task->edit_count; i++) {
+		const struct key_edit *edit = &task->edits[i];
+		cleanup_buffer struct buffer next = {0};
+
+		if (edit->place != place)
+			continue;
+		if (buffer_status(&text) < 0)
+			return -ENOMEM;
+		if (stands(text.bytes, text.size, edit->label, edit->after)) {
+			outcomes[i] = KEY_ALREADY;
+			continue;
+		}
+		if (!stands(text.bytes, text.size, edit->label, edit->before)) {
+			outcomes[i] = KEY_MOVED;
+			continue;
+		}
+		r = key_lines_set(text.bytes, text.size, edit->label, *edit->after ? edit->after : NULL, &next);
+		if (r < 0)
+			return r;
+		struct buffer old = text;
+		text = next;
+		next = old;
+		outcomes[i] = KEY_DONE;
+		changed = true;
+	}
+	return changed ? write_content(&task->places[place], &content, &text, view) : 0;
+}
+
+static void put_number(struct buffer *output, unsigned number)
+{
+	buffer_append(output, &number, sizeof(number));
+}
+
+static void put_bytes(struct buffer *output, const char *bytes, size_t size)
+{
+	put_number(output, (unsigned)size);
+	buffer_append(output, bytes, size);
+}
+
+static void put_lines(const struct key_task *task, const char *text, size_t size, struct buffer *output)
+{
+	char label[KEY_LABEL_MAX + 1];
+	cleanup_buffer struct buffer ours = {0};
+	struct key_line line;
+	size_t offset = 0;
+
+	while (key_lines_next(text, size, &offset, &line)) {
+		if (!key_line_is_ours(&line, label))
+			continue;
+		buffer_append(&ours, line.start, line.size);
+		buffer_append(&ours, "\n", 1);
+	}
+	put_bytes(output, ours.bytes ? ours.bytes : "", ours.size);
+	for (unsigned i = 0; i < task->blob_count; i++) {
+		unsigned any = 0, number = 1;
+
+		put_number(output, key_lines_find_foreign(text, size, task->blobs[i].bytes, task->blobs[i].size));
+		offset = 0;
+		for (; any == 0 && key_lines_next(text, size, &offset, &line); number++)
+			any = key_line_has_blob(&line, task->blobs[i].bytes, task->blobs[i].size) ? number : 0;
+		put_number(output, any);
+	}
+}
+
+struct run {
+	const struct key_task *task;
+	enum key_outcome *outcomes;
+};
+
+static int run(void *context, struct buffer *output)
+{
+	const struct run *what = context;
+	const struct key_task *task = what->task;
+
+	for (unsigned i = 0; i < task->place_count; i++) {
+		CLEANUP(content_free) struct content content = {.directory = -1, .descriptor = -1};
+		struct key_view view = {0}, after = {0};
+		bool edited = false;
+
+		if (!task->chosen[i])
+			continue;
+		for (unsigned j = 0; j < task->edit_count; j++)
+			edited = edited || task->edits[j].place == i;
+		if (edited) {
+			int r = edit_place(task, i, &view, what->outcomes);
+			if (r == -ENOMEM)
+				return r;
+			for (unsigned j = 0; r < 0 && j < task->edit_count; j++) {
+				if (task->edits[j].place == i)
+					what->outcomes[j] = KEY_FAILED;
+			}
+		}
+		(void)!read_content(task, &task->places[i], false, &after, &content);
+		if (view.code == CODE_OK && after.code != CODE_OK) {
+			view.code = after.code;
+			memcpy(view.detail, after.detail, sizeof(view.detail));
+		}
+		put_number(output, (unsigned)view.code);
+		put_number(output, ((edited ? view.exists : after.exists) ? VIEW_EXISTS : 0) |
+					   (after.home_open ? VIEW_HOME_OPEN : 0) |
+					   (view.tightened || after.tightened ? VIEW_TIGHTENED : 0));
+		put_bytes(output, view.detail, strlen(view.detail));
+		put_lines(task, content.text ? content.text : "", content.size, output);
+	}
+	for (unsigned i = 0; i < task->edit_count; i++) {
+		if (task->chosen[task->edits[i].place])
+			put_number(output, (unsigned)what->outcomes[i]);
+	}
+	return 0;
+}
+
+struct reader {
+	const char *at, *end;
+};
+
+static int take_number(struct reader *reader, unsigned *ret_number)
+{
+	if ((size_t)(reader->end - reader->at) < sizeof(*ret_number))
+		return -EBADMSG;
+	memcpy(ret_number, reader->at, sizeof(*ret_number));
+	reader->at += sizeof(*ret_number);
+	return 0;
+}
+
+static int take_bytes(struct reader *reader, const char **ret_bytes, size_t *ret_size)
+{
+	unsigned size;
+
+	if (take_number(reader, &size) < 0 || size > (size_t)(reader->end - reader->at))
+		return -EBADMSG;
+	*ret_bytes = reader->at;
+	*ret_size = size;
+	reader->at += size;
+	return 0;
+}
+
+static int take_view(struct reader *reader, const struct key_task *task, struct key_view *view)
+{
+	unsigned code, flags;
+	const char *bytes;
+	size_t size;
+
+	key_view_free(view);
+	if (take_number(reader, &code) < 0 || take_number(reader, &flags) < 0 || code >= CODE_COUNT ||
+		take_bytes(reader, &bytes, &size) < 0 || size > DETAIL_MAX)
+		return -EBADMSG;
+	view->code = (enum code)code;
+	memcpy(view->detail, bytes, size);
+	view->detail[size] = '\0';
+	view->exists = (flags & VIEW_EXISTS) != 0;
+	view->home_open = (flags & VIEW_HOME_OPEN) != 0;
+	view->tightened = (flags & VIEW_TIGHTENED) != 0;
+	if (take_bytes(reader, &bytes, &size) < 0 || memchr(bytes, '\0', size))
+		return -EBADMSG;
+	view->ours = strndup(bytes, size);
+	view->ours_size = size;
+	view->foreign = calloc((size_t)task->blob_count + 1, sizeof(*view->foreign));
+	view->copies = calloc((size_t)task->blob_count + 1, sizeof(*view->copies));
+	if (!view->ours || !view->foreign || !view->copies)
+		return -ENOMEM;
+	for (unsigned i = 0; i < task->blob_count; i++) {
+		if (take_number(reader, &view->foreign[i]) < 0 || take_number(reader, &view->copies[i]) < 0)
+			return -EBADMSG;
+	}
+	return 0;
+}
+
+int key_task_run(const struct key_task *task, struct key_view *views, enum key_outcome *outcomes)
+{
+	cleanup_free enum key_outcome *inner = calloc((size_t)task->edit_count + 1, sizeof(*inner));
+	cleanup_buffer struct buffer output = {0};
+	struct run what = {task, inner};
+	bool any = false;
+
+	if (!inner)
+		return -ENOMEM;
+	for (unsigned i = 0; i < task->place_count; i++)
+		any = any || task->chosen[i];
+	if (!any)
+		return 0;
+	int r = user_child_run(&task->identity, USER_CHILD_TIMEOUT_MS, OUTPUT_MAX, run, &what, &output);
+	if (r < 0)
+		return r;
+	struct reader reader = {output.bytes, output.bytes + output.size};
+	for (unsigned i = 0; r == 0 && i < task->place_count; i++) {
+		if (task->chosen[i])
+			r = take_view(&reader, task, &views[i]);
+	}
+	for (unsigned i = 0; r == 0 && i < task->edit_count; i++) {
+		unsigned outcome;
+		if (!task->chosen[task->edits[i].place])
+			continue;
+		r = take_number(&reader, &outcome);
+		if (r == 0 && outcome > KEY_FAILED)
+			r = -EBADMSG;
+		if (r == 0)
+			outcomes[i] = (enum key_outcome)outcome;
+	}
+	return r == 0 && reader.at != reader.end ? -EBADMSG : r;
+}
+
+void key_view_free(struct key_view *view)
+{
+	free(view->ours);
+	free(view->foreign);
+	free(view->copies);
+	*view = (struct key_view){0};
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plugins/authorized-keys/ledger.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "lib/file.h"
+#include "lib/json.h"
+
+static void entry_free(struct key_entry *entry)
+{
+	free(entry->user);
+	free(entry->keypair);
+	free(entry->fingerprint);
+	free(entry->signer);
+	free(entry->command);
+	free(entry->location);
+	free(entry->path);
+	free(entry->state);
+	*entry = (struct key_entry){0};
+}
+
+static int copy_entry(const struct key_entry *from, struct key_entry *ret_entry)
+{
+	struct key_entry copy = {strdup(from->user), strdup(from->keypair), strdup(from->fingerprint),
+		strdup(from->signer), strdup(from->command), strdup(from->location), strdup(from->path),
+		strdup(from->state), from->bound, from->expires, from->made};
+
+	if (!copy.user || !copy.keypair || !copy.fingerprint || !copy.signer || !copy.command || !copy.location ||
+		!copy.path || !copy.state) {
+		entry_free(&copy);
+		return -ENOMEM;
+	}
+	*ret_entry = copy;
+	return 0;
+}
+
+static struct key_entry *find(const struct key_ledger *ledger, const char *user, const char *keypair, const char *path)
+{
+	for (unsigned i = 0; i < ledger->count; i++) {
+		struct key_entry *entry = &ledger->entries[i];
+		if (strcmp(entry->user, user) == 0 && strcmp(entry->keypair, keypair) == 0 &&
+			strcmp(entry->path, path) == 0)
+			return entry;
+	}
+	return NULL;
+}
+
+bool key_ledger_made(const struct key_ledger *ledger, const char *user, const char *path)
+{
+	for (unsigned i = 0; i < ledger->count; i++) {
+		const struct key_entry *entry = &ledger->entries[i];
+		if (entry->made && strcmp(entry->user, user) == 0 && strcmp(entry->path, path) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Takes the entry over, also on failure. */
+static int append(struct key_ledger *ledger, struct key_entry *entry)
+{
+	struct key_entry *more = reallocarray(ledger->entries, ledger->count + 1, sizeof(*more));
+
+	if (!more) {
+		entry_free(entry);
+		return -ENOMEM;
+	}
+	ledger->entries = more;
+	ledger->entries[ledger->count++] = *entry;
+	return 0;
+}
+
+int key_ledger_put(struct key_ledger *ledger, const struct key_entry *entry)
+{
+	struct key_entry *old = find(ledger, entry->user, entry->keypair, entry->path), copy;
+
+	int r = copy_entry(entry, &copy);
+	if (r < 0)
+		return r;
+	copy.made = copy.made || key_ledger_made(ledger, entry->user, entry->path);
+	ledger->changed = true;
+	if (!old)
+		return append(ledger, &copy);
+	entry_free(old);
+	*old = copy;
+	return 0;
+}
+
+void key_ledger_remove(struct key_ledger *ledger, const char *user, const char *keypair, const char *path)
+{
+	struct key_entry *entry = find(ledger, user, keypair, path);
+
+	if (!entry)
+		return;
+	entry_free(entry);
+	*entry = ledger->entries[--ledger->count];
+	ledger->changed = true;
+}
+
+static void read_line(struct key_ledger *ledger, const char *line, size_t size)
+{
+	static const char *const names[] = {"user", "keypair", "fingerprint", "signer", "command", "location", "path", "state"};
+	const char *texts[ELEMENTS(names)];
+	cleanup_json cJSON *object = NULL;
+	int64_t bound = 0, expires = -1;
+	bool made = false;
+
+	if (json_parse_object(line, size, &object) < 0)
+		return;
+	for (unsigned i = 0; i < ELEMENTS(names); i++) {
+		if (json_get_string(object, names[i], &texts[i]) < 0)
+			return;
+	}
+	(void)!json_get_integer(object, "bound", &bound);
+	(void)!json_get_integer(object, "expires", &expires);
+	(void)!json_get_bool(object, "made", &made);
+	struct key_entry entry = {0};
+	/* The texts stay in the tree; key_ledger_put copies and never writes to them. */
+	char **fields[] = {&entry.user, &entry.keypair, &entry.fingerprint, &entry.signer, &entry.command,
+		&entry.location, &entry.path, &entry.state};
+	for (unsigned i = 0; i < ELEMENTS(fields); i++)
+		*fields[i] = (char *)(uintptr_t)texts[i];
+	entry.bound = bound;
+	entry.expires = expires;
+	entry.made = made;
+	struct key_entry copy;
+	if (copy_entry(&entry, &copy) == 0)
+		(void)!append(ledger, &copy);
+}
+
+int key_ledger_read(int state, struct key_ledger *ret_ledger)
+{
+	cleanup_key_ledger struct key_ledger ledger = {0};
+	cleanup_free char *text = NULL;
+	size_t size = 0;
+
+	if (state >= 0) {
+		int r = file_read(state, "ledger", KEY_LEDGER_MAX, &text, &size);
+		if (r < 0 && r != -ENOENT)
+			return r;
+	}
+	for (size_t offset = 0; offset < size;) {
+		const char *newline = memchr(text + offset, '\n', size - offset);
+		size_t length = newline ? (size_t)(newline - text) - offset : size - offset;
+		read_line(&ledger, text + offset, length);
+		offset += length + 1;
+	}
+	ledger.changed = false;
+	*ret_ledger = ledger;
+	ledger = (struct key_ledger){0};
+	return 0;
+}
+
+void key_ledger_free(struct key_ledger *ledger)
+{
+	for (unsigned i = 0; i < ledger->count; i++)
+		entry_free(&ledger->entries[i]);
+	free(ledger->entries);
+	*ledger = (struct key_ledger){0};
+}
+
+int key_ledger_write(int state, const struct key_ledger *ledger)
+{
+	cleanup_buffer struct buffer out = {0};
+
+	if (!ledger->changed)
+		return 0;
+	if (state < 0)
+		return -EROFS;
+	for (unsigned i = 0; i < ledger->count; i++) {
+		const struct key_entry *entry = &ledger->entries[i];
+		struct json_writer writer = {&out, false};
+
+		json_begin_object(&writer, NULL);
+		json_put_string(&writer, "user", entry->user);
+		json_put_string(&writer, "keypair", entry->keypair);
+		json_put_string(&writer, "fingerprint", entry->fingerprint);
+		json_put_string(&writer, "signer", entry->signer);
+		json_put_string(&writer, "command", entry->command);
+		json_put_integer(&writer, "bound", entry->bound);
+		if (entry->expires >= 0)
+			json_put_integer(&writer, "expires", entry->expires);
+		json_put_string(&writer, "state", entry->state);
+		json_put_string(&writer, "location", entry->location);
+		json_put_string(&writer, "path", entry->path);
+		if (entry->made)
+			json_put_bool(&writer, "made", true);
+		json_end_object(&writer);
+		buffer_append(&out, "\n", 1);
+	}
+	int r = buffer_status(&out);
+	return r < 0 ? r : file_replace_simple(state, "ledger", out.bytes, out.size, 0600);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which keys this agent put where: JSON lines in the plugin's state directory in the shape of the status interface's
+ * Key, with the path. It is for people to look at and for cleaning up; whether a line is ours, its own mark says.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/cleanup.h"
+
+#define KEY_LEDGER_MAX (8u << 20) /* some 30,000 keys */
+
+struct key_entry {
+	char *user, *keypair, *fingerprint, *signer, *command, *location, *path, *state;
+	int64_t bound, expires; /* expires -1: never */
+	bool made;		/* the file was not there before us */
+};
+
+struct key_ledger {
+	struct key_entry *entries;
+	unsigned count;
+	bool changed;
+};
+
+/* state may be -1: empty. A damaged line is passed over. */
+int key_ledger_read(int state, struct key_ledger *ret_ledger) MUST_CHECK;
+void key_ledger_free(struct key_ledger *ledger);
+#define cleanup_key_ledger CLEANUP(key_ledger_free)
+/* True when the file at that path was made by us for that user. */
+bool key_ledger_made(const struct key_ledger *ledger, const char *user, const char *path);
+/* Puts the entry in the place of the one with the same user, keypair and path; copies the texts. */
+int key_ledger_put(struct key_ledger *ledger, const struct key_entry *entry) MUST_CHECK;
+void key_ledger_remove(struct key_ledger *ledger, const char *user, const char *keypair, const char *path);
+/* Nothing when nothing changed. */
+int key_ledger_write(int state, const struct key_ledger *ledger) MUST_CHECK;

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One account that commands of the batch are about: who it is, where its keys stand, what stands there now. All its
+ * commands share one child and one write per file.
+ */
+#pragma once
+
+#include "plugins/authorized-keys/location.h"
+
+struct subject {
+	const char *user; /* borrowed from the request */
+	enum code code;	  /* why nothing can be done for this account, or OK */
+	char detail[DETAIL_MAX + 1];
+	struct account account;
+	gid_t *groups;
+	size_t group_count;
+	struct locations locations;
+	struct key_view views[KEY_PLACES_MAX];
+	struct key_blob *blobs; /* of the commands, borrowed */
+	unsigned blob_count, blob_capacity;
+};
+
+/* Looks the account up and finds its places; an account that cannot be worked on gets a code. */
+int subject_open(const struct plugin_request *request, struct sshd *sshd, const struct account_table *passwd,
+	const struct account_table *group, const char *user, struct subject *ret_subject) MUST_CHECK;
+void subject_free(struct subject *subject);
+/* Remembers a key to look for. The bytes stay the caller's and must outlive the subject. */
+int subject_add_blob(struct subject *subject, const unsigned char *bytes, size_t size, unsigned *ret_index) MUST_CHECK;
+/*
+ * Looks at every place, or (with edits) carries them out: one child as the user, one as root. A child that fails as a
+ * whole gives its places a code.
+ */
+int subject_run(const struct plugin_request *request, struct subject *subject, const struct key_edit *edits,
+	unsigned edit_count, enum key_outcome *outcomes) MUST_CHECK;

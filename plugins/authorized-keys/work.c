@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plugins/authorized-keys/work.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "plugins/authorized-keys/key_lines.h"
+
+void work_free(struct work *work)
+{
+	for (unsigned i = 0; i < work->edit_count; i++) {
+		free(work->edits[i].label);
+		free(work->edits[i].before);
+		free(work->edits[i].after);
+	}
+	work->edit_count = 0;
+	free(work->old_blob);
+	work->old_blob = NULL;
+	key_text_free(&work->text);
+}
+
+void work_tell(struct work *work, const char *format, ...)
+{
+	char text[DETAIL_MAX + 1];
+	va_list arguments;
+
+	va_start(arguments, format);
+	(void)vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	size_t used = strlen(work->result->detail);
+	char all[2 * DETAIL_MAX + 8];
+	(void)snprintf(all, sizeof(all), "%s%s%s", work->result->detail, used > 0 ? "; " : "", text);
+	(void)plugin_set(work->result, work->result->code, "%s", all);
+}
+
+static int add_edit(struct work *work, unsigned place, const char *label, const char *before, const char *after,
+	bool swept)
+{
+	struct key_view *view = &work->subject->views[place];
+	cleanup_buffer struct buffer ours = {0};
+
+	if (strcmp(before, after) == 0)
+		return 0;
+	if (work->edit_count == WORK_EDITS_MAX)
+		return -E2BIG;
+	struct work_edit edit = {place, strdup(label), strdup(before), strdup(after), !view->exists, swept};
+	work->edits[work->edit_count++] = edit;
+	if (!edit.label || !edit.before || !edit.after)
+		return -ENOMEM;
+	/* What the next command of the batch will find. */
+	int r = key_lines_set(view->ours ? view->ours : "", view->ours_size, label, *after ? after : NULL, &ours);
+	if (r < 0)
+		return r;
+	free(view->ours);
+	view->ours_size = ours.size;
+	view->ours = buffer_steal(&ours);
+	return view->ours ? 0 : -ENOMEM;
+}
+
+static bool find_label(const struct key_view *view, const char *label, struct key_line *ret_line)
+{
+	return view->ours && key_lines_find(view->ours, view->ours_size, label, ret_line) == 0;
+}
+
+static bool is_expired(const struct key_line *line, int64_t now)
+{
+	int64_t expiry;
+	return key_line_expiry(line, &expiry) && expiry <= now;
+}
+
+/* Expired lines of ours in a file that is written anyway. */
+static int sweep(struct work *work, unsigned place, int64_t now)
+{
+	const char *own = plugin_text(work->command, "keypair");
+	bool again = true;
+
+	while (again) {
+		const struct key_view *view = &work->subject->views[place];
+		char label[KEY_LABEL_MAX + 1];
+		struct key_line line;
+		size_t offset = 0;
+
+		again = false;
+		while (view->ours && key_lines_next(view->ours, view->ours_size, &offset, &line)) {
+			if (!key_line_is_ours(&line, label) || strcmp(label, own) == 0 || !is_expired(&line, now))
+				continue;
+			cleanup_free char *before = strndup(line.start, line.size);
+			int r = before ? add_edit(work, place, label, before, "", true) : -ENOMEM;
+			if (r == -E2BIG)
+				return 0; /* the next write takes the rest */
+			if (r < 0)
+				return r;
+			again = true; /* the view has changed under the walk */
+			break;
+		}
+	}
+	return 0;
+}
+
+static int set_line(struct work *work, unsigned place, const char *after, int64_t now)
+{
+	const char *label = plugin_text(work->command, "keypair");
+	const struct key_view *view = &work->subject->views[place];
+	cleanup_free char *before = NULL;
+	struct key_line line = {"", 0};
+	unsigned count = work->edit_count;
+
+	(void)find_label(view, label, &line);
+	before = strndup(line.start, line.size);
+	if (!before)
+		return -ENOMEM;
+	int r = add_edit(work, place, label, before, after, false);
+	return r < 0 || work->edit_count == count ? r : sweep(work, place, now);
+}
+
+/* The place that the command names, looked at and fit to be written; otherwise the result says why not. */
+static int find_place(struct work *work, unsigned *ret_place)
+{
+	const struct locations *locations = &work->subject->locations;
+	const char *location = plugin_text(work->command, "location");
+	bool home = !location || strcmp(location, "home") == 0;
+	int place = home ? locations->home :
+		    strcmp(location, "system") == 0 ? locations->system :
+						      locations->runtime;
+
+	if (place < 0)
+		return plugin_set(work->result, locations->home_code, "%s", locations->home_detail);
+	if (!home && !locations->read_by_sshd[place] && *locations->note == '\0')
+		return plugin_set(work->result, CODE_KEYS_FILE_NONE, "sshd does not read %.150s",
+			locations->places[place].path);
+	const struct key_view *view = &work->subject->views[place];
+	if (view->code != CODE_OK)
+		return plugin_set(work->result, view->code, "%s", view->detail);
+	*ret_place = (unsigned)place;
+	return 0;
+}
+
+/* Another key under that label, anywhere: a refusal. */
+static int check_conflict(struct work *work, int64_t now)
+{
+	const char *label = plugin_text(work->command, "keypair");
+	const struct sshkey *key = &work->text.key;
+
+	for (unsigned i = 0; i < work->subject->locations.count; i++) {
+		struct key_line line;
+
+		if (find_label(&work->subject->views[i], label, &line) &&
+			!key_line_has_blob(&line, key->blob, key->blob_size) && !is_expired(&line, now))
+			return plugin_set(work->result, CODE_CONFLICT, "%s is bound with another key; use keys.replace",
+				label);
+	}
+	return 0;
+}
+
+/* Where the key stands on a line that is not ours; false when nowhere. */
+static bool find_foreign(const struct work *work, unsigned *ret_place, unsigned *ret_line)
+{
+	for (unsigned i = 0; i < work->subject->locations.count; i++) {
+		const struct key_view *view = &work->subject->views[i];
+		if (view->foreign && view->foreign[work->blob] > 0) {
+			*ret_place = i;
+			*ret_line = view->foreign[work->blob];
+			return true;
+		}
+	}
+	return false;
+}
+
+static int decide_bind(const struct plugin_request *request, struct work *work, bool replace)
+{
+	const struct locations *locations = &work->subject->locations;
+	const char *label = plugin_text(work->command, "keypair");
+	unsigned place = 0, foreign_place, foreign_line;
+	struct key_line line;
+	bool standing = false;
+
+	int r = find_place(work, &place);
+	if (r < 0 || work->result->code != CODE_OK)
+		return r;
+	if (!replace)
+		(void)check_conflict(work, request->time);
+	if (work->result->code != CODE_OK)
+		return 0;
+	bool foreign = find_foreign(work, &foreign_place, &foreign_line);
+	if (foreign)
+		work_tell(work, "key was added by hand (%.120s:%u)", locations->places[foreign_place].path, foreign_line);
+	for (unsigned i = 0; replace && r == 0 && i < locations->count; i++) {
+		if (!find_label(&work->subject->views[i], label, &line))
+			continue;
+		standing = true;
+		/* A line of ours above the user's own would bypass what his says. */
+		r = set_line(work, i, foreign ? "" : work->text.line, request->time);
+	}
+	if (r == 0 && !standing && !foreign)
+		r = set_line(work, place, work->text.line, request->time);
+	if (r == 0 && work->subject->views[place].home_open)
+		work_tell(work, "%.60s is writable by others: sshd refuses keys there (StrictModes)",
+			work->subject->account.home);
+	if (r == 0 && *locations->note)
+		work_tell(work, "%s", locations->note);
+	return r;
+}
+
+static int decide_unbind(const struct plugin_request *request, struct work *work)
+{
+	const struct locations *locations = &work->subject->locations;
+	const char *label = plugin_text(work->command, "keypair");
+	const struct key_view *unknown = NULL;
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < locations->count; i++) {
+		const struct key_view *view = &work->subject->views[i];
+		struct key_line line;
+
+		/* A home that is gone, or files that cannot be looked at: nothing is known of them. */
+		if (view->code != CODE_OK && locations->read_by_sshd[i] && !unknown)
+			unknown = view;
+		if (!find_label(view, label, &line))
+			continue;
+		if (!work->old_blob && key_line_blob(&line, &work->old_blob, &work->old_blob_size) == -ENOMEM)
+			return -ENOMEM;
+		r = set_line(work, i, "", request->time);
+	}
+	if (r < 0)
+		return r;
+	if (work->edit_count == 0 && unknown)
+		return plugin_set(work->result, unknown->code, "%s", unknown->detail);
+	if (work->edit_count == 0)
+		work_tell(work, "no key of ours is bound as %s", label);
+	else if (unknown)
+		work_tell(work, "not looked at: %.150s", unknown->detail);
+	return 0;
+}
+
+int work_decide(const struct plugin_request *request, struct work *work)
+{
+	if (strcmp(work->command->do_name, "keys.unbind") == 0)
+		return decide_unbind(request, work);
+	return decide_bind(request, work, strcmp(work->command->do_name, "keys.replace") == 0);
+}
+
+int work_write_plan(const struct work *work, char **ret_plan)
+{
+	cleanup_buffer struct buffer text = {0};
+	struct json_writer writer = {&text, false};
+
+	json_begin_object(&writer, NULL);
+	json_begin_array(&writer, "edits");
+	for (unsigned i = 0; i < work->edit_count; i++) {
+		const struct work_edit *edit = &work->edits[i];
+
+		if (edit->swept)
+			continue; /* the redo sweeps what it finds */
+		json_begin_object(&writer, NULL);
+		json_put_string(&writer, "path", work->subject->locations.places[edit->place].path);
+		json_put_string(&writer, "before", edit->before);
+		json_put_string(&writer, "after", edit->after);
+		json_put_bool(&writer, "made", edit->made);
+		json_end_object(&writer);
+	}
+	json_end_array(&writer);
+	json_end_object(&writer);
+	int r = buffer_status(&text);
+	if (r < 0)
+		return r;
+	if (text.size > PLUGIN_PLAN_MAX)
+		return -EFBIG;
+	*ret_plan = buffer_steal(&text);
+	return 0;
+}
+
+int work_read_plan(struct work *work, bool exchange)
+{
+	const char *label = plugin_text(work->command, "keypair");
+	struct subject *subject = work->subject;
+	const cJSON *edits, *node;
+
+	if (json_get_array(work->command->plan, "edits", &edits) < 0)
+		return -EBADMSG;
+	cJSON_ArrayForEach(node, edits)
+	{
+		const char *path, *before, *after;
+		unsigned place;
+		bool made;
+
+		if (json_get_string(node, "path", &path) < 0 ||
+			json_get_string(node, exchange ? "after" : "before", &before) < 0 ||
+			json_get_string(node, exchange ? "before" : "after", &after) < 0 ||
+			json_get_bool(node, "made", &made) < 0 || work->edit_count == WORK_EDITS_MAX)
+			return -EBADMSG;
+		int r = locations_add(&subject->locations, &subject->account, path, &place);
+		if (r < 0)
+			return r == -EINVAL ? -EBADMSG : r;
+		struct work_edit edit = {place, strdup(label), strdup(before), strdup(after), made, false};
+		work->edits[work->edit_count++] = edit;
+		if (!edit.label || !edit.before || !edit.after)
+			return -ENOMEM;
+		const struct key_line line = {before, strlen(before)};
+		if (*after == '\0' && !work->old_blob &&
+			key_line_blob(&line, &work->old_blob, &work->old_blob_size) == -ENOMEM)
+			return -ENOMEM;
+	}
+	return 0;
+}

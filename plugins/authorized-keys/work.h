@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One command on its way from its fields to the edits of files that it wants. */
+#pragma once
+
+#include "plugins/authorized-keys/key_text.h"
+#include "plugins/authorized-keys/subject.h"
+
+#define WORK_EDITS_MAX 64u /* one per place, and expired lines swept on the way */
+
+struct work_edit {
+	unsigned place;
+	char *label, *before, *after; /* owned */
+	bool made;  /* the file was not there before */
+	bool swept; /* an expired line of another label: its outcome is nobody's result */
+};
+
+struct work {
+	const struct plugin_command *command;
+	struct plugin_result *result;
+	struct subject *subject;
+	struct key_text text;
+	unsigned blob; /* its place among the subject's blobs, when it has a key */
+	unsigned char *old_blob; /* of the line that is taken away; owned */
+	size_t old_blob_size;
+	struct work_edit edits[WORK_EDITS_MAX];
+	unsigned edit_count;
+};
+
+/* Decides on what the subject's views show, and brings those views up to date. Sets the result's code and detail. */
+int work_decide(const struct plugin_request *request, struct work *work) MUST_CHECK;
+/* The plan's JSON (free), and back. With `exchange` before and after change places. -EBADMSG. */
+int work_write_plan(const struct work *work, char **ret_plan) MUST_CHECK;
+int work_read_plan(struct work *work, bool exchange) MUST_CHECK;
+void work_free(struct work *work);
+/* Appends to the result's detail, after "; " when there is some; cut at DETAIL_MAX. */
+void work_tell(struct work *work, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plugins/login/account.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/file.h"
+#include "lib/sshd_open.h"
+
+#define DAY 86400
+
+static int list_groups(const struct world *world, struct person *person)
+{
+	struct account_line line;
+	size_t offset = 0, count = 0;
+
+	person->group_names = calloc(1, sizeof(*person->group_names));
+	if (!person->group_names)
+		return -ENOMEM;
+	while (account_next_line(&world->group, &offset, &line)) {
+		cleanup_group struct group_entry group = {0};
+		int r = group_parse(&line, &group);
+		if (r == -ENOMEM)
+			return r;
+		if (r < 0 || (group.gid != person->account.gid && !group_has_member(&group, person->account.name)))
+			continue;
+		char **more = reallocarray(person->group_names, count + 2, sizeof(*more));
+		if (!more)
+			return -ENOMEM;
+		person->group_names = more;
+		more[count + 1] = NULL;
+		more[count] = strdup(group.name);
+		if (!more[count++])
+			return -ENOMEM;
+	}
+	return account_groups(&world->group, person->account.name, person->account.gid, &person->groups,
+		&person->group_count);
+}
+
+int person_find(const struct world *world, const char *user, struct person *ret_person)
+{
+	cleanup_person struct person person = {.shadow = {NULL, NULL, NULL, -1, -1, -1, -1, -1, -1}};
+
+	int r = account_find(&world->passwd, user, &person.account);
+	if (r < 0)
+		return r;
+	r = world->has_shadow ? shadow_find(&world->shadow, user, &person.shadow) : -ENOENT;
+	if (r < 0 && r != -ENOENT)
+		return r;
+	person.hash = r == 0 ? person.shadow.hash : person.account.password;
+	if (r < 0 && strcmp(person.hash, "x") == 0)
+		person.hash = "*"; /* promised in shadow, and not there */
+	r = list_groups(world, &person);
+	if (r < 0)
+		return r;
+	*ret_person = person;
+	person = (struct person){0};
+	return 0;
+}
+
+void person_free(struct person *person)
+{
+	account_free(&person->account);
+	shadow_free(&person->shadow);
+	free(person->groups);
+	file_names_free(&person->group_names);
+	*person = (struct person){0};
+}
+
+static bool is_private(const struct person *person, const struct world *world, gid_t gid)
+{
+	struct account_line line;
+	size_t offset = 0;
+
+	while (account_next_line(&world->passwd, &offset, &line)) {
+		cleanup_account struct account other = {0};
+		if (account_parse(&line, &other) == 0 && other.gid == gid && other.uid != person->account.uid)
+			return false;
+	}
+	for (offset = 0; account_next_line(&world->group, &offset, &line);) {
+		cleanup_group struct group_entry group = {0};
+		if (group_parse(&line, &group) == 0 && group.gid == gid && *group.members &&
+			strcmp(group.members, person->account.name) != 0)
+			return false;
+	}
+	return true;
+}
+
+int person_private_groups(const struct person *person, const struct world *world, gid_t **ret_groups, size_t *ret_count)
+{
+	gid_t *groups = calloc(person->group_count + 1, sizeof(*groups));
+	size_t count = 0;
+
+	if (!groups)
+		return -ENOMEM;
+	for (size_t i = 0; i < person->group_count; i++) {
+		if (is_private(person, world, person->groups[i]))
+			groups[count++] = person->groups[i];
+	}
+	*ret_groups = groups;
+	*ret_count = count;
+	return 0;
+}
+
+/* PAM ends an account on its day, sshd alone the day after; PAM also ends one whose password has been stale too long. */
+static bool is_expired(const struct shadow_entry *shadow, int64_t today, bool use_pam)
+{
+	if (shadow->expire >= 0 && (use_pam ? today >= shadow->expire : today > shadow->expire))
+		return true;
+	return use_pam && shadow->last_change > 0 && shadow->maximum_age >= 0 && shadow->inactive >= 0 &&
+		today - shadow->last_change > shadow->maximum_age + shadow->inactive;
+}
+
+static bool is_nologin(const char *shell)
+{
+	static const char *const names[] = {"nologin", "false", "true", "sync", "halt", "shutdown", "git-shell"};
+	const char *name = strrchr(shell, '/');
+
+	name = name ? name + 1 : shell;
+	for (unsigned i = 0; i < ELEMENTS(names); i++) {
+		if (strcmp(names[i], name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static blocker_set shell_blockers(const struct person *person, const struct world *world, bool use_pam)
+{
+	const char *shell = *person->account.shell ? person->account.shell : "/bin/sh";
+	cleanup_close int descriptor = -1;
+	struct stat status;
+	blocker_set set = 0;
+
+	if (is_nologin(shell))
+		return BLOCKER_BIT(BLOCKER_SHELL_NOLOGIN);
+	if (*shell != '/' || sshd_open_below(world->root, shell, O_PATH, &descriptor) < 0 ||
+		fstat(descriptor, &status) < 0 || !S_ISREG(status.st_mode) || (status.st_mode & 0111) == 0)
+		set |= BLOCKER_BIT(BLOCKER_SHELL_MISSING);
+	if (use_pam && world->pam_shells && !world_lists_shell(world, shell))
+		set |= BLOCKER_BIT(BLOCKER_SHELL_UNLISTED);
+	return set;
+}
+
+blocker_set person_blockers(const struct person *person, const struct world *world, bool use_pam, bool for_good)
+{
+	blocker_set set = shell_blockers(person, world, use_pam);
+
+	if (is_expired(&person->shadow, world->now / DAY, use_pam))
+		set |= BLOCKER_BIT(BLOCKER_EXPIRED);
+	/* Without PAM sshd itself takes ! for a locked account, and refuses keys too. */
+	if (!use_pam && *person->hash == '!')
+		set |= BLOCKER_BIT(BLOCKER_LOCKED_HASH);
+	if (person->account.uid != 0 &&
+		(world->etc_nologin || (world->run_nologin && use_pam && world->pam_nologin && !for_good)))
+		set |= BLOCKER_BIT(BLOCKER_NOLOGIN_FILE);
+	return set;
+}
+
+/* crypt(5): $ID$…, _ of BSDi, or the 13 characters of DES. Anything else matches no password. */
+static bool is_hash(const char *hash)
+{
+	return (*hash == '$' && strlen(hash) > 4) || (*hash == '_' && strlen(hash) == 20) || strlen(hash) == 13;
+}
+
+blocker_set person_password_blockers(const struct person *person, bool empty_allowed)
+{
+	const char *hash = person->hash;
+
+	if (*hash == '\0')
+		return empty_allowed ? 0 : BLOCKER_BIT(BLOCKER_NO_PASSWORD);
+	if (*hash == '!' && is_hash(hash + strspn(hash, "!")))
+		return BLOCKER_BIT(BLOCKER_LOCKED_HASH);
+	return is_hash(hash) ? 0 : BLOCKER_BIT(BLOCKER_NO_PASSWORD);
+}
+
+blocker_set person_change_blockers(const struct person *person, const struct world *world)
+{
+	const struct shadow_entry *shadow = &person->shadow;
+	bool due = shadow->last_change == 0 ||
+		(shadow->last_change > 0 && shadow->maximum_age >= 0 &&
+			world->now / DAY - shadow->last_change > shadow->maximum_age);
+
+	return due && !is_hash(person->hash) ? BLOCKER_BIT(BLOCKER_MUST_CHANGE) : 0;
+}

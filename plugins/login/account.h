@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What passwd, shadow and group say about one user, and what of it keeps the user out. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "lib/account_files.h"
+#include "plugins/login/blocker.h"
+#include "plugins/login/world.h"
+
+struct person {
+	struct account account;
+	struct shadow_entry shadow; /* days are -1 when there is no entry */
+	const char *hash;	    /* from shadow, else from passwd */
+	gid_t *groups;
+	size_t group_count;
+	char **group_names;	    /* NULL-terminated */
+};
+
+/* -ENOENT; -ENOTUNIQ when the name stands twice. */
+int person_find(const struct world *world, const char *user, struct person *ret_person) MUST_CHECK;
+void person_free(struct person *person);
+#define cleanup_person CLEANUP(person_free)
+
+/* Those of the user's groups that have no other member. Owned by the caller (free). */
+int person_private_groups(const struct person *person, const struct world *world, gid_t **ret_groups, size_t *ret_count)
+	MUST_CHECK;
+/* What keeps the user out by any method; for_good: what passes by itself at boot is left out. */
+blocker_set person_blockers(const struct person *person, const struct world *world, bool use_pam, bool for_good);
+/* What makes a password useless. */
+blocker_set person_password_blockers(const struct person *person, bool empty_allowed);
+/* A due password change stops a user who comes by key and has no password to change. */
+blocker_set person_change_blockers(const struct person *person, const struct world *world);

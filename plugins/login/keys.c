@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plugins/login/keys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/file.h"
+#include "lib/sshd_open.h"
+#include "plugins/login/key_line.h"
+#include "plugins/login/pattern.h"
+
+static bool is_listed(const char *const *list, const char *text)
+{
+	for (; list && *list; list++) {
+		if (strcmp(*list, text) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Whether one of the names that sshd knows the key type by stands in the comma-separated list. */
+static bool is_accepted(const struct keys_question *question, const struct key_line *line)
+{
+	const char *names[3] = {line->type, NULL, NULL};
+
+	if (strcmp(line->type, "ssh-rsa") == 0) {
+		if (line->bits < question->rsa_bits)
+			return false;
+		names[1] = "rsa-sha2-512";
+		names[2] = "rsa-sha2-256";
+	}
+	if (!question->algorithms)
+		return true;
+	for (const char *at = question->algorithms; *at;) {
+		size_t size = strcspn(at, ",");
+		for (unsigned i = 0; i < ELEMENTS(names) && names[i]; i++) {
+			if (strlen(names[i]) == size && strncmp(names[i], at, size) == 0)
+				return true;
+		}
+		at += size + (at[size] == ',');
+	}
+	return false;
+}
+
+static void judge(const struct keys_question *question, const struct key_line *line, struct keys_answer *answer)
+{
+	if (line->is_authority)
+		return;
+	answer->keys++;
+	if (is_listed(question->revoked, line->fingerprint))
+		answer->revoked++;
+	else if (is_listed(question->excluded, line->fingerprint))
+		answer->excluded++;
+	else if (line->expires && line->expiry < question->now)
+		answer->expired++;
+	else if (line->from && question->address && !pattern_list_matches_address(line->from, question->address))
+		answer->from++;
+	else if (!is_accepted(question, line))
+		answer->type_off++;
+	else if (line->has_command)
+		answer->forced++;
+	else {
+		answer->usable++;
+		answer->lasting += !line->expires;
+	}
+}
+
+static int judge_file(const struct keys_question *question, const char *bytes, size_t size, struct keys_answer *answer)
+{
+	for (size_t offset = 0; offset < size;) {
+		const char *newline = memchr(bytes + offset, '\n', size - offset);
+		size_t length = newline ? (size_t)(newline - bytes) - offset : size - offset;
+		cleanup_key_line struct key_line line = {0};
+		int r = length <= KEY_LINE_MAX ? key_line_parse(bytes + offset, length, &line) : -EBADMSG;
+		if (r == -ENOMEM)
+			return r;
+		if (r == 0)
+			judge(question, &line, answer);
+		offset += length + 1;
+	}
+	return 0;
+}
+
+static int canonical(int descriptor, char *path, size_t size)
+{
+	char link[64];
+
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", descriptor);
+	ssize_t n = readlink(link, path, size - 1);
+	if (n < 0)
+		return -errno;
+	path[n] = '\0';
+	return *path == '/' ? 0 : -EINVAL;
+}
+
+static bool is_safe(const struct keys_question *question, const char *path, const struct stat *status,
+	struct keys_answer *answer)
+{
+	mode_t writable = 022;
+
+	for (size_t i = 0; i < question->private_count; i++) {
+		if (question->private_groups[i] == status->st_gid)
+			writable = 002;
+	}
+	if ((status->st_uid == 0 || status->st_uid == question->uid) && (status->st_mode & writable) == 0)
+		return true;
+	if (answer->unsafe++ == 0) {
+		(void)snprintf(answer->unsafe_path, sizeof(answer->unsafe_path), "%s", path);
+		answer->unsafe_mode = status->st_mode & 07777;
+		answer->unsafe_owner = status->st_uid;
+	}
+	return false;
+}
+
+/* sshd's rule: the file and every directory above it, up to the home or the root, owned by root or the user, and not
+ * writable by others. On the canonical path, so that a link's own directory does not count. */
+static bool check_modes(const struct keys_question *question, int descriptor, const struct stat *status,
+	struct keys_answer *answer)
+{
+	char path[PATH_MAX], home[PATH_MAX] = "";
+	cleanup_close int home_descriptor = -1;
+	struct stat above;
+
+	if (canonical(descriptor, path, sizeof(path)) < 0)
+		return false;
+	if (sshd_open_below(question->root, question->home, O_PATH | O_DIRECTORY, &home_descriptor) == 0)
+		(void)canonical(home_descriptor, home, sizeof(home));
+	if (!is_safe(question, path, status, answer))
+		return false;
+	for (;;) {
+		char *slash = strrchr(path, '/');
+		slash[slash == path] = '\0';
+		if (stat(path, &above) < 0 || !is_safe(question, path, &above, answer))
+			return false;
+		if (strcmp(path, "/") == 0 || strcmp(path, home) == 0 || strcmp(path, question->root_path) == 0)
+			return true;
+	}
+}
+
+static int look_at(const struct keys_question *question, const char *path, struct keys_answer *answer)
+{
+	cleanup_close int descriptor = -1;
+	cleanup_free char *bytes = NULL;
+	struct stat status;
+	size_t size;
+
+	answer->files++;
+	int r = sshd_open_below(question->root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, &descriptor);
+	if (r == -ENOENT || r == -ENOTDIR) {
+		answer->missing++;
+		return 0;
+	}
+	if (r < 0 || fstat(descriptor, &status) < 0 || !S_ISREG(status.st_mode)) {
+		answer->unreadable++;
+		return 0;
+	}
+	if (question->strict && !check_modes(question, descriptor, &status, answer))
+		return 0;
+	r = file_read_descriptor(descriptor, KEYS_FILE_MAX, &bytes, &size);
+	if (r == -EFBIG)
+		answer->too_large++;
+	else if (r < 0)
+		answer->unreadable++;
+	return r < 0 ? 0 : judge_file(question, bytes, size, answer);
+}
+
+static int look_as_user(void *context, struct buffer *output)
+{
+	const struct keys_question *question = context;
+	struct keys_answer answer = {0};
+
+	for (const char *const *path = question->paths; *path; path++) {
+		int r = look_at(question, *path, &answer);
+		if (r < 0)
+			return r;
+	}
+	buffer_append(output, &answer, sizeof(answer));
+	return 0;
+}
+
+int keys_look(const struct user_identity *identity, const struct keys_question *question, struct keys_answer *ret_answer)
+{
+	cleanup_buffer struct buffer output = {0};
+	struct keys_question copy = *question;
+
+	int r = user_child_run(identity, USER_CHILD_TIMEOUT_MS, sizeof(*ret_answer), look_as_user, &copy, &output);
+	if (r < 0)
+		return r;
+	if (output.size != sizeof(*ret_answer))
+		return -EBADMSG;
+	memcpy(ret_answer, output.bytes, sizeof(*ret_answer));
+	ret_answer->unsafe_path[sizeof(ret_answer->unsafe_path) - 1] = '\0'; /* the child belongs to the user */
+	return 0;
+}
+
+blocker_set keys_blockers(const struct keys_answer *answer, bool lasting)
+{
+	blocker_set set = 0;
+
+	if (lasting ? answer->lasting > 0 : answer->usable > 0)
+		return 0;
+	if (answer->files == 0)
+		return BLOCKER_BIT(BLOCKER_KEYS_FILE_NONE);
+	if (answer->unsafe)
+		set |= BLOCKER_BIT(BLOCKER_STRICT_MODES);
+	if (answer->unreadable)
+		set |= BLOCKER_BIT(BLOCKER_KEYS_FILE_UNREADABLE);
+	if (answer->too_large)
+		set |= BLOCKER_BIT(BLOCKER_KEYS_FILE_TOO_LARGE);
+	if (answer->expired)
+		set |= BLOCKER_BIT(BLOCKER_KEY_EXPIRED);
+	if (answer->from)
+		set |= BLOCKER_BIT(BLOCKER_KEY_FROM);
+	if (answer->revoked)
+		set |= BLOCKER_BIT(BLOCKER_KEY_REVOKED);
+	if (answer->type_off)
+		set |= BLOCKER_BIT(BLOCKER_KEY_TYPE_OFF);
+	if (answer->forced)
+		set |= BLOCKER_BIT(BLOCKER_KEY_COMMAND_ONLY);
+	if (answer->missing == answer->files)
+		set |= BLOCKER_BIT(BLOCKER_KEYS_FILE_MISSING);
+	return set ? set : BLOCKER_BIT(BLOCKER_NO_KEY);
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plugins/login/look.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <strings.h>
+
+#include "lib/file.h"
+#include "lib/sshd_open.h"
+#include "plugins/login/account.h"
+#include "plugins/login/pattern.h"
+#include "plugins/login/server.h"
+
+#define RSA_BITS_DEFAULT 1024u /* RequiredRSASize of an sshd that does not print it */
+#define EXCLUDED_MAX 8192u     /* 4,096 commands, each with a key of its own and of anybody */
+
+static bool has_text(const cJSON *list, const char *text)
+{
+	const cJSON *item;
+
+	cJSON_ArrayForEach(item, list)
+	{
+		if (cJSON_IsString(item) && strcmp(item->valuestring, text) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The fingerprints that do not count for this user. */
+static int list_excluded(const struct without *without, const char *user, const char ***ret_list)
+{
+	cleanup_free const char **list = calloc(EXCLUDED_MAX + 1, sizeof(*list));
+	const cJSON *everywhere = without ? without->fingerprints : NULL, *own = without ? without->keys : NULL, *item;
+	size_t count = 0;
+
+	if (!list)
+		return -ENOMEM;
+	cJSON_ArrayForEach(item, everywhere)
+	{
+		if (count < EXCLUDED_MAX && cJSON_IsString(item))
+			list[count++] = item->valuestring;
+	}
+	cJSON_ArrayForEach(item, own)
+	{
+		const char *of, *fingerprint;
+		if (count < EXCLUDED_MAX && json_get_string(item, "user", &of) == 0 && strcmp(of, user) == 0 &&
+			json_get_string(item, "fingerprint", &fingerprint) == 0)
+			list[count++] = fingerprint;
+	}
+	*ret_list = steal_pointer(&list);
+	return 0;
+}
+
+static unsigned required_bits(const struct sshd_effective *effective)
+{
+	const char *value = sshd_value(effective, "requiredrsasize");
+	unsigned bits = 0;
+
+	for (; value && *value >= '0' && *value <= '9' && bits < 100000; value++)
+		bits = bits * 10 + (unsigned)(*value - '0');
+	return bits ? bits : RSA_BITS_DEFAULT;
+}
+
+static const char *accepted_algorithms(const struct sshd_effective *effective)
+{
+	const char *value = sshd_value(effective, "pubkeyacceptedalgorithms");
+	return value ? value : sshd_value(effective, "pubkeyacceptedkeytypes"); /* its name before 8.5 */
+}
+
+static int look_at_keys(struct world *world, const struct person *person, const struct sshd_effective *effective,
+	const struct without *without, struct look *look)
+{
+	cleanup_names char **paths = NULL;
+	cleanup_free const char **excluded = NULL;
+	const char *revoked = sshd_value(effective, "revokedkeys");
+	cleanup_free gid_t *private_groups = NULL;
+	size_t count, private_count = 0;
+
+	int r = sshd_keys_files(world->sshd, effective, &person->account, &paths, &count);
+	if (r == -EINVAL || r == -ENAMETOOLONG) {
+		look->key |= BLOCKER_BIT(BLOCKER_KEYS_FILE_NONE);
+		return 0;
+	}
+	if (r == 0)
+		r = world_read_revoked(world, revoked ? revoked : "none");
+	if (r == 0)
+		r = list_excluded(without, person->account.name, &excluded);
+	if (r == 0 && world->is_debian) /* its sshd lets a group of which the user is the only member write */
+		r = person_private_groups(person, world, &private_groups, &private_count);
+	if (r < 0)
+		return r;
+	if (world->revoked_unreadable)
+		look->key |= BLOCKER_BIT(BLOCKER_REVOKED_KEYS_MISSING);
+	const struct user_identity identity = {
+		person->account.uid, person->account.gid, person->groups, person->group_count};
+	const struct keys_question question = {.root = world->root,
+		.root_path = world->root_path,
+		.home = person->account.home,
+		.uid = person->account.uid,
+		.paths = (const char *const *)paths,
+		.strict = sshd_is_yes(effective, "strictmodes"),
+		.private_groups = private_groups,
+		.private_count = private_count,
+		.now = world->now,
+		.address = world->address,
+		.algorithms = accepted_algorithms(effective),
+		.rsa_bits = required_bits(effective),
+		.revoked = (const char *const *)world->revoked,
+		.excluded = excluded};
+	r = keys_look(&identity, &question, &look->answer);
+	if (r == -ETIMEDOUT)
+		look->key |= BLOCKER_BIT(BLOCKER_HOME_TIMEOUT);
+	else if (r < 0)
+		return r;
+	else
+		look->key |= keys_blockers(&look->answer, without != NULL);
+	/* A list that is not looked into may name every key: unknown, not a way in. */
+	if (without && world->revoked_unknown)
+		look->key |= BLOCKER_BIT(BLOCKER_KEY_REVOKED);
+	return 0;
+}
+
+static blocker_set sshd_blocker(int error)
+{
+	switch (error) {
+	case -ENOENT:
+		return BLOCKER_BIT(BLOCKER_SSHD_MISSING);
+	case -EBADMSG:
+	case -EINVAL:
+		return BLOCKER_BIT(BLOCKER_SSHD_INVALID);
+	default:
+		return BLOCKER_BIT(BLOCKER_SSHD_UNKNOWN);
+	}
+}
+
+static void blocked_both(struct look *look, blocker_set set)
+{
+	look->key |= set;
+	look->password |= set;
+}
+
+/* The doors, judged one by one; then what AuthenticationMethods makes of them. */
+static int look_through(struct world *world, const struct person *person, const struct sshd_effective *effective,
+	const struct without *without, struct look *look)
+{
+	struct doors doors;
+	bool lost_password = without && has_text(without->passwords, person->account.name);
+
+	server_doors(effective, without ? without->methods : NULL, &doors);
+	blocked_both(look, person_blockers(person, world, doors.use_pam, without != NULL));
+	blocked_both(look, server_user_blockers(person, effective, world->address));
+	if (!without && !world_is_listening(world, effective))
+		blocked_both(look, BLOCKER_BIT(BLOCKER_SSHD_NOT_RUNNING));
+	if (person->account.uid == 0)
+		server_root_blockers(doors.root, &look->key, &look->password);
+	look->key |= person_change_blockers(person, world);
+	look->password |= lost_password ? BLOCKER_BIT(BLOCKER_NO_PASSWORD)
+					: person_password_blockers(person, doors.empty_passwords);
+	int r = look_at_keys(world, person, effective, without, look);
+	if (r < 0)
+		return r;
+	struct ways ways = {.key = doors.key && look->key == 0,
+		.keys = without ? look->answer.lasting : look->answer.usable,
+		.password = doors.password && look->password == 0,
+		.keyboard = doors.keyboard && look->password == 0};
+	look->can = server_methods_leave_a_way(effective, &ways);
+	if (!doors.key)
+		look->key |= BLOCKER_BIT(BLOCKER_PUBKEY_AUTH_OFF);
+	if (!doors.password && !doors.keyboard)
+		look->password |= BLOCKER_BIT(BLOCKER_PASSWORD_AUTH_OFF);
+	server_methods_blockers(effective, &doors, &look->key, &look->password);
+	return 0;
+}
+
+int look_at_user(struct world *world, const char *user, const struct without *without, struct look *ret_look)
+{
+	cleanup_person struct person person = {0};
+	const struct sshd_effective *effective;
+	struct look look = {0};
+	char detail[SSHD_DETAIL_MAX + 1];
+
+	int r = person_find(world, user, &person);
+	if (r == -ENOENT || r == -ENOTUNIQ || r == -EBADMSG) {
+		blocked_both(&look, BLOCKER_BIT(BLOCKER_NO_SUCH_USER));
+		*ret_look = look;
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	r = world->sshd ? sshd_get_effective(world->sshd, user, &effective, detail) : world->sshd_error;
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0) {
+		blocked_both(&look, sshd_blocker(r) | person_blockers(&person, world, true, without != NULL));
+	} else {
+		r = look_through(world, &person, effective, without, &look);
+		if (r < 0)
+			return r;
+	}
+	if (without && has_text(without->users, user))
+		look.can = false;
+	*ret_look = look;
+	return 0;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The one engine: can this user log in, by key and by password, and what blocks whom. The guard, the `login` field of
+ * every result and `diagnose` are three questions to it.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "plugins/login/blocker.h"
+#include "plugins/login/keys.h"
+#include "plugins/login/world.h"
+
+/* What is to be left out of account, as a closing command would leave it. All lists are arrays of the request. */
+struct without {
+	const cJSON *users;	   /* cannot log in at all */
+	const cJSON *passwords;	   /* have no password */
+	const cJSON *keys;	   /* {"user","fingerprint"}: that key of that user */
+	const cJSON *fingerprints; /* that key of anybody */
+	const cJSON *methods;	   /* {"password":bool,"key":bool,"root":text}: the values that would be in force */
+};
+
+struct look {
+	blocker_set key, password;
+	bool can;		   /* by any way that AuthenticationMethods leaves, two methods together included */
+	struct keys_answer answer; /* zero when no file was looked at */
+};
+
+/*
+ * Looks at one user. `without` may be NULL: as it is. With it the question is the guard's: what is in force for good
+ * counts, so a key that expires is none, and sshd being down or /run/nologin at boot is no blocker.
+ * 0 or a negative errno when nothing can be said.
+ */
+int look_at_user(struct world *world, const char *user, const struct without *without, struct look *ret_look) MUST_CHECK;

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The login plugin: who can log in, how, and what blocks whom. It changes nothing. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/plugin.h"
+#include "plugins/login/guard.h"
+#include "plugins/login/look.h"
+
+static bool is_address(const char *text)
+{
+	unsigned char address[16];
+	return inet_pton(AF_INET, text, address) == 1 || inet_pton(AF_INET6, text, address) == 1;
+}
+
+static int open_world(const struct plugin_request *request, const struct plugin_command *command,
+	struct plugin_result *result, struct world *ret_world)
+{
+	const char *from = plugin_text(command, "from");
+
+	if (from && !is_address(from)) {
+		(void)plugin_set(result, CODE_FIELD_INVALID, "from is not an address");
+		return -EBADMSG;
+	}
+	int r = world_open(request, from, ret_world);
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0) {
+		(void)plugin_set(result, r == -EACCES ? CODE_CAPABILITY_MISSING : code_from_errno(-r),
+			"the account files cannot be read: %s", strerror(-r));
+		return -EBADMSG;
+	}
+	return 0;
+}
+
+static void write_look(struct json_writer *writer, const char *user, const struct look *look)
+{
+	json_begin_object(writer, user);
+	blocker_write(writer, "key", look->key);
+	blocker_write(writer, "password", look->password);
+	json_end_object(writer);
+}
+
+static void read_without(const cJSON *node, struct without *ret_without)
+{
+	*ret_without = (struct without){0};
+	if (!node)
+		return;
+	ret_without->users = json_member(node, "users");
+	ret_without->passwords = json_member(node, "passwords");
+	ret_without->keys = json_member(node, "keys");
+	ret_without->fingerprints = json_member(node, "fingerprints");
+	ret_without->methods = json_member(node, "methods");
+}
+
+static int check(const struct plugin_request *request, const struct plugin_command *command, struct plugin_result *result)
+{
+	cleanup_world struct world world = {0};
+	cleanup_buffer struct buffer out = {0};
+	struct json_writer writer = {&out, false};
+	const cJSON *users = json_member(command->fields, "users"), *node;
+	struct without without;
+	bool anyone = false;
+
+	int r = open_world(request, command, result, &world);
+	if (r < 0)
+		return r == -EBADMSG ? 0 : r;
+	read_without(json_member(command->fields, "without"), &without);
+	r = guard_anyone(&world, &without, &anyone);
+	if (r < 0)
+		return r;
+	json_put_bool(&writer, "anyone", anyone);
+	json_begin_object(&writer, "login");
+	cJSON_ArrayForEach(node, users)
+	{
+		struct look look;
+		const char *user = cJSON_GetStringValue(node);
+		r = look_at_user(&world, user, NULL, &look);
+		if (r < 0)
+			return r;
+		write_look(&writer, user, &look);
+	}
+	json_end_object(&writer);
+	result->extra = buffer_steal(&out);
+	return result->extra ? plugin_set(result, CODE_OK, "%s", "") : -ENOMEM;
+}
+
+static void say(struct buffer *out, const char *method, blocker_set set)
+{
+	buffer_append_format(out, "%s: ", method);
+	if (set == 0)
+		buffer_append_text(out, "yes");
+	for (unsigned i = 0, said = 0; i < BLOCKER_COUNT; i++) {
+		if (set & BLOCKER_BIT(i))
+			buffer_append_format(out, "%s%s (%s)", said++ ? ", " : "no, ", blocker_sentence((enum blocker)i),
+				blocker_fix((enum blocker)i));
+	}
+}
+
+static int diagnose(const struct plugin_request *request, const struct plugin_command *command,
+	struct plugin_result *result)
+{
+	cleanup_world struct world world = {0};
+	cleanup_buffer struct buffer detail = {0}, out = {0};
+	struct json_writer writer = {&out, false};
+	const char *user = plugin_text(command, "user");
+	struct look look;
+
+	int r = open_world(request, command, result, &world);
+	if (r < 0)
+		return r == -EBADMSG ? 0 : r;
+	r = look_at_user(&world, user, NULL, &look);
+	if (r == 0)
+		r = plugin_add_user(result, user);
+	if (r < 0)
+		return r;
+	say(&detail, "key", look.key);
+	if (look.answer.unsafe)
+		buffer_append_format(&detail, " [%s is %04o of uid %u]", look.answer.unsafe_path,
+			(unsigned)look.answer.unsafe_mode, (unsigned)look.answer.unsafe_owner);
+	say(&detail, "; password", look.password);
+	if (world.sshd_detail[0])
+		buffer_append_format(&detail, "; %s", world.sshd_detail);
+	json_begin_object(&writer, "login");
+	write_look(&writer, user, &look);
+	json_end_object(&writer);
+	r = buffer_status(&detail);
+	result->extra = buffer_steal(&out);
+	if (r < 0 || !result->extra)
+		return -ENOMEM;
+	return plugin_set(result, CODE_OK, "%s", detail.bytes);
+}
+
+static int plan(struct plugin_request *request, struct plugin_result *results)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < request->count; i++) {
+		const struct plugin_command *command = &request->commands[i];
+		r = strcmp(command->do_name, "login.check") == 0 ? check(request, command, &results[i])
+								  : diagnose(request, command, &results[i]);
+	}
+	return r;
+}
+
+/* Nothing is ever planned, so there is nothing to apply. */
+static int apply(struct plugin_request *request, struct plugin_result *results)
+{
+	for (unsigned i = 0; i < request->count; i++)
+		(void)plugin_set(&results[i], CODE_OK, "%s", "");
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct plugin plugin = {.name = "login", .plan = plan, .apply = apply};
+	return plugin_main(&plugin, argc, argv);
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plugins/login/world.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/file.h"
+#include "lib/sshd_open.h"
+#include "lib/sshd_sockets.h"
+#include "plugins/login/key_line.h"
+
+#define PAM_DEPTH_MAX 8u
+#define PAM_FILE_MAX 65536u
+#define REVOKED_FILE_MAX (4u << 20)
+#define REVOKED_MAX 16384u
+
+static bool exists(int root, const char *path)
+{
+	cleanup_close int descriptor = -1;
+	return sshd_open_below(root, path, O_PATH, &descriptor) == 0;
+}
+
+static int read_below(int root, const char *path, size_t limit, char **ret_bytes, size_t *ret_size)
+{
+	cleanup_close int descriptor = -1;
+	struct stat status;
+
+	int r = sshd_open_below(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, &descriptor);
+	if (r < 0)
+		return r;
+	if (fstat(descriptor, &status) < 0)
+		return -errno;
+	if (!S_ISREG(status.st_mode))
+		return -EINVAL;
+	return file_read_descriptor(descriptor, limit, ret_bytes, ret_size);
+}
+
+/* Looks for a module in a PAM file of sshd and in what it includes (pam.conf(5)). */
+static bool pam_has(int root, const char *file, const char *module, unsigned depth)
+{
+	static const char *const places[] = {"/etc/pam.d", "/usr/lib/pam.d"};
+	cleanup_free char *text = NULL;
+	size_t size;
+	int r = -ENOENT;
+
+	if (depth == PAM_DEPTH_MAX || strchr(file, '/'))
+		return false;
+	for (unsigned i = 0; r == -ENOENT && i < ELEMENTS(places); i++) {
+		char path[256];
+		(void)snprintf(path, sizeof(path), "%s/%s", places[i], file);
+		r = read_below(root, path, PAM_FILE_MAX, &text, &size);
+	}
+	if (r < 0)
+		return false;
+	char *rest = text;
+	while (rest) {
+		char *line = strsep(&rest, "\n");
+		char *words[3] = {0};
+		line[strcspn(line, "#")] = '\0';
+		if (strstr(line, module))
+			return true;
+		for (unsigned i = 0; i < ELEMENTS(words) && line;) {
+			words[i] = strsep(&line, " \t");
+			i += *words[i] != '\0';
+		}
+		const char *included = words[0] && strcmp(words[0], "@include") == 0 ? words[1]
+			: words[1] && (strcmp(words[1], "include") == 0 || strcmp(words[1], "substack") == 0) ? words[2]
+													      : NULL;
+		if (included && pam_has(root, included, module, depth + 1))
+			return true;
+	}
+	return false;
+}
+
+static int read_tables(struct world *world)
+{
+	int r = account_table_read(world->root, "etc/passwd", &world->passwd);
+	if (r < 0)
+		return r;
+	r = account_table_read(world->root, "etc/shadow", &world->shadow);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	world->has_shadow = r == 0;
+	r = account_table_read(world->root, "etc/group", &world->group);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	r = account_table_read(world->root, "etc/shells", &world->shells);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	return login_definitions_read(world->root, &world->definitions);
+}
+
+int world_open(const struct plugin_request *request, const char *address, struct world *ret_world)
+{
+	cleanup_world struct world world = {.root = request->root,
+		.root_path = request->root_path,
+		.is_host = request->is_host,
+		.now = request->time,
+		.address = address,
+		.listening = -1};
+
+	int r = read_tables(&world);
+	if (r < 0)
+		return r;
+	world.sshd_error = sshd_open(world.root, world.is_host, request->state, &world.sshd, world.sshd_detail);
+	if (world.sshd_error == -ENOMEM)
+		return -ENOMEM;
+	world.etc_nologin = exists(world.root, "/etc/nologin");
+	world.run_nologin = world.is_host && exists(world.root, "/run/nologin");
+	world.is_debian = exists(world.root, "/etc/debian_version");
+	world.pam_nologin = pam_has(world.root, "sshd", "pam_nologin.so", 0);
+	world.pam_shells = pam_has(world.root, "sshd", "pam_shells.so", 0);
+	*ret_world = world;
+	world = (struct world){0};
+	return 0;
+}
+
+void world_close(struct world *world)
+{
+	account_table_free(&world->passwd);
+	account_table_free(&world->shadow);
+	account_table_free(&world->group);
+	account_table_free(&world->shells);
+	sshd_close(world->sshd);
+	free(world->revoked_path);
+	file_names_free(&world->revoked);
+	*world = (struct world){0};
+}
+
+bool world_is_listening(struct world *world, const struct sshd_effective *effective)
+{
+	struct sshd_sockets sockets;
+
+	if (!world->is_host)
+		return true;
+	if (world->listening < 0) /* the ports are no user's: one look serves all */
+		world->listening = sshd_sockets_read(effective, &sockets) < 0 || sockets.count > 0;
+	return world->listening != 0;
+}
+
+static int add_fingerprint(char ***list, size_t *count, const char *fingerprint)
+{
+	if (*count == REVOKED_MAX)
+		return -E2BIG;
+	char **more = reallocarray(*list, *count + 2, sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	*list = more;
+	more[*count + 1] = NULL;
+	more[*count] = strdup(fingerprint);
+	return more[(*count)++] ? 0 : -ENOMEM;
+}
+
+static int parse_revoked(const char *bytes, size_t size, char ***ret_list)
+{
+	cleanup_names char **list = calloc(1, sizeof(*list));
+	size_t count = 0;
+	int r = list ? 0 : -ENOMEM;
+
+	for (size_t offset = 0; r == 0 && offset < size;) {
+		const char *newline = memchr(bytes + offset, '\n', size - offset);
+		size_t length = newline ? (size_t)(newline - bytes) - offset : size - offset;
+		cleanup_key_line struct key_line line = {0};
+		int parsed = length <= KEY_LINE_MAX ? key_line_parse(bytes + offset, length, &line) : -EBADMSG;
+		if (parsed == 0)
+			r = add_fingerprint(&list, &count, line.fingerprint);
+		else if (parsed == -ENOMEM)
+			r = parsed;
+		offset += length + 1;
+	}
+	if (r < 0)
+		return r;
+	*ret_list = steal_pointer(&list);
+	return 0;
+}
+
+int world_read_revoked(struct world *world, const char *path)
+{
+	static const char krl[] = "SSHKRL\n";
+	cleanup_free char *bytes = NULL;
+	size_t size = 0;
+
+	if (world->revoked_path && strcmp(world->revoked_path, path) == 0)
+		return 0;
+	free(world->revoked_path);
+	file_names_free(&world->revoked);
+	world->revoked_unreadable = world->revoked_unknown = false;
+	world->revoked_path = strdup(path);
+	if (!world->revoked_path)
+		return -ENOMEM;
+	if (strcasecmp(path, "none") == 0)
+		return 0;
+	int r = read_below(world->root, path, REVOKED_FILE_MAX, &bytes, &size);
+	if (r == -ENOMEM)
+		return r;
+	world->revoked_unreadable = r < 0 && r != -EFBIG;
+	world->revoked_unknown = r == -EFBIG || (r == 0 && size >= sizeof(krl) - 1 && memcmp(bytes, krl, sizeof(krl) - 1) == 0);
+	if (r < 0 || world->revoked_unknown)
+		return 0;
+	r = parse_revoked(bytes, size, &world->revoked);
+	if (r == -E2BIG) {
+		world->revoked_unknown = true;
+		r = 0;
+	}
+	return r;
+}
+
+bool world_lists_shell(const struct world *world, const char *shell)
+{
+	struct account_line line;
+	size_t offset = 0, size = strlen(shell);
+
+	while (account_next_line(&world->shells, &offset, &line)) {
+		if (line.size == size && memcmp(line.start, shell, size) == 0)
+			return true;
+	}
+	return false;
+}

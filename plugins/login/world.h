@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is read once and holds for every user that is looked at: account files, sshd, PAM's few modules that we know. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/account_files.h"
+#include "lib/cleanup.h"
+#include "lib/plugin.h"
+#include "lib/sshd_config.h"
+
+struct world {
+	int root;
+	const char *root_path;
+	bool is_host;
+	int64_t now;
+	const char *address; /* of the stranger; NULL for anybody */
+	struct account_table passwd, shadow, group, shells;
+	bool has_shadow;
+	struct login_definitions definitions;
+	struct sshd *sshd; /* NULL: sshd_error says why */
+	int sshd_error;
+	char sshd_detail[SSHD_DETAIL_MAX + 1];
+	bool etc_nologin, run_nologin;	/* the files stand there */
+	bool pam_nologin, pam_shells;	/* sshd's PAM stack has the modules */
+	bool is_debian;			/* or a child of it: its sshd is patched */
+	int listening;			/* 1 yes, 0 nobody, -1 not looked at yet */
+	char *revoked_path;		/* whose fingerprints are held */
+	char **revoked;
+	bool revoked_unreadable, revoked_unknown; /* unknown: a KRL, which is not looked into */
+};
+
+/* -EACCES when /etc/shadow cannot be read with our capabilities; -ENOENT without /etc/passwd. */
+int world_open(const struct plugin_request *request, const char *address, struct world *ret_world) MUST_CHECK;
+void world_close(struct world *world);
+#define cleanup_world CLEANUP(world_close)
+/* Whether anybody listens on sshd's ports. True below another root, where nothing runs. */
+bool world_is_listening(struct world *world, const struct sshd_effective *effective);
+/* Reads the file that RevokedKeys names, if it is another than the last one. */
+int world_read_revoked(struct world *world, const char *path) MUST_CHECK;
+/* True when the shell stands in /etc/shells. */
+bool world_lists_shell(const struct world *world, const char *shell);

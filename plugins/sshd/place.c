@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plugins/sshd/place.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/file.h"
+
+#define DROP_IN_MAX 65536u
+#define MAIN_NAME "sshd_config"
+#define HEADER                                                                                                         \
+	"# Written by latchkey for its operator's commands, and rewritten as a whole: changes here are lost.\n"
+#define BLOCK_BEGIN "# BEGIN latchkey: rewritten as a whole, changes here are lost\n"
+#define BLOCK_END "# END latchkey\n"
+
+static int read_one(int directory, const char *name, size_t limit, struct place_file *file)
+{
+	int r = file_read(directory, name, limit, &file->bytes, &file->size);
+	file->exists = r == 0;
+	return r == -ENOENT ? 0 : r;
+}
+
+/* The block stands at the first byte; what follows it is the operator's. */
+static bool find_block(const struct place_file *file, size_t *ret_size)
+{
+	if (!file->exists || strncmp(file->bytes, BLOCK_BEGIN, strlen(BLOCK_BEGIN)) != 0)
+		return false;
+	const char *end = strstr(file->bytes, "\n" BLOCK_END);
+	if (!end)
+		return false;
+	*ret_size = (size_t)(end - file->bytes) + strlen("\n" BLOCK_END);
+	return true;
+}
+
+static int read_settings(struct place *place)
+{
+	size_t size;
+	int r = 0;
+
+	place->has_block = find_block(&place->main, &size);
+	if (place->has_block) {
+		cleanup_free char *block = strndup(place->main.bytes, size);
+		if (!block)
+			return -ENOMEM;
+		r = settings_parse(block, &place->settings);
+	}
+	if (r == 0 && place->drop_in.exists)
+		r = settings_parse(place->drop_in.bytes, &place->settings);
+	return r;
+}
+
+int place_read(int root, struct place *ret_place)
+{
+	cleanup_place struct place place = {.root = root};
+	cleanup_close int directory = -1, drop_ins = -1;
+
+	int r = file_open_directory(root, SSHD_DIRECTORY + 1, &directory);
+	if (r < 0)
+		return r;
+	r = read_one(directory, MAIN_NAME, SSHD_SCAN_BYTES_MAX, &place.main);
+	place.main_is_link = r == -ELOOP;
+	if (r < 0 && r != -ELOOP)
+		return r;
+	r = file_open_directory(root, SSHD_DROP_IN_DIRECTORY + 1, &drop_ins);
+	if (r == 0)
+		r = read_one(drop_ins, SSHD_DROP_IN_NAME, DROP_IN_MAX, &place.drop_in);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	r = read_settings(&place);
+	if (r < 0)
+		return r;
+	*ret_place = place;
+	place = (struct place){0};
+	return 0;
+}
+
+void place_free(struct place *place)
+{
+	free(place->drop_in.bytes);
+	free(place->main.bytes);
+	settings_free(&place->settings);
+	*place = (struct place){0};
+}
+
+static bool wins_in(const struct sshd_scan *scan, const struct settings *settings, const char *path)
+{
+	for (unsigned i = 0; i < SETTING_COUNT; i++) {
+		if (!settings->values[i])
+			continue;
+		const struct sshd_setting *first = sshd_scan_global(scan, setting_lower((enum setting)i));
+		if (first && i == SETTING_KEYBOARD) { /* since 8.7 the old name sets the same: whichever stands first */
+			const struct sshd_setting *old = sshd_scan_global(scan, setting_lower(SETTING_CHALLENGE));
+			first = old && old < first ? old : first;
+		}
+		if (!first || strcmp(scan->files[first->file].path, path) != 0)
+			return false;
+	}
+	return true;
+}
+
+bool place_wins(const struct place *place, const struct sshd_scan *scan, const struct settings *settings)
+{
+	return wins_in(scan, settings, place->has_block ? SSHD_MAIN : SSHD_DROP_IN);
+}
+
+/* Decides without writing: would the drop-in, once there, be the first to set each of these? */
+static int choose(const struct place *place, const struct settings *settings, const struct buffer *text, bool *ret_block,
+	char ret_detail[SSHD_DETAIL_MAX + 1])
+{
+	const struct sshd_overlay overlay = {SSHD_DROP_IN, text->bytes, text->size};
+	cleanup_sshd_scan struct sshd_scan scan = {0};
+
+	if (place->has_block) { /* the first line of the main file beats everything */
+		*ret_block = true;
+		return 0;
+	}
+	int r = sshd_scan_read(place->root, &overlay, &scan, ret_detail);
+	if (r < 0)
+		return r;
+	*ret_block = !wins_in(&scan, settings, SSHD_DROP_IN);
+	if (!*ret_block)
+		return 0;
+	if (place->main_is_link || !place->main.exists) {
+		(void)snprintf(ret_detail, SSHD_DETAIL_MAX + 1, "%s",
+			place->main_is_link ? SSHD_MAIN " is a link and does not include " SSHD_DROP_IN_DIRECTORY
+			: scan.has_main	    ? "the vendor's configuration does not include " SSHD_DROP_IN_DIRECTORY
+					    : "sshd has no configuration file");
+		return -ENOTSUP;
+	}
+	return 0;
+}
+
+static int put_drop_in(struct place *place, const void *bytes, size_t size, bool exists)
+{
+	cleanup_close int directory = -1;
+	const struct file_attributes attributes = {.mode = 0600, .uid = 0, .gid = 0, .like = -1};
+	int r;
+
+	if (!exists) {
+		r = file_open_directory(place->root, SSHD_DROP_IN_DIRECTORY + 1, &directory);
+		if (r == 0)
+			r = file_remove(directory, SSHD_DROP_IN_NAME);
+		return r == -ENOENT ? 0 : r;
+	}
+	r = file_make_directory(place->root, SSHD_DROP_IN_DIRECTORY + 1, 0755, &directory);
+	return r < 0 ? r : file_replace(directory, SSHD_DROP_IN_NAME, bytes, size, &attributes);
+}
+
+static int put_main(struct place *place, const void *bytes, size_t size)
+{
+	cleanup_close int directory = -1, like = -1;
+
+	int r = file_open_directory(place->root, SSHD_DIRECTORY + 1, &directory);
+	if (r == 0)
+		r = file_open(directory, MAIN_NAME, &like, NULL);
+	if (r < 0)
+		return r;
+	const struct file_attributes attributes = {.like = like};
+	return file_replace(directory, MAIN_NAME, bytes, size, &attributes);
+}
+
+static int write_drop_in(struct place *place, const struct buffer *text)
+{
+	if (place->drop_in.exists == (text != NULL) &&
+		(!text || (place->drop_in.size == text->size &&
+				  memcmp(place->drop_in.bytes, text->bytes, text->size) == 0)))
+		return 0;
+	place->drop_in_written = true;
+	return put_drop_in(place, text ? text->bytes : NULL, text ? text->size : 0, text != NULL);
+}
+
+static int write_block(struct place *place, const struct buffer *lines)
+{
+	cleanup_buffer struct buffer text = {0};
+	size_t skipped = 0;
+
+	(void)find_block(&place->main, &skipped);
+	if (lines)
+		buffer_append_format(&text, BLOCK_BEGIN "%s" BLOCK_END, lines->bytes);
+	buffer_append(&text, place->main.bytes + skipped, place->main.size - skipped);
+	int r = buffer_status(&text);
+	if (r < 0)
+		return r;
+	if (text.size == place->main.size && memcmp(text.bytes, place->main.bytes, text.size) == 0)
+		return 0;
+	place->main_written = true;
+	return put_main(place, text.bytes, text.size);
+}
+
+int place_write(struct place *place, const struct settings *settings, bool *ret_changed,
+	char ret_detail[SSHD_DETAIL_MAX + 1])
+{
+	cleanup_buffer struct buffer lines = {0}, text = {0};
+	bool block = false, empty = settings_are_empty(settings);
+
+	*ret_detail = '\0';
+	int r = settings_format(settings, &lines);
+	if (r == 0) {
+		buffer_append_text(&text, HEADER);
+		buffer_append(&text, lines.bytes, lines.size);
+		r = buffer_status(&text);
+	}
+	if (r == 0 && !empty)
+		r = choose(place, settings, &text, &block, ret_detail);
+	if (r < 0)
+		return r;
+	/* The new place is written before the old one is cleared, so that the settings stand at every moment. */
+	if (block)
+		r = write_block(place, &lines);
+	if (r == 0)
+		r = write_drop_in(place, block || empty ? NULL : &text);
+	if (r == 0 && !block && place->has_block)
+		r = write_block(place, NULL);
+	if (r < 0)
+		return r;
+	*ret_changed = place->drop_in_written || place->main_written;
+	if (block != place->has_block)
+		place->has_block = block;
+	return 0;
+}
+
+int place_restore(struct place *place)
+{
+	int r = 0, s = 0;
+	size_t size;
+
+	if (place->main_written)
+		r = put_main(place, place->main.bytes, place->main.size);
+	if (place->drop_in_written)
+		s = put_drop_in(place, place->drop_in.bytes, place->drop_in.size, place->drop_in.exists);
+	place->main_written = r < 0;
+	place->drop_in_written = s < 0;
+	place->has_block = find_block(&place->main, &size);
+	return r < 0 ? r : s;
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plugins/sshd/service.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define WAIT_MS 5000 /* sshd opens its new sockets within 50 ms; a loaded machine gets a hundred times that */
+#define STEP_MS 5
+
+void service_find(const struct sshd_effective *effective, struct service *ret_service)
+{
+	struct service service = {.listener = {0, -1}};
+
+	if (systemd_is_manager() && systemd_find(&service.unit) == 0) {
+		service.running = service.by_systemd = true;
+		if (listener_open(service.unit.main_pid, &service.listener) < 0)
+			service.listener = (struct listener){0, -1};
+	} else if (listener_find(effective, &service.listener) == 0) {
+		service.running = true;
+	}
+	if (service.running && sshd_sockets_read(effective, &service.sockets) < 0)
+		service.sockets.count = 0;
+	*ret_service = service;
+}
+
+void service_close(struct service *service)
+{
+	listener_close(&service->listener);
+}
+
+static bool is_alive(const struct service *service)
+{
+	struct systemd_unit unit;
+
+	if (service->listener.pid > 0)
+		return listener_is_alive(&service->listener);
+	return service->by_systemd && systemd_find(&unit) == 0;
+}
+
+static int signal_it(struct service *service, bool restart)
+{
+	int r = -EOPNOTSUPP;
+
+	if (service->by_systemd)
+		r = systemd_reload(&service->unit, restart);
+	if (r == -EOPNOTSUPP && service->listener.pid > 0)
+		return listener_hang_up(&service->listener);
+	if (r < 0 || !restart)
+		return r;
+	struct service now;
+	r = systemd_find(&service->unit);
+	if (r < 0)
+		return r;
+	listener_close(&service->listener);
+	now = *service;
+	if (listener_open(service->unit.main_pid, &now.listener) == 0)
+		service->listener = now.listener;
+	return 0;
+}
+
+static enum code check_health(const struct service *service, const struct sshd_effective *effective,
+	char ret_detail[SSHD_DETAIL_MAX + 1])
+{
+	const struct timespec step = {0, STEP_MS * 1000000L};
+	struct sshd_sockets now = {.count = 0};
+	bool renewed = false;
+
+	for (int waited = 0; waited < WAIT_MS && !renewed; waited += STEP_MS) {
+		if (!is_alive(service))
+			return CODE_LISTENER_GONE;
+		if (sshd_sockets_read(effective, &now) == 0)
+			renewed = sshd_sockets_have_new(&service->sockets, &now);
+		if (!renewed)
+			(void)nanosleep(&step, NULL);
+	}
+	listener_probe(&now, ret_detail);
+	if (!is_alive(service))
+		return CODE_LISTENER_GONE;
+	if (!renewed)
+		(void)snprintf(ret_detail, SSHD_DETAIL_MAX + 1, "unverified: sshd lives but opened no new sockets");
+	return CODE_OK;
+}
+
+enum code service_reload(struct service *service, const struct sshd_effective *effective, bool restart,
+	char ret_detail[SSHD_DETAIL_MAX + 1])
+{
+	*ret_detail = '\0';
+	if (!service->running) {
+		(void)snprintf(ret_detail, SSHD_DETAIL_MAX + 1,
+			"sshd is not running; it reads its configuration when it starts");
+		return CODE_OK;
+	}
+	int r = signal_it(service, restart);
+	if (r == -EBUSY)
+		return CODE_SERVICE_BUSY;
+	if (r == -ETIMEDOUT)
+		return CODE_TIMEOUT;
+	if (r < 0 && !is_alive(service))
+		return CODE_LISTENER_GONE;
+	if (r < 0) {
+		(void)snprintf(ret_detail, SSHD_DETAIL_MAX + 1, "%s: %s",
+			service->by_systemd ? service->unit.name : "sshd", strerror(-r));
+		return CODE_RELOAD_FAILED;
+	}
+	return check_health(service, effective, ret_detail);
+}
+
+bool service_bring_back(const struct service *service)
+{
+	return service->by_systemd && systemd_start(&service->unit) == 0;
+}

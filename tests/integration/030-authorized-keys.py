@@ -1,0 +1,420 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The authorized-keys plugin with a real sshd: tests/rig/enter -- /usr/bin/python3 tests/integration/030-authorized-keys.py"""
+import hashlib
+import json
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "rig"))
+from plugin import Plugin, check  # noqa: E402
+from sshd import Sshd, key_pair, logs_in  # noqa: E402
+
+POLICY = {"types": ["ed25519", "ecdsa", "rsa", "sk"], "options": ["expires", "from"], "locations": ["home", "system", "runtime"]}
+keys = Plugin("authorized-keys", POLICY)
+LEDGER = "/var/lib/latchkey/plugin/authorized-keys/ledger"
+FILE = "/home/alice/.ssh/authorized_keys"
+sshd = Sshd().start()
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def write(path, content, user="alice", mode=0o600):
+    entry = pwd.getpwnam(user)
+    if not os.path.isdir(os.path.dirname(path)):
+        os.mkdir(os.path.dirname(path), 0o700)
+        os.chown(os.path.dirname(path), entry.pw_uid, entry.pw_gid)
+    with open(path, "wb") as file:
+        file.write(content)
+    os.chown(path, entry.pw_uid, entry.pw_gid)
+    os.chmod(path, mode)
+
+
+def ledger():
+    return [json.loads(line) for line in read(LEDGER).splitlines()] if os.path.exists(LEDGER) else []
+
+
+def fresh(user="alice"):
+    """The user with an empty home and nothing of ours."""
+    subprocess.run(["userdel", "-r", user], stderr=subprocess.DEVNULL)
+    shutil.rmtree(f"/home/{user}", ignore_errors=True)
+    if os.path.islink(f"/home/{user}"):
+        os.unlink(f"/home/{user}")
+    subprocess.run(["useradd", "-m", "-s", "/bin/sh", "-p", "*", user], check=True)
+    if os.path.exists(LEDGER):
+        os.unlink(LEDGER)
+
+
+def bind(label, key, user="alice", **more):
+    return keys.one({"do": "keys.bind", "user": user, "keypair": label, "key": key, **more})
+
+
+def unbind(label, user="alice"):
+    return keys.one({"do": "keys.unbind", "user": user, "keypair": label})
+
+
+def expect(result, code, changed=None, text=None, detail=None):
+    good = (result["code"] == code and (changed is None or result.get("changed", False) == changed)
+            and (detail is None or detail in result["detail"]))
+    check(good, f"{text or code}: {result['code']} changed {result.get('changed')} {result.get('detail', '')}")
+
+
+FIRST, SECOND, HAND = key_pair("first"), key_pair("second"), key_pair("hand")
+BLOB = FIRST.split()[1].encode()
+
+
+def test_login():
+    fresh()
+    check(not logs_in("alice", "first"), "no key, no login")
+    expect(bind("k1", FIRST), "ok", True, "keys.bind")
+    check(logs_in("alice", "first"), "the bound key logs in")
+    status, directory = os.stat(FILE), os.stat("/home/alice/.ssh")
+    entry = pwd.getpwnam("alice")
+    check((status.st_uid, status.st_gid, status.st_mode & 0o777) == (entry.pw_uid, entry.pw_gid, 0o600), "file 0600, his")
+    check((directory.st_uid, directory.st_mode & 0o777) == (entry.pw_uid, 0o700), ".ssh 0700, his")
+    line = read(FILE)
+    check(line == FIRST.encode() + b" latchkey:k1\n", "P43: the key written again, with our mark")
+    for _ in range(5):
+        expect(bind("k1", FIRST), "ok", False, "T18: idempotent")
+    entry = ledger()[0]
+    check((entry["user"], entry["keypair"], entry["state"], entry["signer"]) == ("alice", "k1", "present", "ops"), "ledger")
+    finger = subprocess.check_output(["ssh-keygen", "-lf", "/tmp/first.pub"]).decode().split()[1]
+    check(entry["fingerprint"] == finger, "with ssh-keygen's fingerprint")
+    expect(bind("k1", SECOND), "conflict")
+    expect(keys.one({"do": "keys.replace", "user": "alice", "keypair": "k1", "key": SECOND}), "ok", True, "keys.replace")
+    check(logs_in("alice", "second") and not logs_in("alice", "first"), "the new key instead of the old one")
+    expect(bind("k2", FIRST), "ok", True)
+    check(read(FILE).splitlines()[0].endswith(b"latchkey:k2"), "newest first")
+    expect(unbind("k1"), "ok", True)
+    check(not logs_in("alice", "second") and logs_in("alice", "first"), "unbound: refused; the other still good")
+    expect(unbind("k2"), "ok", True, "T02: the last line")
+    check(not logs_in("alice", "first") and not os.path.exists(FILE), "T02: refused, and the file that we made is gone")
+    check(ledger() == [], "nothing in the ledger")
+    expect(unbind("k2"), "ok", False, "again")
+    results = keys.run(*({"do": "keys.bind", "user": "alice", "keypair": f"n{number}", "key": FIRST if number % 2 else SECOND}
+                         for number in range(20)))
+    check(all(result["code"] == "ok" and result["changed"] for result in results), "twenty in one batch")
+    check(read(FILE).count(b" latchkey:") == 20, "all there")
+
+
+def test_bytes():
+    """T01, T18, P44: what is not ours stays, byte for byte."""
+    hand = HAND.encode()
+    files = {
+        "T01 a hand-added key": hand + b"\n",
+        "T18a no final newline": hand,
+        "T18d CRLF": hand + b"\r\n# note\r\n",
+        "T18e doubled": hand + b"\n" + hand + b"\n",
+        "empty": b"",
+        "junk": b"\xff\xfe\x00junk\n\n  # x\nssh-rsa notbase64\n" + hand + b" latchkey:\n" + hand + b"  latchkey:bad/label\n",
+    }
+    for name, content in files.items():
+        fresh()
+        write(FILE, content, mode=0o640)
+        os.setxattr(FILE, "user.note", b"mine")
+        expect(bind("k1", FIRST), "ok", True, name)
+        check(read(FILE).endswith(content) and logs_in("alice", "first"), f"{name}: ours before the first byte")
+        check(os.stat(FILE).st_mode & 0o777 == 0o640 and os.getxattr(FILE, "user.note") == b"mine", f"{name}: mode, xattr")
+        expect(bind("k2", SECOND), "ok", True)
+        expect(unbind("k1"), "ok", True)
+        expect(unbind("k2"), "ok", True)
+        check(read(FILE) == content, f"{name}: byte-identical afterwards, the file stays")
+    fresh()
+    write(FILE, b'from="10.0.0.1",command="echo \\"a b\\" ",restrict ' + FIRST.encode() + b"\n")
+    before = read(FILE)
+    expect(bind("k1", FIRST), "ok", False, "T18b the same key with options", "added by hand")
+    check(read(FILE) == before and not logs_in("alice", "first"), "T18b: nothing written, the restriction holds")
+    expect(unbind("k1"), "ok", False)
+    fresh()
+    write(FILE, b"#" + FIRST.encode() + b"\n# " + FIRST.encode() + b" latchkey:k1\n")
+    before = read(FILE)
+    expect(bind("k1", FIRST), "ok", True, "T18c the same key commented out")
+    check(logs_in("alice", "first"), "T18c: really installed")
+    with open(FILE, "ab") as file:
+        file.write(b"restrict " + FIRST.encode() + b"\n")
+    expect(unbind("k1"), "ok", True, "P114: a copy that was added later", f"still authorised by {FILE}:3")
+    check(read(FILE).startswith(before), "T18c: and the comments stay")
+
+
+def digest(path):
+    status = os.lstat(path)
+    content = hashlib.sha256(read(path)).hexdigest() if os.path.isfile(path) else sorted(os.listdir(path))
+    return (status.st_uid, status.st_gid, status.st_mode, status.st_nlink, status.st_mtime_ns, content)
+
+
+def test_planted():
+    """T04, T05, P40: whatever he plants, nothing outside his own authority happens."""
+    os.makedirs("/root/.ssh", mode=0o700, exist_ok=True)
+    with open("/root/.ssh/authorized_keys", "w") as file:
+        file.write("root's own\n")
+    with open("/root/target", "w") as file:
+        file.write("root's own\n")
+    victims = ("/etc/shadow", "/etc/passwd", "/root/.ssh/authorized_keys", "/root/.ssh", "/root", "/etc", "/root/target")
+    uid = None
+
+    def as_user(path):
+        os.chown(path, uid, uid, follow_symlinks=False)
+
+    def link(target, path):
+        os.symlink(target, path)
+        as_user(path)
+
+    def ssh_directory():
+        os.mkdir("/home/alice/.ssh", 0o700)
+        as_user("/home/alice/.ssh")
+
+    def case(name, code, plant):
+        nonlocal uid
+        fresh()
+        uid = pwd.getpwnam("alice").pw_uid
+        plant()
+        before = [digest(path) for path in victims]
+        started = time.monotonic()
+        expect(bind("k1", FIRST), code, False, name)
+        expect(unbind("k1"), "ok" if code == "ok" else code, False) if code != "home_unsafe" else None
+        check(time.monotonic() - started < 8, f"{name}: at once")
+        check([digest(path) for path in victims] == before, f"{name}: nothing else was touched")
+
+    case(".ssh is a link to /etc", "symlink", lambda: link("/etc", "/home/alice/.ssh"))
+    case(".ssh is a link to /root/.ssh", "symlink", lambda: link("/root/.ssh", "/home/alice/.ssh"))
+    case(".ssh is a dangling link", "symlink", lambda: link("/nowhere", "/home/alice/.ssh"))
+    case(".ssh is a file", "not_regular", lambda: (open("/home/alice/.ssh", "w").close(), as_user("/home/alice/.ssh")))
+    for target in ("/etc/shadow", "/root/.ssh/authorized_keys", "/nowhere", "/home/alice/.profile"):
+        case(f"authorized_keys is a link to {target}", "symlink", lambda t=target: (ssh_directory(), link(t, FILE)))
+    case("authorized_keys is a hard link", "hard_link",
+         lambda: (ssh_directory(), os.link("/home/alice/.profile", FILE)))
+    case("authorized_keys is a FIFO", "not_regular", lambda: (ssh_directory(), os.mkfifo(FILE), as_user(FILE)))
+    case("authorized_keys is a directory", "not_regular", lambda: (ssh_directory(), os.mkdir(FILE), as_user(FILE)))
+    case("authorized_keys is a socket", "not_regular",
+         lambda: (ssh_directory(), socket.socket(socket.AF_UNIX).bind(FILE), as_user(FILE)))
+    case("authorized_keys is a device", "not_regular",
+         lambda: (ssh_directory(), os.mknod(FILE, 0o20666, os.makedev(1, 3)), as_user(FILE)))
+    case("authorized_keys is root's", "owner", lambda: (ssh_directory(), open(FILE, "w").close()))
+    case("authorized_keys is too large", "too_large",
+         lambda: (ssh_directory(), open(FILE, "w").close(), os.truncate(FILE, 1 << 30), as_user(FILE)))
+    case(".ssh belongs to another", "owner", lambda: (ssh_directory(), os.chown("/home/alice/.ssh", 1, 1)))
+    case("the home is a link", "symlink", lambda: (shutil.rmtree("/home/alice"), link("/root", "/home/alice")))
+    case("the home belongs to another", "home_unsafe", lambda: os.chown("/home/alice", 1, 1))
+    case("the home is missing", "home_unsafe", lambda: shutil.rmtree("/home/alice"))
+    fresh()
+    uid = pwd.getpwnam("alice").pw_uid
+    ssh_directory()
+    for number in range(50):
+        link("/root/target", f"/home/alice/.ssh/.latchkey.{number:016x}")
+    before = [digest(path) for path in victims]
+    expect(bind("k1", FIRST), "ok", True, "T05: planted temporary names")
+    check([digest(path) for path in victims] == before and logs_in("alice", "first"), "T05: are not followed")
+    expect(unbind("k1"), "ok", True)
+    os.unlink("/root/.ssh/authorized_keys")
+
+
+def test_race():
+    """T04: .ssh changes places with a link to root's while keys are bound."""
+    fresh()
+    uid = pwd.getpwnam("alice").pw_uid
+    write(FILE, b"")
+    before = digest("/root/.ssh")
+    flip = subprocess.Popen([sys.executable, "-c", "import ctypes,os\nos.chdir('/home/alice')\nos.symlink('/root/.ssh','other')\n"
+                             "libc=ctypes.CDLL(None)\nwhile True: libc.renameat2(-100,b'.ssh',-100,b'other',2)"], user=uid,
+                            group=uid, extra_groups=[])
+    codes = {}
+    for number in range(150):
+        result = bind(f"r{number}", FIRST if number % 2 else SECOND)
+        codes[result["code"]] = codes.get(result["code"], 0) + 1
+    flip.kill()
+    flip.wait()
+    check(set(codes) <= {"ok", "symlink", "busy", "io_error"} and codes.get("ok", 0) > 0 and codes.get("symlink", 0) > 0,
+          f"T04: {codes}")
+    check(digest("/root/.ssh") == before, "T04: root's directory was never written to")
+
+
+def test_modes():
+    """P45, T33: sshd accepts what we leave, and what we must not change is told."""
+    for mode in (0o700, 0o750, 0o755):
+        fresh()
+        os.chmod("/home/alice", mode)
+        expect(bind("k1", FIRST), "ok", True)
+        check(logs_in("alice", "first") and os.stat("/home/alice").st_mode & 0o777 == mode, f"P45: home {mode:o}")
+    fresh()
+    os.chmod("/home/alice", 0o777)
+    expect(bind("k1", FIRST), "ok", True, "T33: home 0777", "StrictModes")
+    check(os.stat("/home/alice").st_mode & 0o777 == 0o777, "T33: not changed")
+    os.chmod("/home/alice", 0o755)
+    check(logs_in("alice", "first"), "good once he narrows it")
+    fresh()
+    write(FILE, HAND.encode() + b"\n", mode=0o666)
+    os.chmod("/home/alice/.ssh", 0o777)
+    check(not logs_in("alice", "hand"), "others can write: sshd refuses")
+    expect(bind("k1", FIRST), "ok", True, "P45: narrowed")
+    check(logs_in("alice", "first") and logs_in("alice", "hand"), "P45: and accepted")
+    os.chmod("/home", 0o711)
+    expect(unbind("k1"), "ok", True, "/home that nobody can list")
+    os.chmod("/home", 0o755)
+
+
+def test_options():
+    fresh()
+    now = int(time.time())
+    expect(bind("k1", FIRST, expires=now - 5), "expired")
+    expect(bind("k1", FIRST, expires=now + 3), "ok", True, "an expiring key")
+    check(b'expiry-time="' in read(FILE) and b'Z" ssh-ed25519' in read(FILE), "in UTC")
+    check(logs_in("alice", "first"), "good until then")
+    time.sleep(4)
+    check(not logs_in("alice", "first"), "not afterwards")
+    expect(bind("k2", SECOND, **{"from": ["127.0.0.0/8", "::1/128"]}), "ok", True, "from=")
+    check(b"k1" not in read(FILE), "the expired line is swept by the next write")
+    check(logs_in("alice", "second"), "from 127.0.0.1")
+    expect(bind("k2", SECOND, **{"from": ["192.0.2.0/24"]}), "ok", True, "the same key with another option")
+    check(not logs_in("alice", "second") and read(FILE).count(b"\n") == 1, "in the place of its line")
+    strict = Plugin("authorized-keys", {"types": ["ed25519"], "options": [], "locations": ["home"]})
+    for command, code in (({"key": FIRST, "expires": now + 99}, "policy"), ({"key": FIRST, "from": ["::1"]}, "policy"),
+                          ({"key": FIRST, "location": "runtime"}, "policy"), ({"key": key_pair("ec", "ecdsa")}, "key_type")):
+        expect(strict.one({"do": "keys.bind", "user": "alice", "keypair": "k9", **command}), code)
+
+
+def test_bad_keys():
+    """T16, T17: nothing is written, each has its code."""
+    fresh()
+    small = key_pair("small", "rsa", "-b", "1024")
+    for key, code in (("", "key_invalid"), ("ssh-ed25519", "key_invalid"), (FIRST + "\nssh-ed25519 AAAA", "key_invalid"),
+                      ('command="sh" ' + FIRST, "key_invalid"), (FIRST.replace("ssh-ed25519", "ssh-rsa"), "key_invalid"),
+                      (small, "key_type"), (open("/tmp/first").read(), "key_is_private"), ("x" * 16000, "key_invalid")):
+        result = bind("k1", key)
+        check(result["code"] in (code, "key_type", "key_invalid", "key_format"), f"T16: {result['code']} {result['detail']}")
+    check(not os.path.exists(FILE), "T16: nothing written")
+    for user, code in (("nobodyhere", "no_such_user"), ("daemon", "system_account"), ("nobody", "system_account")):
+        expect(bind("k1", FIRST, user=user), code)
+    good = [{"do": "keys.bind", "user": "alice", "keypair": "good", "key": FIRST},
+            {"do": "keys.bind", "user": "alice", "keypair": "bad", "key": "nonsense"}]
+    results = keys.run(*good)
+    check([result["code"] for result in results] == ["ok", "key_invalid"] and logs_in("alice", "first"), "T16: one bad apple")
+
+
+def test_locations():
+    """T19: where sshd will read it for this user only, or a clear refusal."""
+    fresh()
+    expect(bind("k1", FIRST, location="runtime"), "keys_file_none", False, "sshd does not read ours yet")
+    sshd.configure("00-latchkey", "AuthorizedKeysFile .ssh/authorized_keys /etc/ssh/latchkey_keys/%u "
+                                  "/run/latchkey/authorized_keys/%u\n")
+    for location, path in (("system", "/etc/ssh/latchkey_keys/alice"), ("runtime", "/run/latchkey/authorized_keys/alice")):
+        expect(bind("k1", FIRST, location=location), "ok", True, location)
+        status = os.stat(path)
+        check((status.st_uid, status.st_mode & 0o777) == (0, 0o644) and logs_in("alice", "first"), f"{location}: logs in")
+        check(not os.path.exists("/home/alice/.ssh"), f"{location}: nothing in his home")
+        expect(unbind("k1"), "ok", True)
+        check(not logs_in("alice", "first") and not os.path.exists(path), f"{location}: refused afterwards")
+    expect(bind("k1", FIRST), "ok", True)
+    expect(bind("k1", FIRST, location="runtime"), "ok", True, "the same pair in two places")
+    expect(unbind("k1"), "ok", True)
+    check(not logs_in("alice", "first"), "unbind takes it from all of them")
+    sshd.configure("00-latchkey", "AuthorizedKeysFile none\n")
+    expect(bind("k1", FIRST), "keys_file_none")
+    os.makedirs("/etc/ssh/keys", exist_ok=True)
+    sshd.configure("00-latchkey", "AuthorizedKeysFile /etc/ssh/keys/%u\n")
+    expect(bind("k1", FIRST), "ok", True, "/etc/ssh/keys/%u")
+    check(logs_in("alice", "first") and read("/etc/ssh/keys/alice").endswith(b"latchkey:k1\n"), "where sshd reads")
+    expect(unbind("k1"), "ok", True)
+    with open("/etc/ssh/shared_keys", "w") as file:
+        file.write(HAND + "\n")
+    sshd.configure("00-latchkey", "AuthorizedKeysFile /etc/ssh/shared_keys\n")
+    expect(bind("k1", FIRST), "shared_file", False, "shared by all", "/etc/ssh/shared_keys")
+    expect(bind("k1", HAND), "shared_file", False)
+    sshd.configure("00-latchkey", "AuthorizedKeysFile /etc/ssh/shared_keys .ssh/authorized_keys\n")
+    expect(bind("k1", FIRST), "ok", True, "the first that is his alone")
+    check(logs_in("alice", "first") and b"latchkey" not in read("/etc/ssh/shared_keys"), "never the shared one")
+    expect(bind("k2", HAND), "ok", False, "the key stands in the shared file", "added by hand")
+    sshd.configure("00-latchkey", "Match User alice\n\tAuthorizedKeysFile %h/.ssh/%u\n")
+    expect(bind("k3", FIRST), "ok", True, "Match User with %h and %u")
+    check(b"latchkey:k3" in read("/home/alice/.ssh/alice") and logs_in("alice", "first"), "%h/.ssh/%u")
+    sshd.configure("00-latchkey", None)
+    os.chmod("/etc/ssh/keys", 0o777)
+    sshd.configure("00-latchkey", "AuthorizedKeysFile /etc/ssh/keys/%u\n")
+    expect(bind("k4", FIRST), "owner", False, "a directory that others can write to")
+    sshd.configure("00-latchkey", None)
+
+
+def test_root():
+    fresh()
+    os.makedirs("/root/.ssh", mode=0o700, exist_ok=True)
+    expect(bind("k1", FIRST, user="root"), "ok", True, "root's own keys")
+    check(logs_in("root", "first"), "log in")
+    expect(unbind("k1", user="root"), "ok", True)
+    os.chmod("/root", 0o777)
+    expect(bind("k1", FIRST, user="root"), "owner", False, "a /root that others can write to")
+    os.chmod("/root", 0o700)
+
+
+def test_redo():
+    """Compare and set, and SIGKILL of the plugin and of its child at each call that changes something."""
+    fresh()
+    command = {"do": "keys.bind", "user": "alice", "keypair": "k1", "key": FIRST}
+    planned = keys.plan(command)
+    applied = keys.apply([command], planned)[0]
+    expect(applied, "ok", True)
+    os.unlink(LEDGER)
+    expect(keys.apply([command], planned, redo=True)[0], "ok", False, "a redo of what is done")
+    check(ledger()[0]["keypair"] == "k1" and ledger()[0]["made"], "repairs the ledger")
+    expect(keys.apply([command], planned, undo=True)[0], "ok", True, "undo")
+    check(not os.path.exists(FILE), "as it was before")
+    write(FILE, SECOND.encode() + b" latchkey:k1\n")
+    expect(keys.apply([command], planned, redo=True)[0], "superseded", False, "another key under the label since")
+    fresh()
+    write(FILE, HAND.encode() + b"\n")
+    killed = 0
+    for syscall in ("write", "fsync", "renameat2", "mkdirat", "unlinkat", "fchmod"):
+        when = 0
+        while True:
+            when += 1
+            victim = Plugin("authorized-keys", POLICY)
+            victim.prefix = ["/usr/bin/strace", "-f", "-o", "/dev/null", "-e", f"inject={syscall}:signal=KILL:when={when}"]
+            for command in ({"do": "keys.bind", "user": "alice", "keypair": "k1", "key": FIRST},
+                            {"do": "keys.unbind", "user": "alice", "keypair": "k1"}):
+                planned = keys.plan(command)
+                done = victim.call("apply", victim.with_plans([command], planned), may_fail=True)
+                stopped = not done or done[0]["code"] != "ok"
+                killed += stopped
+                if stopped:
+                    redone = keys.apply([command], planned, redo=True)[0]
+                    if redone["code"] != "ok":
+                        check(False, f"{syscall} {when}: {redone}")
+                bound = command["do"] == "keys.bind"
+                expected = (FIRST.encode() + b" latchkey:k1\n" if bound else b"") + HAND.encode() + b"\n"
+                if read(FILE) != expected or len(ledger()) != bound:
+                    check(False, f"{syscall} {when} {command['do']}: {read(FILE)} {ledger()}")
+            if not stopped:
+                break
+    check(killed > 10, f"killed {killed} times, each time finished by the redo")
+
+
+def test_full_disk():
+    """T06: the old file stays whole, the code says why, and it works once there is space."""
+    fresh()
+    uid = pwd.getpwnam("alice").pw_uid
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=64k,uid={uid},gid={uid},mode=700", "tmpfs", "/home/alice"], check=True)
+    write(FILE, HAND.encode() + b"\n")
+    subprocess.run("dd if=/dev/zero of=/home/alice/fill bs=1k 2>/dev/null", shell=True)
+    expect(bind("k1", FIRST), "no_space", False)
+    check(read(FILE) == HAND.encode() + b"\n" and os.listdir("/home/alice/.ssh") == ["authorized_keys"], "nothing lost or left")
+    os.unlink("/home/alice/fill")
+    expect(bind("k1", FIRST), "ok", True, "space again")
+    subprocess.run(["mount", "-o", "remount,ro", "/home/alice"], check=True)
+    expect(unbind("k1"), "read_only", False)
+    subprocess.run(["umount", "-l", "/home/alice"], check=True)
+
+
+try:
+    for test in (test_login, test_bytes, test_planted, test_race, test_modes, test_options, test_bad_keys, test_locations,
+                 test_root, test_redo, test_full_disk):
+        print(f"# {test.__name__}", flush=True)
+        test()
+finally:
+    sshd.stop()
+print("all good", flush=True)

@@ -1,0 +1,179 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""lint.py includes|calls|closure|headers|format|options [BUILD]: the rules of docs/ARCHITECTURE.md that a reader cannot
+be trusted to see. Prints each breach as FILE:LINE: WHAT and exits 1 when there is any."""
+import os
+import re
+import subprocess
+import sys
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+breaches = []
+
+
+def breach(place, what):
+    breaches.append(f"{place}: {what}")
+
+
+def tracked(*endings):
+    names = subprocess.run(["git", "-C", ROOT, "-c", f"safe.directory={ROOT}", "ls-files", "-co", "--exclude-standard"],
+                           stdout=subprocess.PIPE, check=True, text=True).stdout.split("\n")
+    names = [n for n in names if n.endswith(endings) and os.path.exists(os.path.join(ROOT, n))]
+    assert names, "git lists no files"
+    return names
+
+
+def lines(name):
+    with open(os.path.join(ROOT, name), encoding="utf-8") as file:
+        return file.read().split("\n")
+
+
+# Which folders may include which: the arrows of docs/ARCHITECTURE.md.
+ALLOWED = {
+    "lib": ["lib"],
+    "policy": ["policy", "lib"],
+    "agent/apply": ["agent/apply", "policy", "lib"],
+    "agent/daemon": ["agent/daemon", "lib"],
+    "agent/net": ["agent/net", "lib"],
+    "agent/ctl": ["agent/ctl", "lib"],
+    "plugins/account": ["plugins/account", "lib"],
+    "plugins/authorized-keys": ["plugins/authorized-keys", "lib"],
+    "plugins/sshd": ["plugins/sshd", "lib"],
+    "plugins/login": ["plugins/login", "lib"],
+    "console/endpoint": ["console/endpoint", "lib"],
+    "console/cli": ["console/cli", "lib"],
+}
+CURL = ("agent/net", "console")
+
+
+def lint_includes():
+    for name in tracked(".c", ".h"):
+        folder = next((f for f in ALLOWED if name.startswith(f + "/")), None)
+        if not folder:
+            continue
+        for number, line in enumerate(lines(name), 1):
+            own = re.match(r'#include "([^"]+)"', line)
+            if own and not any(own[1].startswith(f + "/") for f in ALLOWED[folder]):
+                breach(f"{name}:{number}", f"{folder} must not include {own[1]}")
+            if own and not os.path.exists(os.path.join(ROOT, own[1])):
+                breach(f"{name}:{number}", f"no such file: {own[1]} (paths are from the project's root)")
+            if "<curl/" in line and not folder.startswith(CURL):
+                breach(f"{name}:{number}", "only agent/net and console include curl")
+
+
+BANNED = [
+    (r"\b(strcpy|strcat|sprintf|vsprintf|gets|strtok|atoi|atol|strtol|strtoul|strtoll|strtoull|sscanf|system|popen|tmpnam|"
+     r"access|alloca)\s*\(", "banned call"),
+    (r"\b(chown|lchown|chmod)\s*\(", "path-based chown or chmod"),
+    (r"\bfchmodat\s*\(", "path-based chmod"),
+    (r"\bcJSON_Parse\s*\(|\bcJSON_GetObjectItem\s*\(|\bvalueint\b", "not through lib/json"),
+    (r"\blckpwdf\s*\(", "lckpwdf: see plugins/account"),
+    (r"\b(rand|srand|random|srandom)\s*\(\s*\)", "random numbers come from getrandom"),
+    (r"return errno;", "a positive errno as a return value"),
+    (r"^\s*/\*.*\b(XXX|FIXME|TODO)\b|//\s", "a note to oneself, or a // comment"),
+]
+
+
+def lint_calls():
+    for name in tracked(".c", ".h"):
+        if name.startswith("tests/"):
+            continue
+        text = lines(name)
+        for number, line in enumerate(text, 1):
+            code = re.sub(r'"(\\.|[^"\\])*"', '""', line)
+            if re.match(r"\s*(/?\*)", code):
+                continue
+            for pattern, what in BANNED:
+                if re.search(pattern, re.sub(r"/\*.*?\*/", "", code)):
+                    breach(f"{name}:{number}", f"{what}: {line.strip()}")
+        if len(text) > 700:
+            breach(name, f"{len(text)} lines: split by idea")
+
+
+# What each program may link, by `readelf -d`.
+CLOSURE = {
+    "usr/sbin/latchkeyd": ["libc"],
+    "usr/libexec/latchkey/latchkey-net": ["libc", "libcurl", "libsystemd", "libcjson"],
+    "usr/sbin/latchkey-apply": ["libc", "libcjson", "libsodium"],
+    "usr/libexec/latchkey/plugins/account": ["libc", "libcjson", "libsodium", "libcrypt"],
+    "usr/libexec/latchkey/plugins/authorized-keys": ["libc", "libcjson", "libsodium"],
+    "usr/libexec/latchkey/plugins/sshd": ["libc", "libcjson", "libsystemd"],
+    "usr/libexec/latchkey/plugins/login": ["libc", "libcjson", "libsodium"],
+    "usr/bin/latchctl": ["libc", "libcjson"],
+    "usr/sbin/latchkey-endpoint": ["libc", "libcjson", "libsodium", "libmicrohttpd", "libsqlite3"],
+    "usr/bin/latchkey": ["libc", "libcjson", "libsodium", "libcurl", "libbsd"],
+}
+
+
+def lint_closure(build):
+    stage = os.path.join(build, "stage")
+    found = []
+    for folder, _, names in os.walk(stage):
+        for name in names:
+            with open(os.path.join(folder, name), "rb") as file:
+                if file.read(4) == b"\x7fELF":
+                    found.append(os.path.relpath(os.path.join(folder, name), stage))
+    for program in sorted(set(CLOSURE) | set(found)):
+        if program not in CLOSURE or program not in found:
+            breach(program, "not installed" if program in CLOSURE else "a program that this lint does not know")
+            continue
+        path = os.path.join(stage, program)
+        dynamic = subprocess.run(["readelf", "-dW", path], stdout=subprocess.PIPE, check=True, text=True).stdout
+        needed = re.findall(r"\(NEEDED\).*\[(lib\w+)[.-]", dynamic)
+        for library in needed:
+            if library not in CLOSURE[program]:
+                breach(program, f"links {library}")
+        if not needed:
+            breach(program, "readelf shows no libraries")
+        if "BIND_NOW" not in dynamic or "PIE" not in dynamic:
+            breach(program, "is not hardened (-z now, -pie)")
+
+
+def lint_headers():
+    for name in tracked(".c", ".h", ".py", ".sh", ".cmake", "CMakeLists.txt"):
+        if "SPDX-License-Identifier: Apache-2.0" not in "\n".join(lines(name)[:3]):
+            breach(f"{name}:1", "no SPDX line")
+
+
+def lint_format():
+    names = [n for n in tracked(".c", ".h")]
+    done = subprocess.run(["clang-format", "--dry-run", "-Werror", *names], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    for line in done.stderr.split("\n"):
+        if "error:" in line:
+            breach(line.split(" error:")[0].rstrip(":"), "not as clang-format has it")
+
+
+MAN = {"latchkeyd": 8, "latchkey-net": 8, "latchkey-apply": 8, "latchkey-endpoint": 8, "latchctl": 1, "latchkey": 1}
+
+
+def lint_options(build):
+    """Every long option that a program's --help names stands in its manual page, and the other way round."""
+    stage = os.path.join(build, "stage")
+    for program in CLOSURE:
+        name = os.path.basename(program)
+        if name not in MAN:
+            continue
+        page = os.path.join(ROOT, "man", f"{name}.{MAN[name]}")
+        if not os.path.exists(page):
+            breach(f"man/{name}.{MAN[name]}", "missing")
+            continue
+        with open(page, encoding="utf-8") as file:
+            text = file.read().replace("\\-", "-")
+        shown = subprocess.run([os.path.join(stage, program), "--help"], stdout=subprocess.PIPE, check=True, text=True).stdout
+        in_help, in_page = (set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", t)) for t in (shown, text))
+        for option in in_help - in_page:
+            breach(f"man/{name}.{MAN[name]}", f"does not name {option}, which --help does")
+
+
+def main():
+    build = os.path.abspath(sys.argv[2]) if len(sys.argv) > 2 else None
+    kind = sys.argv[1]
+    function = globals()["lint_" + kind]
+    function(build) if kind in ("closure", "options") else function()
+    for text in breaches:
+        print(text)
+    print(f"lint {kind}: {len(breaches)} breaches")
+    sys.exit(1 if breaches else 0)
+
+
+main()

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plugins/account/table_edit.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct table_edit edit_of(const char *text)
+{
+	struct account_table table = {strdup(text), strlen(text)};
+	struct table_edit edit;
+
+	assert_non_null(table.bytes);
+	table_edit_begin(&edit, &table);
+	return edit;
+}
+
+static void P22_only_the_named_field_changes(void **state)
+{
+	static const struct {
+		const char *before, *after;
+	} rows[] = {
+		{"a:x:1\nbob:old:2\nc:x:3\n", "a:x:1\nbob:new:2\nc:x:3\n"},
+		{"bob:old:2", "bob:new:2"},
+		{"# bob:old:2\n\nbobby:old:2\nbob:old:2\r\n\xff\xfe\njunk", "# bob:old:2\n\nbobby:old:2\nbob:new:2\r\n\xff\xfe\njunk"},
+		{"+@ng::\nbob::2\n-x::\n", "+@ng::\nbob:new:2\n-x::\n"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(rows); i++) {
+		struct table_edit edit = edit_of(rows[i].before);
+		assert_int_equal(table_edit_set_field(&edit, "bob", 3, 1, "new"), 0);
+		assert_string_equal(edit.table.bytes, rows[i].after);
+		assert_true(edit.changed);
+		edit.changed = false;
+		assert_int_equal(table_edit_set_field(&edit, "bob", 3, 1, "new"), 0);
+		assert_false(edit.changed);
+		table_edit_free(&edit);
+	}
+}
+
+static void P22_the_last_field_keeps_its_carriage_return(void **state)
+{
+	struct table_edit edit = edit_of("bob:x:/bin/sh\r\nc:x:y\r\n");
+
+	(void)state;
+	assert_int_equal(table_edit_set_field(&edit, "bob", 3, 2, "/bin/bash"), 0);
+	assert_string_equal(edit.table.bytes, "bob:x:/bin/bash\r\nc:x:y\r\n");
+	table_edit_free(&edit);
+}
+
+static void P29_a_value_never_makes_a_second_line_or_field(void **state)
+{
+	static const char *const bad[] = {"a:b", "a\nroot::0:0", "a\r", "\x1b[0m", "\x7f"};
+	struct table_edit edit = edit_of("bob:x:y\n");
+
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(bad); i++) {
+		assert_int_equal(table_edit_set_field(&edit, "bob", 3, 1, bad[i]), -EINVAL);
+		assert_int_equal(table_edit_set_member(&edit, "bob", 3, 2, bad[i], true), -EINVAL);
+	}
+	assert_int_equal(table_edit_add_line(&edit, "a:b\nc:d"), -EINVAL);
+	assert_int_equal(table_edit_add_line(&edit, ""), -EINVAL);
+	assert_string_equal(edit.table.bytes, "bob:x:y\n");
+	table_edit_free(&edit);
+}
+
+static void what_is_doubled_broken_or_missing_is_refused(void **state)
+{
+	struct table_edit edit = edit_of("twin:x:1\ntwin:x:2\nshort:x\nlong:x:1:2\n");
+
+	(void)state;
+	assert_int_equal(table_edit_set_field(&edit, "twin", 3, 1, "y"), -ENOTUNIQ);
+	assert_int_equal(table_edit_set_field(&edit, "short", 3, 1, "y"), -EBADMSG);
+	assert_int_equal(table_edit_set_field(&edit, "long", 3, 1, "y"), -EBADMSG);
+	assert_int_equal(table_edit_set_field(&edit, "none", 3, 1, "y"), -ENOENT);
+	assert_int_equal(table_edit_remove_line(&edit, "twin"), -ENOTUNIQ);
+	assert_false(edit.changed);
+	table_edit_free(&edit);
+}
+
+static void a_line_is_added_before_name_services(void **state)
+{
+	static const struct {
+		const char *before, *after;
+	} rows[] = {
+		{"", "new:x\n"},
+		{"a:x\n", "a:x\nnew:x\n"},
+		{"a:x", "a:x\nnew:x\n"},
+		{"a:x\n+::::::", "a:x\nnew:x\n+::::::"},
+		{"+::::::\nb:x\n", "new:x\n+::::::\nb:x\n"},
+		{"a:x\n-bad::\n+::", "a:x\nnew:x\n-bad::\n+::"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(rows); i++) {
+		struct table_edit edit = edit_of(rows[i].before);
+		assert_int_equal(table_edit_add_line(&edit, "new:x"), 0);
+		assert_string_equal(edit.table.bytes, rows[i].after);
+		table_edit_free(&edit);
+	}
+}
+
+static void T20_members_are_whole_names(void **state)
+{
+	static const struct {
+		const char *before, *member;
+		bool present;
+		const char *after;
+	} rows[] = {
+		{"dev:x:5:", "bob", true, "dev:x:5:bob"},
+		{"dev:x:5:bobby", "bob", true, "dev:x:5:bobby,bob"},
+		{"dev:x:5:bobby,bob,al", "bob", false, "dev:x:5:bobby,al"},
+		{"dev:x:5:bob,bobby", "bob", false, "dev:x:5:bobby"},
+		{"dev:x:5:bobby,bob", "bob", false, "dev:x:5:bobby"},
+		{"dev:x:5:bob", "bob", false, "dev:x:5:"},
+		{"dev:x:5:bobby", "bob", false, "dev:x:5:bobby"},
+		{"dev:x:5:bob", "bob", true, "dev:x:5:bob"},
+		{"dev:x:5:a\r\nnext:x:6:", "bob", true, "dev:x:5:a,bob\r\nnext:x:6:"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(rows); i++) {
+		struct table_edit edit = edit_of(rows[i].before);
+		bool present = !rows[i].present;
+		assert_int_equal(table_edit_set_member(&edit, "dev", 4, 3, rows[i].member, rows[i].present), 0);
+		assert_string_equal(edit.table.bytes, rows[i].after);
+		assert_int_equal(table_edit_has_member(&edit, "dev", 4, 3, rows[i].member, &present), 0);
+		assert_int_equal(present, rows[i].present);
+		table_edit_free(&edit);
+	}
+}
+
+/* A small generator of its own: the same files on every machine. */
+static uint32_t next_random(uint32_t *seed)
+{
+	*seed = *seed * 1664525u + 1013904223u;
+	return *seed >> 8;
+}
+
+static void P22_add_then_remove_gives_the_file_back(void **state)
+{
+	static const char pieces[][12] = {"\n", ":", "root:x:0", "#", "+", "\r\n", "a", "bob", "bob:", "\xff", ",", " ", "::\n"};
+	uint32_t seed = 7;
+
+	(void)state;
+	for (unsigned round = 0; round < 20000; round++) {
+		char text[256] = "";
+		size_t used = 0;
+		for (uint32_t i = next_random(&seed) % 20; i > 0; i--) {
+			const char *piece = pieces[next_random(&seed) % ELEMENTS(pieces)];
+			memcpy(text + used, piece, strlen(piece) + 1); /* 20 × 11 bytes fit */
+			used += strlen(piece);
+		}
+		struct table_edit edit = edit_of(text);
+		assert_int_equal(table_edit_add_line(&edit, "victim:x:1"), 0);
+		assert_int_equal(table_edit_set_field(&edit, "victim", 3, 2, "a longer value than before"), 0);
+		assert_int_equal(table_edit_remove_line(&edit, "victim"), 0);
+		/* The one byte that stays: a last line without newline has got one. */
+		size_t size = strlen(text);
+		assert_memory_equal(edit.table.bytes, text, size);
+		assert_true(edit.table.size == size || (edit.table.size == size + 1 && edit.table.bytes[size] == '\n'));
+		table_edit_free(&edit);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(P22_only_the_named_field_changes),
+		cmocka_unit_test(P22_the_last_field_keeps_its_carriage_return),
+		cmocka_unit_test(P29_a_value_never_makes_a_second_line_or_field),
+		cmocka_unit_test(what_is_doubled_broken_or_missing_is_refused),
+		cmocka_unit_test(a_line_is_added_before_name_services),
+		cmocka_unit_test(T20_members_are_whole_names),
+		cmocka_unit_test(P22_add_then_remove_gives_the_file_back),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/unit.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/file.h"
+#include "policy/policy.h"
+
+/* A root directory of its own with these files. */
+struct tree {
+	char path[64];
+	int root;
+};
+
+static void put(const struct tree *tree, const char *directory, const char *name, const char *text)
+{
+	cleanup_close int descriptor = -1;
+	assert_int_equal(file_make_directory(tree->root, directory, 0755, &descriptor), 0);
+	assert_int_equal(file_replace_simple(descriptor, name, text, strlen(text), 0644), 0);
+}
+
+static int setup(void **state)
+{
+	static struct tree tree;
+
+	(void)snprintf(tree.path, sizeof(tree.path), "/tmp/latchkey-policy.XXXXXX");
+	if (!mkdtemp(tree.path))
+		return -1;
+	tree.root = open(tree.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	put(&tree, "etc", "passwd",
+		"root:x:0:0:root:/root:/bin/bash\ntoor:x:0:0::/root:/bin/sh\ndaemon:x:1:1::/:/usr/sbin/nologin\n"
+		"alice:x:1000:1000::/home/alice:/bin/bash\nimage:x:1001:1001::/home/image:/bin/bash\n"
+		"twin:x:1000:1000::/home/twin:/bin/bash\nbob:x:1002:27::/home/bob:/bin/bash\n"
+		"dock:x:1003:1003::/home/dock:/bin/bash\nsame:x:1004:999::/home/same:/bin/bash\n"
+		"carol:x:1005:1005::/home/carol:/bin/bash\ndora:x:1006:1006::/home/dora:/bin/bash\n"
+		"erin:x:1007:1007::/home/erin:/bin/bash\nours:x:1008:1008::/home/ours:/bin/bash\n"
+		"nobody:x:65534:65534::/:/usr/sbin/nologin\nfrank:x:1009:1009::/home/frank:/bin/bash\n"
+		"pair:x:1010:1010::/:/bin/sh\npartner:x:1010:1010::/:/bin/sh\n");
+	put(&tree, "etc", "group",
+		"root:x:0:\nsudo:x:27:\ndocker:x:999:dock\nalice:x:1000:\nusers:x:100:alice,carol\nops:x:2000:dora\n"
+		"alias999:x:999:frank\n");
+	put(&tree, "etc", "sudoers",
+		"# alice ALL=ALL\nDefaults env_reset\nroot ALL=(ALL:ALL) ALL\n%sudo ALL=(ALL:ALL) ALL\n"
+		"User_Alias OPS = erin, \\\n  nobody2\nOPS ALL=ALL\n@includedir /etc/sudoers.d\n%ops ALL=ALL\n"
+		"#1010 ALL=ALL\n");
+	put(&tree, "etc/sudoers.d", "90-image", "image ALL=(ALL) NOPASSWD:ALL\n");
+	put(&tree, "etc/sudoers.d", "skipped.bak", "carol ALL=(ALL) ALL\n");
+	put(&tree, "etc/sudoers.d", "latchkey-ours", "ours ALL=(ALL) ALL\n");
+	*state = &tree;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	static const char *const files[] = {"etc/passwd", "etc/group", "etc/sudoers", "etc/sudoers.d/90-image",
+		"etc/sudoers.d/skipped.bak", "etc/sudoers.d/latchkey-ours", "etc/latchkey/policy.conf"};
+	static const char *const directories[] = {"etc/sudoers.d", "etc/latchkey", "etc"};
+	struct tree *tree = *state;
+
+	for (size_t i = 0; i < ELEMENTS(files); i++)
+		(void)unlinkat(tree->root, files[i], 0);
+	for (size_t i = 0; i < ELEMENTS(directories); i++)
+		(void)unlinkat(tree->root, directories[i], AT_REMOVEDIR);
+	(void)close(tree->root);
+	return rmdir(tree->path);
+}
+
+static void P104_privilege_is_seen_through_every_disguise(void **state)
+{
+	static const struct {
+		const char *name;
+		bool exists, root, person, privileged;
+	} cases[] = {
+		{"root", true, true, false, true}, {"toor", true, true, false, true}, {"daemon", true, false, false, false},
+		{"alice", true, false, true, false}, {"image", true, false, true, true}, {"bob", true, false, true, true},
+		{"dock", true, false, true, true}, {"same", true, false, true, true}, {"carol", true, false, true, false},
+		{"dora", true, false, true, true}, {"erin", true, false, true, true}, {"ours", true, false, true, false},
+		{"frank", true, false, true, true}, {"pair", true, false, true, true}, {"partner", true, false, true, true},
+		{"nobody", true, false, false, false}, {"ghost", false, false, true, false},
+	};
+	const struct tree *tree = *state;
+	cleanup_resolver struct resolver resolver = {0};
+
+	assert_int_equal(resolver_open(tree->root, &resolver), 0);
+	for (size_t i = 0; i < ELEMENTS(cases); i++) {
+		struct resolved_account account;
+		assert_int_equal(resolve_account(&resolver, cases[i].name, &account), 0);
+		if (account.exists != cases[i].exists || account.is_root != cases[i].root ||
+			account.is_person != cases[i].person || account.privileged != cases[i].privileged)
+			fail_msg("%s: exists %d root %d person %d privileged %d (%s)", cases[i].name, account.exists,
+				account.is_root, account.is_person, account.privileged, account.reason);
+	}
+	assert_true(resolve_group_is_privileged(&resolver, "docker"));
+	assert_true(resolve_group_is_privileged(&resolver, "alias999"));
+	assert_false(resolve_group_is_privileged(&resolver, "users"));
+}
+
+static enum code decide(const struct tree *tree, const char *policy_text, const char *signer, const char *text,
+	char detail[DETAIL_MAX + 1])
+{
+	cleanup_manifest_set struct manifest_set set = {0};
+	cleanup_resolver struct resolver resolver = {0};
+	cleanup_policy struct policy policy = {0};
+	cleanup_json cJSON *command = NULL;
+	struct resolved_account account = {0};
+	const char *name, *user = NULL;
+
+	put(tree, "etc/latchkey", "policy.conf", policy_text);
+	assert_int_equal(policy_load(tree->root, &policy), 0);
+	if (policy.broken)
+		fail_msg("%s", policy.error);
+	assert_int_equal(manifest_set_load(&set), 0);
+	assert_int_equal(resolver_open(tree->root, &resolver), 0);
+	assert_int_equal(json_parse_object(text, strlen(text), &command), 0);
+	assert_int_equal(json_get_string(command, "do", &name), 0);
+	const struct manifest_command *row = manifest_find(&set, name);
+	assert_int_equal(manifest_check(row, command, detail), CODE_OK);
+	if (json_get_string(command, "user", &user) == 0)
+		assert_int_equal(resolve_account(&resolver, user, &account), 0);
+	return policy_decide(&policy, signer, row, command, user ? &account : NULL, detail);
+}
+
+static void P34_decisions_and_the_rules_they_name(void **state)
+{
+	static const struct {
+		const char *policy, *signer, *command;
+		enum code code;
+		const char *rule;
+	} cases[] = {
+		{"", "ops", "{\"do\":\"user.lock\",\"user\":\"alice\"}", CODE_OK, ""},
+		{"", "ops", "{\"do\":\"user.lock\",\"user\":\"root\"}", CODE_PRIVILEGED, "[users] root = no (default)"},
+		{"[users]\nroot = yes\n", "ops", "{\"do\":\"user.lock\",\"user\":\"root\"}", CODE_OK, ""},
+		{"", "ops", "{\"do\":\"user.lock\",\"user\":\"daemon\"}", CODE_SYSTEM_ACCOUNT, "UID_MIN"},
+		{"", "ops", "{\"do\":\"user.lock\",\"user\":\"nobody\"}", CODE_SYSTEM_ACCOUNT, "UID_MIN"},
+		{"", "ops", "{\"do\":\"user.lock\",\"user\":\"image\"}", CODE_PRIVILEGED, "sudoers.d/90-image:1"},
+		{"[users]\nprivileged = allow\n", "ops", "{\"do\":\"user.lock\",\"user\":\"image\"}", CODE_OK, ""},
+		{"[users]\nallow = * !alice\n", "ops", "{\"do\":\"user.lock\",\"user\":\"alice\"}", CODE_POLICY, "policy.conf:2"},
+		{"[users]\ncreate = no\n", "ops", "{\"do\":\"user.ensure\",\"user\":\"ghost\"}", CODE_POLICY, "[users] create"},
+		{"", "ops", "{\"do\":\"user.ensure\",\"user\":\"ghost\",\"groups\":[\"docker\"]}", CODE_POLICY, "[groups] allow"},
+		{"[groups]\nallow = docker\n", "ops", "{\"do\":\"user.ensure\",\"user\":\"ghost\",\"groups\":[\"docker\"]}",
+			CODE_OK, ""},
+		{"", "ops", "{\"do\":\"user.ensure\",\"user\":\"ghost\",\"sudo\":\"password\"}", CODE_POLICY, "[sudo] most"},
+		{"[sudo]\nmost = password\n", "ops", "{\"do\":\"user.ensure\",\"user\":\"ghost\",\"sudo\":\"nopasswd\"}",
+			CODE_POLICY, "[sudo] most"},
+		{"[policy]\ncommands = * !user.lock\n", "ops", "{\"do\":\"user.lock\",\"user\":\"alice\"}", CODE_POLICY,
+			"[policy] commands"},
+		{"", NULL, "{\"do\":\"user.lock\",\"user\":\"alice\"}", CODE_UNSIGNED, "[unsigned] commands"},
+		{"[unsigned]\ncommands = user.*\n", NULL, "{\"do\":\"user.lock\",\"user\":\"alice\"}", CODE_OK, ""},
+		{"[signer help*]\ncommands = password.*\n", "helpdesk", "{\"do\":\"user.lock\",\"user\":\"alice\"}", CODE_SIGNER,
+			"[signer help*] commands"},
+		{"[signer help*]\ncommands = password.*\n", "ops", "{\"do\":\"user.lock\",\"user\":\"alice\"}", CODE_OK, ""},
+		{"", "ops", "{\"do\":\"user.lock\",\"user\":\"alice\",\"accept_lockout\":true}", CODE_POLICY, "accept_lockout"},
+		{"", "ops", "{\"do\":\"password.set\",\"user\":\"alice\",\"hash\":\"$6$x$y\"}", CODE_CLEAR_HASH, "clear_hash"},
+		{"", "ops", "{\"do\":\"keys.bind\",\"user\":\"alice\",\"keypair\":\"a\",\"key\":\"k\",\"location\":\"system\"}",
+			CODE_POLICY, "[keys] locations"},
+		{"", "ops", "{\"do\":\"diagnose\",\"user\":\"root\"}", CODE_OK, ""},
+	};
+
+	for (size_t i = 0; i < ELEMENTS(cases); i++) {
+		char detail[DETAIL_MAX + 1];
+		enum code code = decide(*state, cases[i].policy, cases[i].signer, cases[i].command, detail);
+		if (code != cases[i].code || !strstr(detail, cases[i].rule))
+			fail_msg("%s under '%s': %s: %s", cases[i].command, cases[i].policy, code_name(code), detail);
+	}
+}
+
+static void P109_a_broken_policy_observes(void **state)
+{
+	const struct tree *tree = *state;
+	cleanup_policy struct policy policy = {0};
+
+	put(tree, "etc/latchkey", "policy.conf", "[users]\nroot = yes\nroot = yes\n");
+	assert_int_equal(policy_load(tree->root, &policy), 0);
+	assert_true(policy.broken);
+	assert_int_equal(policy_mode(&policy), POLICY_OBSERVE);
+	assert_false(config_yes(&policy.config, "users", "root"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(P104_privilege_is_seen_through_every_disguise),
+		cmocka_unit_test(P34_decisions_and_the_rules_they_name),
+		cmocka_unit_test(P109_a_broken_policy_observes),
+	};
+	return cmocka_run_group_tests(tests, setup, teardown);
+}

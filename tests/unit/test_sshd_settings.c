@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lib/file.h"
+#include "lib/process.h"
+#include "plugins/sshd/listener.h"
+#include "plugins/sshd/place.h"
+#include "plugins/sshd/settings.h"
+
+static void lines_and_settings(void **state)
+{
+	cleanup_settings struct settings settings = {0};
+	cleanup_buffer struct buffer text = {0};
+	(void)state;
+
+	assert_int_equal(settings_parse("# x\npasswordauthentication=no\nPasswordAuthentication yes\nBanner none\n"
+					"AuthorizedKeysFile .ssh/a \"/etc/my keys/%u\"\nPermitRootLogin \"no",
+				 &settings),
+		0);
+	assert_string_equal(settings.values[SETTING_PASSWORD], "no");
+	assert_null(settings.values[SETTING_ROOT]);
+	assert_int_equal(settings_format(&settings, &text), 0);
+	assert_string_equal(text.bytes, "PasswordAuthentication no\nAuthorizedKeysFile .ssh/a \"/etc/my keys/%u\"\n");
+}
+
+static void a_change_goes_through_its_plan(void **state)
+{
+	cleanup_settings struct settings present = {0}, next = {0};
+	cleanup_settings_change struct settings_change change = {0}, again = {0};
+	cleanup_free char *json = NULL;
+	cleanup_json cJSON *plan = NULL;
+	(void)state;
+
+	assert_int_equal(settings_put(&present, SETTING_ROOT, "no"), 0);
+	assert_int_equal(settings_put(&present, SETTING_KEYBOARD, "no"), 0);
+	assert_int_equal(settings_touch(&change, &present, SETTING_PASSWORD, "yes"), 0);
+	assert_int_equal(settings_touch(&change, &present, SETTING_KEYBOARD, NULL), 0);
+	assert_int_equal(settings_change_write(&change, &json), 0);
+	assert_string_equal(json, "{\"before\":{\"PasswordAuthentication\":\"\",\"KbdInteractiveAuthentication\":\"no\"},"
+				  "\"after\":{\"PasswordAuthentication\":\"yes\",\"KbdInteractiveAuthentication\":\"\"}}");
+	assert_int_equal(json_parse_object(json, strlen(json), &plan), 0);
+	assert_int_equal(settings_change_read(plan, &again), 0);
+	assert_true(settings_match(&again, &again.before, &present));
+	assert_false(settings_match(&again, &again.after, &present));
+	assert_int_equal(settings_apply(&again, &present, &next), 0);
+	assert_string_equal(next.values[SETTING_PASSWORD], "yes");
+	assert_null(next.values[SETTING_KEYBOARD]);
+	assert_string_equal(next.values[SETTING_ROOT], "no"); /* not touched: kept */
+	settings_change_exchange(&again);
+	assert_true(settings_match(&again, &again.after, &present));
+}
+
+static void a_plan_that_is_not_ours_is_refused(void **state)
+{
+	static const char *const plans[] = {"{}", "{\"before\":{},\"after\":7}",
+		"{\"before\":{\"PermitRootLogin\":\"no\"},\"after\":{}}",
+		"{\"before\":{\"PermitRootLogin\":\"no\"},\"after\":{\"PermitRootLogin\":\"no\\nMatch all\"}}"};
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(plans); i++) {
+		cleanup_json cJSON *plan = NULL;
+		struct settings_change change;
+		assert_int_equal(json_parse_object(plans[i], strlen(plans[i]), &plan), 0);
+		assert_int_equal(settings_change_read(plan, &change), -EBADMSG);
+	}
+}
+
+static void paths_are_quoted_where_they_must(void **state)
+{
+	const char *const good[] = {"a", "b c", "#d", "e=f", ""}, *const bad[] = {"a\"b"};
+	cleanup_buffer struct buffer out = {0};
+	(void)state;
+	assert_int_equal(settings_join(good, ELEMENTS(good), &out), 0);
+	assert_string_equal(out.bytes, "a \"b c\" \"#d\" \"e=f\" \"\"");
+	assert_int_equal(settings_join(bad, 1, &out), -EINVAL);
+}
+
+static void P55_every_byte_of_the_main_file_is_kept(void **state)
+{
+	static const char *const mains[] = {"", "\n", "PasswordAuthentication yes", "Match all\r\nX11Forwarding no\r\n",
+		"# END latchkey\nPort 22\n", "# BEGIN latchkey: x\nPort 22\n", "\xef\xbb\xbfPort 22\n"};
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(mains); i++) {
+		char path[] = "/tmp/latchkey-place.XXXXXX", detail[SSHD_DETAIL_MAX + 1];
+		cleanup_settings struct settings wanted = {0}, none = {0};
+		cleanup_close int directory = -1, root = -1;
+		cleanup_free char *bytes = NULL;
+		size_t size;
+
+		assert_non_null(mkdtemp(path));
+		root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		assert_int_equal(file_make_directory(root, "etc/ssh", 0755, &directory), 0);
+		assert_int_equal(file_replace_simple(directory, "sshd_config", mains[i], strlen(mains[i]), 0640), 0);
+		assert_int_equal(settings_put(&wanted, SETTING_PASSWORD, "no"), 0);
+		for (unsigned step = 0; step < 3; step++) {
+			cleanup_place struct place place = {0};
+			bool changed = false;
+			assert_int_equal(place_read(root, &place), 0);
+			assert_int_equal(place_write(&place, step == 2 ? &none : &wanted, &changed, detail), 0);
+			assert_int_equal(changed, step != 1);
+			free(bytes);
+			bytes = NULL;
+			assert_int_equal(file_read(directory, "sshd_config", 65536, &bytes, &size), 0);
+			if (step < 2) {
+				assert_int_equal(strncmp(bytes, "# BEGIN latchkey", 16), 0);
+				assert_non_null(strstr(bytes, "\nPasswordAuthentication no\n# END latchkey\n"));
+				assert_string_equal(bytes + size - strlen(mains[i]), mains[i]);
+			} else {
+				assert_string_equal(bytes, mains[i]);
+			}
+		}
+		assert_int_equal(file_remove(directory, "sshd_config"), 0);
+		assert_int_equal(unlinkat(root, "etc/ssh", AT_REMOVEDIR), 0);
+		assert_int_equal(unlinkat(root, "etc", AT_REMOVEDIR), 0);
+		assert_int_equal(rmdir(path), 0);
+	}
+}
+
+static void listening_sockets_are_read(void **state)
+{
+	static const char four[] =
+		"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+		"   0: 0100007F:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 77 1 0 100 0 0 10 0\n"
+		"   1: 0100007F:0016 0100007F:9999 01 00000000:00000000 00:00000000 00000000     0        0 78 1 0 100 0 0 10 0\n"
+		"   2: 0100007F:0017 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 79 1 0 100 0 0 10 0\n"
+		"   3: 01\n\n   4: 0100007F:0016 00000000:0000 0A\n";
+	static const char six[] =
+		"  sl  local_address\n   0: 00000000000000000000000000000000:0016 00000000000000000000000000000000:0000 0A "
+		"00000000:00000000 00:00000000 00000000     0        0 80 1 0 100 0 0 10 0";
+	struct sshd_sockets sockets = {.count = 0}, before;
+	(void)state;
+
+	sshd_sockets_parse(four, false, 22, &sockets);
+	assert_int_equal(sockets.count, 1);
+	assert_int_equal(sockets.sockets[0].inode, 77);
+	assert_int_equal(sockets.sockets[0].address[0], 127);
+	before = sockets;
+	assert_false(sshd_sockets_have_new(&before, &sockets));
+	sshd_sockets_parse(six, true, 22, &sockets);
+	assert_int_equal(sockets.count, 2);
+	assert_int_equal(sockets.sockets[1].inode, 80);
+	assert_true(sshd_sockets_have_new(&before, &sockets));
+	sshd_sockets_parse("", false, 22, &sockets);
+	sshd_sockets_parse("x\n", false, 22, &sockets);
+	assert_int_equal(sockets.count, 2);
+}
+
+static void only_a_listener_is_a_listener(void **state)
+{
+	(void)state;
+	assert_true(listener_is_command_line("sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups"));
+	assert_true(listener_is_command_line("/usr/sbin/sshd"));
+	assert_false(listener_is_command_line("sshd: alice [priv]"));
+	assert_false(listener_is_command_line("/usr/libexec/latchkey/plugins/sshd"));
+	assert_false(listener_is_command_line("/home/alice/sshd"));
+	assert_false(listener_is_command_line("sshd"));
+	assert_false(listener_is_command_line(""));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(lines_and_settings),
+		cmocka_unit_test(a_change_goes_through_its_plan),
+		cmocka_unit_test(a_plan_that_is_not_ours_is_refused),
+		cmocka_unit_test(paths_are_quoted_where_they_must),
+		cmocka_unit_test(P55_every_byte_of_the_main_file_is_kept),
+		cmocka_unit_test(listening_sockets_are_read),
+		cmocka_unit_test(only_a_listener_is_a_listener),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -79,6 +79,8 @@ const struct subcommand subcommands[] = {
 	{0},
 };
 
+static void say(const char *prefix, const char *format, va_list arguments) __attribute__((format(printf, 2, 0)));
+
 static void say(const char *prefix, const char *format, va_list arguments)
 {
 	char line[1024];

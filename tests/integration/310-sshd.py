@@ -324,6 +324,25 @@ def reload_is_needed_once(server):
     check(True, f"a plan takes {(time.monotonic() - started) / 20 * 1000:.1f} ms with python's own time")
 
 
+def options_of_the_running_sshd():
+    """-p and -o weigh more than any file; where sshd was started with them its values are asked with them."""
+    server = Server("-p", "2222", "-o", "X11Forwarding=yes", port=2222)
+    result = set_(password_auth=False)
+    expect(result, "ok", True, "sshd -p 2222")
+    check(result["detail"] == "" and not password_login("alice", PASSWORD, port=2222), "… is seen on its port")
+    login = Plugin("login").plan({"do": "login.check", "users": ["alice"]})[0]["login"]["alice"]
+    check(login["key"] == {"can": True, "blockers": []}, "… by the login plugin too")
+    expect(set_(password_auth=True), "ok", True, "… and opened again")
+    server.stop()
+    server = Server("-p", "2222", "-o", "PasswordAuthentication no", port=2222)
+    result = set_(password_auth=True, permit_root_login="yes")
+    expect(result, "overridden", True, "sshd -o PasswordAuthentication=no")
+    check("own options" in result["detail"], "… is named: " + result["detail"])
+    login = Plugin("login").plan({"do": "login.check", "users": ["alice"]})[0]["login"]["alice"]
+    check(login["password"]["blockers"] == ["password_auth_off"], "… by the login plugin too")
+    server.stop()
+
+
 def main():
     add_user("alice", PASSWORD)
     add_user("bob")
@@ -343,6 +362,7 @@ def main():
     below_another_root()
     reload_is_needed_once(server)
     server.stop()
+    options_of_the_running_sshd()
 
 
 if __name__ == "__main__":

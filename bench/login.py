@@ -13,6 +13,7 @@ from console import HOME, Operator  # noqa: E402
 from machine import Machine, main, read, wait_for  # noqa: E402
 
 ROUNDS = 20
+PAUSE = 2.2  # the agent asks at most once a second on average: a bench must not measure that limit
 
 
 def milliseconds(function):
@@ -45,6 +46,7 @@ def bench():
     for round in range(ROUNDS):
         operator.must("keypair", "create", f"pair{round}")
         label = f"latchkey:pair{round}"
+        time.sleep(PAUSE)
         started = time.monotonic()
         client = subprocess.Popen(["/usr/bin/latchkey", "bind", vm, "alice", f"pair{round}"], cwd=HOME,
                                   env=operator.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -60,6 +62,7 @@ def bench():
         command.append(took)
     for round in range(ROUNDS):
         password = f"Bench-{round}-Nightingale"
+        time.sleep(PAUSE / 2)
         started = time.monotonic()
         operator.must("reset-password", vm, "alice", "--password-fd", "9", secret=password)
         reset.append(1000 * (time.monotonic() - started))

@@ -9,6 +9,9 @@
 #include "plugins/authorized-keys/ledger.h"
 #include "plugins/authorized-keys/work.h"
 
+#define HOMES_TIMEOUT_MS 20000u   /* what all homes of a batch may cost; the plugin's own deadline is above it */
+#define HOME_TIMEOUT_MIN_MS 1000u /* a slow disk still answers in this */
+
 struct batch {
 	struct plugin_request *request;
 	struct account_table passwd, group;
@@ -134,6 +137,13 @@ static int prepare_all(struct batch *batch, bool with_keys)
 			return r;
 		if (r < 0 && work->result->code == CODE_OK)
 			(void)plugin_set(work->result, code_from_errno(-r), "%s", strerror(-r));
+	}
+	/* One hung home must not take the others' time: with many accounts each gets its share. */
+	for (unsigned i = 0; i < batch->subject_count; i++) {
+		unsigned share = HOMES_TIMEOUT_MS / batch->subject_count;
+		batch->subjects[i]->timeout_ms = share > USER_CHILD_TIMEOUT_MS ? USER_CHILD_TIMEOUT_MS
+						 : share < HOME_TIMEOUT_MIN_MS ? HOME_TIMEOUT_MIN_MS
+									       : share;
 	}
 	return 0;
 }

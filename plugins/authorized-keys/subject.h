@@ -18,6 +18,7 @@ struct subject {
 	struct key_view views[KEY_PLACES_MAX];
 	struct key_blob *blobs; /* of the commands, borrowed */
 	unsigned blob_count, blob_capacity;
+	unsigned timeout_ms; /* of each child that works for it */
 };
 
 /* Looks the account up and finds its places; an account that cannot be worked on gets a code. */

@@ -6,14 +6,11 @@
 
 #include "lib/file.h"
 #include "lib/log.h"
-#include "lib/paths.h"
+#include "lib/name_service.h"
 #include "plugins/account/account_state.h"
 #include "plugins/account/commit.h"
 #include "plugins/account/database_lock.h"
 #include "plugins/account/identifiers.h"
-#include "plugins/account/name_service.h"
-
-#define NOBODY 65534u
 
 static const struct {
 	const char *name;
@@ -81,7 +78,6 @@ static int ask_name_services(struct batch *batch)
 	cleanup_free const char **names = calloc((size_t)request->count + 1, sizeof(*names));
 	cleanup_free unsigned *indices = calloc((size_t)request->count + 1, sizeof(*indices));
 	cleanup_free bool *known = calloc((size_t)request->count + 1, sizeof(*known));
-	cleanup_account struct account agent = {0};
 	unsigned count = 0;
 
 	if (!names || !indices || !known)
@@ -96,8 +92,7 @@ static int ask_name_services(struct batch *batch)
 	}
 	if (count == 0 || !request->is_host)
 		return 0;
-	bool found = account_find(passwd, AGENT_USER, &agent) == 0;
-	int r = name_service_known(names, count, found ? agent.uid : NOBODY, found ? agent.gid : NOBODY, known);
+	int r = name_service_known(passwd, names, count, known);
 	if (r == -ENOMEM)
 		return r;
 	if (r < 0) {

@@ -49,7 +49,10 @@ static int find_subject(struct batch *batch, const char *user, struct subject **
 	struct subject *subject = calloc(1, sizeof(*subject));
 	if (!subject)
 		return -ENOMEM;
-	int r = subject_open(batch->request, batch->sshd, &batch->passwd, &batch->group, user, subject);
+	bool ask = true;
+	for (unsigned i = 0; i < batch->subject_count; i++)
+		ask = ask && !batch->subjects[i]->name_services_hang;
+	int r = subject_open(batch->request, batch->sshd, &batch->passwd, &batch->group, user, ask, subject);
 	if (r < 0) {
 		free(subject);
 		return r;

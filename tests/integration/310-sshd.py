@@ -264,6 +264,41 @@ def redo_and_undo():
     expect(set_(password_auth=True), "ok", True, "an empty drop-in, as power loss leaves it")
 
 
+    planned = plugin.plan(command)
+    write(DROP_IN, "PasswordAuthentication no\nKbdInteractiveAuthentication no\n")
+    check(password_login("alice", PASSWORD), "killed between the write and the reload: the file says no, sshd does not know")
+    expect(plugin.apply([command], planned, redo=True)[0], "ok", True, "… redo")
+    check(not password_login("alice", PASSWORD), "… has it reloaded")
+    expect(set_(password_auth=True), "ok", True, "… open again")
+
+
+def T06_what_cannot_be_written():
+    before = read(DROP_IN)
+    must("mount", "--bind", "/etc/ssh", "/etc/ssh")
+    must("mount", "-o", "remount,bind,ro", "/etc/ssh")
+    expect(set_(password_auth=False), "read_only", False, "T11: /etc/ssh is read-only")
+    must("umount", "/etc/ssh")
+    check(read(DROP_IN) == before, "… nothing has changed")
+    must("mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=64", "tmpfs", "/etc/ssh/sshd_config.d")
+    write("/etc/ssh/sshd_config.d/60-full.conf", "#" * 4096)
+    expect(set_(password_auth=False), "no_space", False, "T06: the disk is full")
+    check(os.listdir("/etc/ssh/sshd_config.d") == ["60-full.conf"], "… no litter stays")
+    must("umount", "/etc/ssh/sshd_config.d")
+    shutil.move("/etc/ssh/sshd_config.d", "/etc/ssh/moved.d")
+    os.symlink("/etc/ssh/moved.d", "/etc/ssh/sshd_config.d")
+    result = set_(password_auth=False)
+    expect(result, "symlink", False, "T04: the directory of drop-ins is a link")
+    os.unlink("/etc/ssh/sshd_config.d")
+    shutil.move("/etc/ssh/moved.d", "/etc/ssh/sshd_config.d")
+    os.unlink(DROP_IN)
+    os.symlink("/etc/shadow", DROP_IN)
+    shadow = read("/etc/shadow")
+    result = set_(password_auth=False)
+    check(result["code"] == "symlink" and read("/etc/shadow") == shadow, "T04: our drop-in is a link: " + result["code"])
+    os.unlink(DROP_IN)
+    expect(set_(password_auth=True), "ok", True, "T06: with everything in its place")
+
+
 def paths(server):
     ours = "/run/latchkey/authorized_keys/%u"
     expect(set_(permit_root_login="no"), "ok", True, "paths: another setting stands there")
@@ -358,6 +393,7 @@ def main():
     T12_a_stopped_sshd_stays_stopped(server)
     P54_only_a_lost_listener_rolls_back(server)
     redo_and_undo()
+    T06_what_cannot_be_written()
     paths(server)
     below_another_root()
     reload_is_needed_once(server)

@@ -11,7 +11,7 @@ import time
 sys.path.insert(0, "/run/project/tests/rig")
 from plugin import Plugin, check  # noqa: E402
 from server import (Server, add_user, key_login, make_key, must, password_login, put_keys, trace,  # noqa: E402
-                    traced, write)
+                    traced, wait_for, write)
 
 DROP_IN = "/etc/ssh/sshd_config.d/00-latchkey.conf"
 MAIN = "/etc/ssh/sshd_config"
@@ -217,6 +217,23 @@ def T12_a_stopped_sshd_stays_stopped(server):
     check(password_login("alice", PASSWORD), "T12: … which was not signalled, sshd was")
 
 
+def T12_the_sshd_of_a_container(server):
+    server.stop()
+    inside = subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", "/usr/sbin/sshd", "-D", "-o", "PidFile=none",
+                               "-p", "2300"], stdin=subprocess.DEVNULL)
+    server.port = 2300
+    wait_for(server.listens, "the container's sshd listens")
+    result = set_(password_auth=False)
+    expect(result, "ok", True, "T12: only a container's sshd runs")
+    check("not running" in result["detail"], "T12: … which is not ours to reload")
+    inside.kill()
+    inside.wait(30)
+    wait_for(lambda: not server.listens(), "the container has ended")
+    server.port = 22
+    server.start()
+    expect(set_(password_auth=True), "ok", True, "T12: ours again")
+
+
 def P54_only_a_lost_listener_rolls_back(server):
     # The listener closes its sockets and opens new ones; something else takes the port in between.
     write("/etc/ssh/sshd_config.d/10-port.conf", "Port 2222\n")
@@ -391,6 +408,7 @@ def main():
     T11_vendor_file(server)
     P51_bad_configurations(server)
     T12_a_stopped_sshd_stays_stopped(server)
+    T12_the_sshd_of_a_container(server)
     P54_only_a_lost_listener_rolls_back(server)
     redo_and_undo()
     T06_what_cannot_be_written()

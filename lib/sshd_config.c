@@ -21,7 +21,8 @@
 #define PID_FILE "/run/sshd.pid" /* sshd's default */
 #define CACHE_NAME "effective"
 #define VERSION_NAME "version"
-#define SPECIFICATION "host=client.invalid,addr=192.0.2.1,laddr=192.0.2.2,lport=22"
+#define STRANGER "192.0.2.1" /* never 127.0.0.1: the one address that people exempt */
+#define SPECIFICATION "host=client.invalid,laddr=192.0.2.2,lport=22"
 
 struct answer {
 	char *user; /* NULL: for everyone */
@@ -33,6 +34,7 @@ struct sshd {
 	int root, state;
 	bool is_host;
 	struct sshd_scan scan;
+	const char *address;
 	struct timespec began; /* by the clock that stamps files, before the first was read */
 	struct answer *answers;
 	size_t count;
@@ -75,6 +77,7 @@ int sshd_open(int root, bool is_host, int state, struct sshd **ret_sshd, char re
 	sshd->root = root;
 	sshd->is_host = is_host;
 	sshd->state = state;
+	sshd->address = STRANGER;
 	if (clock_gettime(CLOCK_REALTIME_COARSE, &sshd->began) < 0)
 		return -errno;
 	int r = sshd_scan_read(root, NULL, &sshd->scan, ret_detail);
@@ -98,6 +101,11 @@ void sshd_close(struct sshd *sshd)
 	file_names_free(&sshd->options);
 	sshd_scan_free(&sshd->scan);
 	free(sshd);
+}
+
+void sshd_set_address(struct sshd *sshd, const char *address)
+{
+	sshd->address = address;
 }
 
 const struct sshd_scan *sshd_get_scan(const struct sshd *sshd)
@@ -257,7 +265,7 @@ static int ask(struct sshd *sshd, const char *user, struct buffer *ret_text, cha
 	cleanup_process_result struct process_result result = {0};
 	cleanup_free char *specification = NULL;
 
-	if (asprintf(&specification, "user=%s,%s", user, SPECIFICATION) < 0)
+	if (asprintf(&specification, "user=%s,addr=%s,%s", user, sshd->address, SPECIFICATION) < 0)
 		return -ENOMEM;
 	const char *arguments[SSHD_ASK_ARGUMENTS_MAX + 1] = {"-T", "-C", specification};
 	for (unsigned i = 0; sshd->options && sshd->options[i] && i < SSHD_PROCESS_OPTIONS_MAX; i++)

@@ -49,6 +49,11 @@ static inline void cleanup_sshd_pointer(struct sshd **sshd)
 }
 #define cleanup_sshd CLEANUP(cleanup_sshd_pointer)
 
+/*
+ * From where the user would come (an IP address, checked by the caller; it must live as long as sshd): Match Address
+ * is decided by it. Without it, from an address that nobody has and nobody exempts.
+ */
+void sshd_set_address(struct sshd *sshd, const char *address);
 /* The scan, alive as long as sshd. */
 const struct sshd_scan *sshd_get_scan(const struct sshd *sshd);
 /*

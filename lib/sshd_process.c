@@ -45,6 +45,14 @@ static bool is_root(const char *status)
 	return line && strncmp(line, "\nUid:\t0\t0\t0\t0\n", strlen("\nUid:\t0\t0\t0\t0\n")) == 0;
 }
 
+/* A container's sshd has a second number of its own here. A kernel without the line (before 4.1) has to be believed. */
+static bool is_in_our_namespace(const char *status)
+{
+	const char *line = strstr(status, "\nNSpid:\t");
+
+	return !line || line[strlen("\nNSpid:\t") + strspn(line + strlen("\nNSpid:\t"), "0123456789")] == '\n';
+}
+
 static bool is_sshd(pid_t pid)
 {
 	cleanup_free char *name = NULL, *status = NULL, *command = NULL;
@@ -53,7 +61,8 @@ static bool is_sshd(pid_t pid)
 	/* The owner of /proc/PID is no proof, the uids in status are; exe cannot be read without more capabilities. */
 	return read_process_file(pid, "comm", &name, &size) == 0 && strcmp(name, "sshd\n") == 0 &&
 	       read_process_file(pid, "status", &status, &size) == 0 && is_root(status) &&
-	       read_process_file(pid, "cmdline", &command, &size) == 0 && sshd_process_is_command_line(command);
+	       is_in_our_namespace(status) && read_process_file(pid, "cmdline", &command, &size) == 0 &&
+	       sshd_process_is_command_line(command);
 }
 
 static int open_process(pid_t pid)

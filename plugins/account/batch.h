@@ -16,7 +16,8 @@ struct deferred {
 	unsigned command;
 	char *home; /* to delete, or NULL */
 	uid_t uid;
-	bool faillock; /* to clear for the command's user */
+	bool faillock;  /* to clear for the command's user */
+	bool key_files; /* of that name, outside the home, to remove */
 };
 
 struct batch {

@@ -249,8 +249,8 @@ static int check_fields(const struct plugin_command *command, struct plugin_resu
 	for (unsigned i = 0; i < ELEMENTS(names); i++) {
 		const char *text = plugin_text(command, names[i]);
 		if (text && !table_edit_is_field(text))
-			return plugin_set(result, CODE_FIELD_INVALID, "%s cannot hold a colon or a control character",
-				names[i]);
+			return plugin_set(
+				result, CODE_FIELD_INVALID, "%s cannot hold a colon or a control character", names[i]);
 	}
 	return 0;
 }

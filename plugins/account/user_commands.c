@@ -4,7 +4,7 @@
 
 #include "plugins/account/account_state.h"
 #include "plugins/account/home.h"
-#include "plugins/account/name_service.h"
+#include "plugins/account/user_processes.h"
 
 #define EXPIRED_DAY "1" /* 0 means "no date" to some readers */
 
@@ -178,7 +178,7 @@ int decide_remove(struct batch *batch, unsigned index, struct plugin_result *res
 	}
 	if (batch->request->is_host &&
 		account_count_uid(&batch->database.files[DATABASE_PASSWD].table, account.uid) == 1)
-		r = name_service_processes(account.uid, &processes, &first);
+		r = user_processes_count(account.uid, &processes, &first);
 	if (r < 0)
 		return r;
 	if (processes > 0) {

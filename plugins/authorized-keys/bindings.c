@@ -9,6 +9,9 @@
 #include "plugins/authorized-keys/ledger.h"
 #include "plugins/authorized-keys/work.h"
 
+#define HOMES_TIMEOUT_MS 20000u   /* what all homes of a batch may cost; the plugin's own deadline is above it */
+#define HOME_TIMEOUT_MIN_MS 1000u /* a slow disk still answers in this */
+
 struct batch {
 	struct plugin_request *request;
 	struct account_table passwd, group;
@@ -46,7 +49,10 @@ static int find_subject(struct batch *batch, const char *user, struct subject **
 	struct subject *subject = calloc(1, sizeof(*subject));
 	if (!subject)
 		return -ENOMEM;
-	int r = subject_open(batch->request, batch->sshd, &batch->passwd, &batch->group, user, subject);
+	bool ask = true;
+	for (unsigned i = 0; i < batch->subject_count; i++)
+		ask = ask && !batch->subjects[i]->name_services_hang;
+	int r = subject_open(batch->request, batch->sshd, &batch->passwd, &batch->group, user, ask, subject);
 	if (r < 0) {
 		free(subject);
 		return r;
@@ -134,6 +140,13 @@ static int prepare_all(struct batch *batch, bool with_keys)
 			return r;
 		if (r < 0 && work->result->code == CODE_OK)
 			(void)plugin_set(work->result, code_from_errno(-r), "%s", strerror(-r));
+	}
+	/* One hung home must not take the others' time: with many accounts each gets its share. */
+	for (unsigned i = 0; i < batch->subject_count; i++) {
+		unsigned share = HOMES_TIMEOUT_MS / batch->subject_count;
+		batch->subjects[i]->timeout_ms = share > USER_CHILD_TIMEOUT_MS ? USER_CHILD_TIMEOUT_MS
+						 : share < HOME_TIMEOUT_MIN_MS ? HOME_TIMEOUT_MIN_MS
+									       : share;
 	}
 	return 0;
 }

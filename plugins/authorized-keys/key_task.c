@@ -309,7 +309,7 @@ int key_task_run(const struct key_task *task, struct key_view *views, enum key_o
 		any = any || task->chosen[i];
 	if (!any)
 		return 0;
-	int r = user_child_run(&task->identity, USER_CHILD_TIMEOUT_MS, OUTPUT_MAX, run, &what, &output);
+	int r = user_child_run(&task->identity, task->timeout_ms, OUTPUT_MAX, run, &what, &output);
 	if (r < 0)
 		return r;
 	struct reader reader = {output.bytes, output.bytes + output.size};

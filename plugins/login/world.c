@@ -108,6 +108,8 @@ int world_open(const struct plugin_request *request, const char *address, struct
 	world.sshd_error = sshd_open(world.root, world.is_host, request->state, &world.sshd, world.sshd_detail);
 	if (world.sshd_error == -ENOMEM)
 		return -ENOMEM;
+	if (world.sshd && address)
+		sshd_set_address(world.sshd, address);
 	world.etc_nologin = exists(world.root, "/etc/nologin");
 	world.run_nologin = world.is_host && exists(world.root, "/run/nologin");
 	world.is_debian = exists(world.root, "/etc/debian_version");

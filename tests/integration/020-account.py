@@ -330,10 +330,16 @@ def test_remove():
     expect(ensure("erin", groups=["dev"], sudo="nopasswd"), "ok", True)
     check(pwd.getpwnam("erin").pw_uid > uid, "a uid that was given out once is not given again")
     os.symlink("/etc/passwd", "/home/erin/link")
+    for path in ("/etc/ssh/latchkey_keys", "/run/latchkey/authorized_keys"):
+        os.makedirs(path)
+        open(path + "/erin", "w").close()
+        open(path + "/erinna", "w").close()
     expect(account.one({"do": "user.remove", "user": "erin", "home": "delete"}), "ok", True)
     for name in ("passwd", "shadow", "group", "gshadow", "subuid", "subgid"):
         check(b"erin" not in read(f"/etc/{name}"), f"gone from {name}")
     check(not os.path.exists("/home/erin") and not os.path.exists("/etc/sudoers.d/latchkey-erin"), "home and sudo too")
+    check([os.listdir(path) for path in ("/etc/ssh/latchkey_keys", "/run/latchkey/authorized_keys")] == [["erinna"]] * 2,
+          "and the keys that the next erin must not inherit")
     subprocess.run(["useradd", "-d", "/home/bob/inner", "inner"], check=True)
     expect(account.one({"do": "user.remove", "user": "bob", "home": "delete"}), "home_unsafe", None,
            "T22: another's home inside")

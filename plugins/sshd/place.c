@@ -105,7 +105,7 @@ bool place_wins(const struct place *place, const struct sshd_scan *scan, const s
 
 /* Decides without writing: would the drop-in, once there, be the first to set each of these? */
 static int choose(const struct place *place, const struct settings *settings, const struct buffer *text,
-	bool *ret_block, char ret_detail[&SSHD_DETAIL_MAX[1]])
+	bool *ret_block, char ret_detail[SSHD_DETAIL_MAX + 1])
 {
 	const struct sshd_overlay overlay = {SSHD_DROP_IN, text->bytes, text->size};
 	cleanup_sshd_scan struct sshd_scan scan = {0};
@@ -121,7 +121,7 @@ static int choose(const struct place *place, const struct settings *settings, co
 	if (!*ret_block)
 		return 0;
 	if (place->main_is_link || !place->main.exists) {
-		(void)snprintf(ret_detail, &SSHD_DETAIL_MAX[1], "%s",
+		(void)snprintf(ret_detail, SSHD_DETAIL_MAX + 1, "%s",
 			place->main_is_link ? SSHD_MAIN " is a link and does not include " SSHD_DROP_IN_DIRECTORY
 			: scan.has_main     ? "the vendor's configuration does not include " SSHD_DROP_IN_DIRECTORY
 					    : "sshd has no configuration file");
@@ -188,7 +188,7 @@ static int write_block(struct place *place, const struct buffer *lines)
 }
 
 int place_write(
-	struct place *place, const struct settings *settings, bool *ret_changed, char ret_detail[&SSHD_DETAIL_MAX[1]])
+	struct place *place, const struct settings *settings, bool *ret_changed, char ret_detail[SSHD_DETAIL_MAX + 1])
 {
 	cleanup_buffer struct buffer lines = {0}, text = {0};
 	bool block = false, empty = settings_are_empty(settings);

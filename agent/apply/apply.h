@@ -53,6 +53,8 @@ struct command {
 	unsigned stage, position;
 	char *plan; /* JSON text, once planned */
 	bool redo;  /* the plan came from the journal */
+	bool put_off; /* tried before; pending_code is why it could not be done then */
+	enum code pending_code;
 	struct outcome outcome;
 };
 

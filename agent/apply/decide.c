@@ -106,6 +106,13 @@ static int compare_commands(const void *a, const void *b)
 	return left->position < right->position ? -1 : left->position > right->position;
 }
 
+/* What was put off until its time was over has failed with the code that it had. */
+static void give_up(struct command *command)
+{
+	outcome_set(&command->outcome, command->pending_code, "given up: its `until` has passed");
+	command->outcome.status = STATUS_FAILED;
+}
+
 void decide_commands(const struct apply *apply, struct document *document)
 {
 	cleanup_history struct history history = {0};
@@ -134,6 +141,8 @@ void decide_commands(const struct apply *apply, struct document *document)
 			continue;
 		if (revert_is_pending(apply, command->id))
 			outcome_set(&command->outcome, CODE_AWAITING_CONFIRM, "applied; waits for sshd.confirm");
+		else if (command->until <= apply->now && command->put_off)
+			give_up(command);
 		else if (command->until <= apply->now)
 			outcome_set(&command->outcome, CODE_EXPIRED, "its `until` has passed");
 	}

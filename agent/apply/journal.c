@@ -234,6 +234,9 @@ static void read_outcome(const cJSON *node, const struct document *document)
 	/* What was only put off is tried again: it stays open and is planned anew. */
 	if (code_is_retried(code)) {
 		free(steal_pointer(&command->plan));
+		command->redo = false;
+		command->put_off = true;
+		command->pending_code = code;
 		return;
 	}
 	(void)!json_get_string(node, "detail", &detail);

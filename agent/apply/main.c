@@ -88,7 +88,8 @@ static int redo(struct apply *apply, bool only_in_hand)
 		}
 		document.only_in_hand = only_in_hand;
 		int code = document_run(apply, &document, &journal);
-		if (code != EXIT_TAKEN_OVER || !only_in_hand)
+		/* One that cannot be ended now (its results cannot be kept) must not hold the newer document up. */
+		if (code != EXIT_TAKEN_OVER || !only_in_hand || !document.finished)
 			return code;
 	}
 }

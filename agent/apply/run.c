@@ -56,6 +56,7 @@ int document_run(struct apply *apply, struct document *document, struct journal 
 	}
 	if (!open || document->only_in_hand) {
 		r = journal_finish(journal);
+		document->finished = r == 0;
 		if (r < 0)
 			log_error("the journal of document %lld cannot be removed: %s", (long long)document->seq,
 				strerror(-r));

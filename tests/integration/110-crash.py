@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "rig"))
-from machine import APPLY, Machine, ROOT_CAPABILITIES, Signer, check, confined, keygen, main, read, wait_for, write  # noqa: E402
+from machine import APPLY, Machine, Signer, check, keygen, main, read, wait_for, write  # noqa: E402
 
 STEPS = "fdatasync,fsync,rename,renameat,renameat2,unlinkat"
 

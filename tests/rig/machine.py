@@ -14,7 +14,16 @@ APPLY = "/usr/sbin/latchkey-apply"
 STATE = "/var/lib/latchkey"
 RUN = "/run/latchkey"
 ENDPOINT = "http://127.0.0.1:8470"
-ROOT_CAPABILITIES = "audit_write,chown,dac_override,fowner,setuid,setgid"
+
+def root_capabilities():
+    """The union of what the manifests name: the bounding set of the root half, as its unit has it."""
+    text = subprocess.run([APPLY, "--describe"], stdout=subprocess.PIPE, check=True, text=True).stdout
+    found, decoder = set(), json.JSONDecoder()
+    while text.strip():
+        manifest, end = decoder.raw_decode(text.lstrip())
+        text = text.lstrip()[end:]
+        found |= set(manifest["capabilities"])
+    return ",".join(sorted(found))
 
 
 def check(condition, text):
@@ -139,7 +148,7 @@ class Machine:
                                "--role", role], check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1]
 
     def start_daemon(self):
-        self.start("latchkeyd", [*confined(ROOT_CAPABILITIES), "/usr/sbin/latchkeyd"])
+        self.start("latchkeyd", [*confined(root_capabilities()), "/usr/sbin/latchkeyd"])
         wait_for(lambda: os.path.exists(f"{RUN}/link"), "latchkeyd listens")
 
     def start_net(self):
@@ -155,7 +164,7 @@ class Machine:
         """latchkey-apply --document -, under the capabilities that ship. Returns (exit code, standard error)."""
         if isinstance(text, str):
             text = text.encode()
-        done = subprocess.run([*confined(ROOT_CAPABILITIES), APPLY, *(arguments or ("--document", "-"))], input=text,
+        done = subprocess.run([*confined(root_capabilities()), APPLY, *(arguments or ("--document", "-"))], input=text,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={})
         return done.returncode, done.stderr.decode(errors="replace")
 

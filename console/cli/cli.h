@@ -32,6 +32,7 @@ struct cli {
 	bool json;
 	struct settings settings;
 	struct manifest_set manifests;
+	void *http; /* libcurl's handle, kept so that its connection is used again */
 	/* of the environment, for ssh-keygen alone */
 	char *ssh_auth_sock, *ssh_askpass, *display;
 };

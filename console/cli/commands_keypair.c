@@ -43,6 +43,14 @@ static void print_pair(const struct cli *cli, const char *label, const struct ss
 		(void)printf("%s\n", text.bytes);
 }
 
+static enum cli_exit write_private(const char *path, const struct secret *text)
+{
+	int r = private_key_write(path, text);
+	if (r < 0)
+		complain("%s: %s", path, strerror(-r));
+	return r < 0 ? CLI_LOCAL : CLI_OK;
+}
+
 enum cli_exit command_keypair_create(struct cli *cli, const struct arguments *arguments)
 {
 	const char *label = arguments->positional[0], *output = arguments_option(arguments, "output");
@@ -61,19 +69,22 @@ enum cli_exit command_keypair_create(struct cli *cli, const struct arguments *ar
 		complain("no key could be made");
 		return CLI_LOCAL;
 	}
-	enum cli_exit stored = keypair_store(cli, label, &key, arguments_option(arguments, "replace") != NULL);
-	if (stored != CLI_OK)
-		return stored;
+	bool replace = arguments_option(arguments, "replace") != NULL;
 	if (!output)
 		output = label;
-	r = private_key_write(output, &private_key);
-	if (r < 0) {
-		complain("%s: %s", output, strerror(-r));
-		(void)keypair_delete(cli, label);
-		return CLI_LOCAL;
+	if (strcmp(output, "-") == 0) {
+		/* What was shown cannot be taken back, so that the public half must be kept by then. */
+		enum cli_exit kept = keypair_store(cli, label, &key, replace);
+		return kept == CLI_OK ? write_private(output, &private_key) : kept;
 	}
-	if (strcmp(output, "-") == 0)
-		return CLI_OK;
+	enum cli_exit stored = write_private(output, &private_key);
+	if (stored != CLI_OK)
+		return stored;
+	stored = keypair_store(cli, label, &key, replace);
+	if (stored != CLI_OK) {
+		(void)unlink(output);
+		return stored;
+	}
 	if (!cli->json)
 		note("the private key is in %s and nowhere else", output);
 	print_pair(cli, label, &key, NULL);

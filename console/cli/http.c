@@ -50,11 +50,6 @@ static size_t take_header(char *bytes, size_t size, size_t count, void *context)
 	return count;
 }
 
-static void cleanup_curl_pointer(CURL **curl)
-{
-	curl_easy_cleanup(*curl);
-}
-
 static void cleanup_headers_pointer(struct curl_slist **headers)
 {
 	curl_slist_free_all(*headers);
@@ -127,7 +122,6 @@ static bool set_options(CURL *curl, const struct cli *cli, const struct http_req
 enum cli_exit http_exchange(
 	struct cli *cli, const struct http_request *request, bool quiet, struct http_answer *ret_answer)
 {
-	CURL *curl CLEANUP(cleanup_curl_pointer) = curl_easy_init();
 	struct curl_slist *headers CLEANUP(cleanup_headers_pointer) = NULL;
 	cleanup_free char *token = NULL;
 	cleanup_buffer struct buffer url = {0};
@@ -136,6 +130,11 @@ enum cli_exit http_exchange(
 	enum cli_exit r = state_load_token(cli, &token);
 	if (r != CLI_OK)
 		return r;
+	if (!cli->http)
+		cli->http = curl_easy_init();
+	CURL *curl = cli->http;
+	if (curl)
+		curl_easy_reset(curl); /* options go, the connection stays */
 	buffer_append_format(&url, "%s/latchkey/v1%s", cli->settings.endpoint, request->path);
 	bool good = curl && buffer_status(&url) == 0 && make_headers(request, token, &headers) &&
 		    set_options(curl, cli, request, url.bytes, headers, &transfer);
@@ -155,6 +154,12 @@ enum cli_exit http_exchange(
 		complain("the endpoint %s cannot be asked: %s", cli->settings.endpoint,
 			transfer.too_large ? "its answer is too large" : curl_easy_strerror(code));
 	return CLI_ENDPOINT;
+}
+
+void http_close(struct cli *cli)
+{
+	curl_easy_cleanup(cli->http);
+	cli->http = NULL;
 }
 
 void http_answer_free(struct http_answer *answer)

@@ -28,6 +28,8 @@ struct http_answer {
 /* CLI_OK with an answer of any status; CLI_ENDPOINT when there was none (with `quiet` without saying so). */
 enum cli_exit http_exchange(
 	struct cli *cli, const struct http_request *request, bool quiet, struct http_answer *ret_answer);
+/* Closes the connection to the endpoint. */
+void http_close(struct cli *cli);
 void http_answer_free(struct http_answer *answer);
 #define cleanup_http_answer CLEANUP(http_answer_free)
 /* Says what the endpoint answered instead of what was wanted; returns CLI_ENDPOINT. */

@@ -9,6 +9,7 @@
 #include "console/cli/arguments.h"
 #include "console/cli/change.h"
 #include "console/cli/commands.h"
+#include "console/cli/http.h"
 #include "console/cli/state.h"
 #include "lib/program.h"
 
@@ -87,7 +88,10 @@ static void say(const char *prefix, const char *format, va_list arguments)
 
 	(void)vsnprintf(line, sizeof(line), format, arguments);
 	for (char *at = line; *at; at++) {
-		if ((unsigned char)*at < 0x20 || *at == 0x7f)
+		bool control =
+			(unsigned char)*at < 0x20 || *at == 0x7f ||
+			((unsigned char)*at == 0xc2 && (unsigned char)at[1] >= 0x80 && (unsigned char)at[1] < 0xa0);
+		if (control)
 			*at = '?';
 	}
 	(void)fflush(stdout);
@@ -202,6 +206,7 @@ int main(int argc, char **argv)
 		r = run(&cli, &arguments, &environment);
 	if (fflush(stdout) != 0 && r == CLI_OK)
 		r = CLI_LOCAL;
+	http_close(&cli);
 	state_close(&cli);
 	manifest_set_free(&cli.manifests);
 	curl_global_cleanup();

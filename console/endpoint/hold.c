@@ -9,16 +9,17 @@
 struct holds {
 	int epoll; /* borrowed */
 	struct hold *held[HOLD_MAX];
-	unsigned count;
+	unsigned count, maximum;
 	bool released;
 };
 
-int holds_open(int epoll, struct holds **ret_holds)
+int holds_open(int epoll, unsigned maximum, struct holds **ret_holds)
 {
 	struct holds *holds = calloc(1, sizeof(*holds));
 	if (!holds)
 		return -ENOMEM;
 	holds->epoll = epoll;
+	holds->maximum = maximum < HOLD_MAX ? maximum : HOLD_MAX;
 	*ret_holds = holds;
 	return 0;
 }
@@ -33,7 +34,7 @@ int hold_begin(struct holds *holds, struct hold *hold)
 {
 	unsigned same = 0;
 
-	if (holds->count == HOLD_MAX)
+	if (holds->count >= holds->maximum)
 		return -EUSERS;
 	for (unsigned i = 0; i < holds->count; i++)
 		same += strcmp(holds->held[i]->instance, hold->instance) == 0 && *hold->instance != '\0';

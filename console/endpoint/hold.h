@@ -34,7 +34,8 @@ struct hold {
 	unsigned slot;
 };
 
-int holds_open(int epoll, struct holds **ret_holds) MUST_CHECK;
+/* At most `maximum` are held, and never more than HOLD_MAX. */
+int holds_open(int epoll, unsigned maximum, struct holds **ret_holds) MUST_CHECK;
 void holds_close(struct holds **holds);
 /* Suspends the connection. -EUSERS when a cap is reached: then answer at once. */
 int hold_begin(struct holds *holds, struct hold *hold) MUST_CHECK;

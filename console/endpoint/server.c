@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <time.h>
 
@@ -15,6 +16,7 @@
 
 #define CONNECTIONS_MAX (HOLD_MAX + 1024u) /* every held one, and room to answer */
 #define CONNECTION_MEMORY 16384u           /* line and headers; more is refused by libmicrohttpd */
+#define OTHER_DESCRIPTORS 64u              /* the database, the loop, the log */
 #define IDLE_SECONDS 60u
 #define EVENTS 64
 
@@ -180,11 +182,32 @@ static int loop(struct server *server, int epoll, const int *signals)
 	}
 }
 
-static int start(struct server *server, int *listening, int epoll)
+/*
+ * As many connections as there can be descriptors: where accept fails for want of one, the listening socket stays
+ * readable and the loop would spin.
+ */
+static unsigned connection_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 512;
+	rlim_t wanted = CONNECTIONS_MAX + OTHER_DESCRIPTORS;
+	if (limit.rlim_cur < wanted) {
+		limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	if (limit.rlim_cur >= wanted)
+		return CONNECTIONS_MAX;
+	return limit.rlim_cur > 2 * OTHER_DESCRIPTORS ? (unsigned)limit.rlim_cur - OTHER_DESCRIPTORS
+						      : OTHER_DESCRIPTORS;
+}
+
+static int start(struct server *server, int *listening, int epoll, unsigned connections)
 {
 	server->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
 		handle, server, MHD_OPTION_LISTEN_SOCKET, *listening, MHD_OPTION_NOTIFY_COMPLETED, complete, NULL,
-		MHD_OPTION_EXTERNAL_LOGGER, log_library, NULL, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
+		MHD_OPTION_EXTERNAL_LOGGER, log_library, NULL, MHD_OPTION_CONNECTION_LIMIT, connections,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT,
 		IDLE_SECONDS, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
 	if (!server->daemon)
@@ -225,10 +248,11 @@ int server_run(struct server *server, int listening)
 	int r = watch(epoll, signals, &signals);
 	if (r < 0)
 		return r;
-	r = holds_open(epoll, &server->holds);
+	unsigned connections = connection_limit();
+	r = holds_open(epoll, connections / 5 * 4, &server->holds);
 	if (r < 0)
 		return r;
-	r = start(server, &socket, epoll);
+	r = start(server, &socket, epoll, connections);
 	if (r == 0)
 		r = loop(server, epoll, &signals);
 	stop(server);

@@ -254,7 +254,12 @@ try:
     stored = "".join(open(os.path.join(root, name)).read() for root, _, names in os.walk(home) for name in names)
     check("the private key is not kept", body in stored.replace("\n", ""), False)
     check("the public one is", web.split()[1] in stored, True)
-    check("the label is taken: 2", run("keypair", "create", "web")[0], 2)
+    kept = open(private).read()
+    check("the label is taken: 2", run("keypair", "create", "web", "--output", os.path.join(work, "again"))[0], 2)
+    check("and no private key is left of it", os.path.exists(os.path.join(work, "again")), False)
+    check("an existing file is not overwritten: 6", (run("keypair", "create", "web", "--replace")[0],
+                                                     open(private).read() == kept), (6, True))
+    check("and the pair stands", web.split()[1] in open(os.path.join(home, "keypairs", "web.pub")).read(), True)
     status, shown, _ = run("keypair", "create", "shown", "--output", "-")
     check("shown once", shown.startswith("-----BEGIN OPENSSH PRIVATE KEY-----\n"), True)
     for what, text, words in (("a private key", open(private).read(), "private key"),

@@ -161,7 +161,7 @@ static void settle_repeated(struct document *document, const char *id)
 			continue;
 		outcome_set(outcome, CODE_OK, "confirmed");
 		outcome->changed = true;
-		outcome->from_history = true; /* report_late has written its line */
+		outcome->from_history = outcome->in_history = true; /* report_late has written its line */
 	}
 }
 

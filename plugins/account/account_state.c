@@ -49,7 +49,8 @@ int account_state_parse_ids(const char *text, uid_t *ret_uid, gid_t *ret_gid)
 
 int64_t account_state_day(int64_t time)
 {
-	/* shadow counts whole days and refuses from the start of the named one: the first midnight that is not before */
+	/* shadow counts whole days and refuses from the start of the named one: the first midnight that is not before
+	 */
 	return (time + 86399) / 86400;
 }
 
@@ -199,8 +200,8 @@ int account_state_write(struct batch *batch, const char *user, const char *facet
 		if (strcmp(field_facets[i].name, facet) != 0)
 			continue;
 		r = field_facets[i].file == DATABASE_SHADOW ? need_shadow_line(batch, user) : 0;
-		return r < 0 ? r :
-			       table_edit_set_field(&batch->database.files[field_facets[i].file], user,
+		return r < 0 ? r
+			     : table_edit_set_field(&batch->database.files[field_facets[i].file], user,
 				       field_facets[i].fields, field_facets[i].index, text);
 	}
 	if (strcmp(facet, "hash") == 0)
@@ -208,9 +209,7 @@ int account_state_write(struct batch *batch, const char *user, const char *facet
 	if (strncmp(facet, GROUP_PREFIX, strlen(GROUP_PREFIX)) == 0)
 		return write_member(batch, user, facet + strlen(GROUP_PREFIX), strcmp(text, "in") == 0);
 	if (strcmp(facet, "sudo") == 0)
-		return batch->applying ?
-			       sudoers_write(batch->request->root, batch->request->is_host, user, text) :
-			       0;
+		return batch->applying ? sudoers_write(batch->request->root, batch->request->is_host, user, text) : 0;
 	if (strcmp(facet, "locked") == 0 || strcmp(facet, "expire_before") == 0)
 		return 0; /* the ledger's own; account_state_note */
 	return -EBADMSG;
@@ -275,8 +274,8 @@ static int add_group(struct batch *batch, const char *user, gid_t gid)
 	return table_edit_add_line(&batch->database.files[DATABASE_GSHADOW], text);
 }
 
-int account_state_create(struct batch *batch, const char *user, const struct facets *facets,
-	struct plugin_result *result)
+int account_state_create(
+	struct batch *batch, const char *user, const struct facets *facets, struct plugin_result *result)
 {
 	const char *home = facets_after(facets, "home", "/nonexistent");
 	cleanup_free char *line = NULL;
@@ -287,18 +286,23 @@ int account_state_create(struct batch *batch, const char *user, const struct fac
 	int r = account_state_parse_ids(facets_after(facets, "account", ""), &uid, &gid);
 	if (r < 0)
 		return r;
+	/* Checked before anything is made: a colon in one of them would be another field, an account of its choice. */
+	for (unsigned i = 0; i < facets->count; i++) {
+		if (strcmp(facets->items[i].name, "account") != 0 && !table_edit_is_field(facets->items[i].after))
+			return -EINVAL;
+	}
 	if (identifiers_uid_in_use(&batch->database, uid)) {
 		(void)plugin_set(result, CODE_UID_TAKEN, "uid %u belongs to another account", (unsigned)uid);
 		return -EEXIST;
 	}
 	if (batch->applying) {
-		r = home_build(batch->request->root, home, batch->defaults.skel, uid, gid, batch->defaults.home_mode,
-			&state);
+		r = home_build(
+			batch->request->root, home, batch->defaults.skel, uid, gid, batch->defaults.home_mode, &state);
 		if (r < 0)
 			return r;
 		if (state == HOME_FOREIGN || state == HOME_NOT_SAFE) {
-			(void)plugin_set(result, state == HOME_FOREIGN ? CODE_HOME_EXISTS : CODE_HOME_UNSAFE, "%s",
-				home);
+			(void)plugin_set(
+				result, state == HOME_FOREIGN ? CODE_HOME_EXISTS : CODE_HOME_UNSAFE, "%s", home);
 			return -EEXIST;
 		}
 	}
@@ -310,8 +314,9 @@ int account_state_create(struct batch *batch, const char *user, const struct fac
 		r = shadow_line(batch, user, "*", facets_after(facets, "expire", ""));
 	if (r < 0)
 		return r;
-	if (asprintf(&line, "%s:x:%u:%u:%s:%s:%s", user, (unsigned)uid, (unsigned)gid, facets_after(facets, "gecos", ""),
-		    home, facets_after(facets, "shell", batch->defaults.shell)) < 0) {
+	if (asprintf(&line, "%s:x:%u:%u:%s:%s:%s", user, (unsigned)uid, (unsigned)gid,
+		    facets_after(facets, "gecos", ""), home,
+		    facets_after(facets, "shell", batch->defaults.shell)) < 0) {
 		line = NULL;
 		return -ENOMEM;
 	}
@@ -440,7 +445,8 @@ int account_state_note(struct batch *batch, const char *user, const struct facet
 	} else if (strcmp(facet->name, "expire_before") == 0) {
 		(void)snprintf(entry->expire_before, sizeof(entry->expire_before), "%s", facet->after);
 	} else {
-		return ledger_set_group(ledger, entry, facet->name + strlen(GROUP_PREFIX), strcmp(facet->after, "in") == 0);
+		return ledger_set_group(
+			ledger, entry, facet->name + strlen(GROUP_PREFIX), strcmp(facet->after, "in") == 0);
 	}
 	return 0;
 }

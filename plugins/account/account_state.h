@@ -18,8 +18,8 @@ int account_state_write(struct batch *batch, const char *user, const char *facet
  * Adds the account as the facets' after say: home, group, gshadow, subuid, subgid, shadow, passwd. On failure the
  * result has a code when there is a better one than the errno.
  */
-int account_state_create(struct batch *batch, const char *user, const struct facets *facets,
-	struct plugin_result *result) MUST_CHECK;
+int account_state_create(
+	struct batch *batch, const char *user, const struct facets *facets, struct plugin_result *result) MUST_CHECK;
 /*
  * Takes it out of every file, with its memberships and its own group (that gid) when nobody else is in it. What is
  * already gone is passed over, so that a half-done removal is finished.

@@ -6,15 +6,11 @@
 
 #include "lib/file.h"
 #include "lib/log.h"
-#include "lib/paths.h"
+#include "lib/name_service.h"
 #include "plugins/account/account_state.h"
+#include "plugins/account/commit.h"
 #include "plugins/account/database_lock.h"
-#include "plugins/account/faillock.h"
-#include "plugins/account/home.h"
 #include "plugins/account/identifiers.h"
-#include "plugins/account/name_service.h"
-
-#define NOBODY 65534u
 
 static const struct {
 	const char *name;
@@ -74,22 +70,6 @@ int batch_check_person(struct batch *batch, const struct account *account, struc
 	return 0;
 }
 
-static void report(struct plugin_result *result, int error, const char *what)
-{
-	if (result->code != CODE_OK)
-		return; /* said already, and better */
-	if (error == -ENOTUNIQ)
-		(void)plugin_set(result, CODE_DUPLICATE_ENTRY, "%s stands more than once in an account file", what);
-	else if (error == -EOPNOTSUPP)
-		(void)plugin_set(result, CODE_UNSUPPORTED_BACKEND, "/etc/%s is missing or no regular file", what);
-	else if (error == -EBADMSG)
-		(void)plugin_set(result, CODE_IO_ERROR, "the line of %s has not the right fields", what);
-	else if (error == -ENOENT)
-		(void)plugin_set(result, CODE_NO_SUCH_USER, "%s", what);
-	else
-		(void)plugin_set(result, code_from_errno(-error), "%s: %s", what, strerror(-error));
-}
-
 /* One child for the whole batch: a directory that hangs costs its deadline once. */
 static int ask_name_services(struct batch *batch)
 {
@@ -98,7 +78,6 @@ static int ask_name_services(struct batch *batch)
 	cleanup_free const char **names = calloc((size_t)request->count + 1, sizeof(*names));
 	cleanup_free unsigned *indices = calloc((size_t)request->count + 1, sizeof(*indices));
 	cleanup_free bool *known = calloc((size_t)request->count + 1, sizeof(*known));
-	cleanup_account struct account agent = {0};
 	unsigned count = 0;
 
 	if (!names || !indices || !known)
@@ -113,8 +92,7 @@ static int ask_name_services(struct batch *batch)
 	}
 	if (count == 0 || !request->is_host)
 		return 0;
-	bool found = account_find(passwd, AGENT_USER, &agent) == 0;
-	int r = name_service_known(names, count, found ? agent.uid : NOBODY, found ? agent.gid : NOBODY, known);
+	int r = name_service_known(passwd, names, count, known);
 	if (r == -ENOMEM)
 		return r;
 	if (r < 0) {
@@ -168,36 +146,6 @@ static bool resolved_moved(struct batch *batch, const struct plugin_command *com
 	return r == 0 && account.uid != (uid_t)uid;
 }
 
-/* Takes the home over. */
-static int defer(struct batch *batch, struct deferred deferred)
-{
-	struct deferred *more = reallocarray(batch->deferred, batch->deferred_count + 1, sizeof(*more));
-
-	if (!more) {
-		free(deferred.home);
-		return -ENOMEM;
-	}
-	batch->deferred = more;
-	more[batch->deferred_count++] = deferred;
-	return 0;
-}
-
-static int defer_home(struct batch *batch, unsigned index, const struct facet *facet)
-{
-	const char *colon = strchr(facet->before, ':');
-	uint64_t uid = 0;
-
-	if (!colon)
-		return -EBADMSG;
-	for (const char *at = facet->before; at < colon; at++) {
-		if (*at < '0' || *at > '9' || uid > UINT32_MAX)
-			return -EBADMSG;
-		uid = uid * 10 + (uint64_t)(*at - '0');
-	}
-	struct deferred deferred = {index, strdup(colon + 1), (uid_t)uid, false};
-	return deferred.home ? defer(batch, deferred) : -ENOMEM;
-}
-
 static int write_facet(struct batch *batch, unsigned index, const struct facets *facets, const struct facet *facet,
 	struct plugin_result *result)
 {
@@ -206,13 +154,15 @@ static int write_facet(struct batch *batch, unsigned index, const struct facets 
 	gid_t gid;
 
 	if (strcmp(facet->name, "home_directory") == 0)
-		return defer_home(batch, index, facet);
+		return commit_defer_home(batch, index, facet);
 	if (strcmp(facet->name, "account") != 0)
 		return account_state_write(batch, user, facet->name, facet->after);
 	if (*facet->after != '\0')
 		return account_state_create(batch, user, facets, result);
 	int r = account_state_parse_ids(facet->before, &uid, &gid);
-	return r < 0 ? r : account_state_remove(batch, user, gid);
+	if (r == 0)
+		r = account_state_remove(batch, user, gid);
+	return r < 0 ? r : commit_defer(batch, (struct deferred){.command = index, .key_files = true});
 }
 
 enum standing {
@@ -245,9 +195,9 @@ static int compare(struct batch *batch, const char *user, const struct facets *f
 			return 0;
 		}
 	}
-	*ret_standing = strcmp(present, facet->after) == 0  ? STANDS_AFTER :
-			strcmp(present, facet->before) == 0 ? STANDS_BEFORE :
-							      MOVED;
+	*ret_standing = strcmp(present, facet->after) == 0    ? STANDS_AFTER
+			: strcmp(present, facet->before) == 0 ? STANDS_BEFORE
+							      : MOVED;
 	return 0;
 }
 
@@ -344,7 +294,7 @@ static void plan_command(struct batch *batch, unsigned index, struct plugin_resu
 	if (r == 0 && text.size > PLUGIN_PLAN_MAX)
 		r = -EFBIG;
 	if (r < 0) {
-		report(result, r, plugin_text(command, "user"));
+		commit_report(result, r, plugin_text(command, "user"));
 		return;
 	}
 	bool busy = result->code == CODE_BUSY && facets.count > 0;
@@ -356,7 +306,7 @@ static void plan_command(struct batch *batch, unsigned index, struct plugin_resu
 		result->changes = true;
 		r = carry_out(batch, index, &facets, &simulated);
 		if (r < 0)
-			report(result, r, plugin_text(command, "user"));
+			commit_report(result, r, plugin_text(command, "user"));
 	}
 	result->plan = buffer_steal(&text);
 }
@@ -364,7 +314,7 @@ static void plan_command(struct batch *batch, unsigned index, struct plugin_resu
 static void fail_all(const struct plugin_request *request, struct plugin_result *results, int error, const char *what)
 {
 	for (unsigned i = 0; i < request->count; i++)
-		report(&results[i], error, what);
+		commit_report(&results[i], error == -EINVAL ? -EIO : error, what);
 }
 
 int batch_plan(struct plugin_request *request, struct plugin_result *results)
@@ -433,73 +383,13 @@ static void apply_command(struct batch *batch, unsigned index, struct plugin_res
 	if (r == 0)
 		r = carry_out(batch, index, &facets, result);
 	if (r == 0 && result->code == CODE_OK && plugin_flag(command, "clear_faillock", false))
-		r = defer(batch, (struct deferred){.command = index, .faillock = true});
+		r = commit_defer(batch, (struct deferred){.command = index, .faillock = true});
 	if (r == 0 && result->code == CODE_OK && json_get_string(command->plan, "sealed", &sealed) == 0) {
 		result->sealed = strdup(sealed);
 		r = result->sealed ? 0 : -ENOMEM;
 	}
 	if (r < 0)
-		report(result, r, plugin_text(command, "user"));
-}
-
-/* After the first step of a removal: locked, and waiting for his processes. */
-static void tell_first_step(const struct batch *batch, unsigned index, struct plugin_result *result)
-{
-	const struct plugin_command *command = &batch->request->commands[index];
-	cleanup_account struct account account = {0};
-
-	if (strcmp(command->do_name, "user.remove") != 0 || result->code != CODE_OK)
-		return;
-	if (account_find(&batch->database.files[DATABASE_PASSWD].table, plugin_text(command, "user"), &account) == 0)
-		(void)plugin_set(result, CODE_BUSY, "locked; the account goes when its last process has ended");
-}
-
-static void carry_out_deferred(struct batch *batch, struct plugin_result *results)
-{
-	for (unsigned i = 0; i < batch->deferred_count; i++) {
-		const struct deferred *deferred = &batch->deferred[i];
-		struct plugin_result *result = &results[deferred->command];
-		int r = 0;
-
-		if (deferred->faillock && result->code == CODE_OK) {
-			const char *user = plugin_text(&batch->request->commands[deferred->command], "user");
-			r = faillock_clear(batch->request->root, batch->request->is_host, user);
-			if (r < 0)
-				(void)plugin_set(result, CODE_OK, "the password is set; faillock: %s", strerror(-r));
-			continue;
-		}
-		if (deferred->home)
-			r = home_delete(batch->request->root, deferred->home, deferred->uid);
-		if (r < 0 && (result->code == CODE_OK || result->code == CODE_BUSY))
-			(void)plugin_set(result, r == -EPERM || r == -EXDEV ? CODE_HOME_UNSAFE : code_from_errno(-r),
-				"the account is removed, its home %s only in part: %s", deferred->home, strerror(-r));
-	}
-}
-
-static void commit(struct batch *batch, struct plugin_result *results)
-{
-	const struct plugin_request *request = batch->request;
-	const char *what = "ledger";
-
-	/* The ledger first: what we gave is never without its note, and a note too many is put right by the redo. */
-	int r = ledger_write(request->state, &batch->ledger);
-	if (r == 0) {
-		r = database_write(&batch->database, batch->removing, &what);
-		if (r < 0)
-			ledger_restore(request->state, &batch->ledger);
-	}
-	for (unsigned i = 0; i < request->count; i++) {
-		if (r < 0 && results[i].changes) {
-			if (results[i].code == CODE_OK || results[i].code == CODE_SUPERSEDED) {
-				results[i].code = CODE_OK;
-				report(&results[i], r, what);
-			}
-			results[i].changes = false;
-		}
-		tell_first_step(batch, i, &results[i]);
-	}
-	if (r == 0)
-		carry_out_deferred(batch, results);
+		commit_report(result, r, plugin_text(command, "user"));
 }
 
 /* Under the lock every temporary file of ours is one that a crash left, however young. */
@@ -538,7 +428,7 @@ int batch_apply(struct plugin_request *request, struct plugin_result *results)
 	for (unsigned i = 0; r == 0 && i < request->count; i++)
 		apply_command(&batch, i, &results[i]);
 	if (r == 0)
-		commit(&batch, results);
+		commit_batch(&batch, results);
 	batch_free(&batch);
 	return 0;
 }

@@ -16,7 +16,8 @@ struct deferred {
 	unsigned command;
 	char *home; /* to delete, or NULL */
 	uid_t uid;
-	bool faillock; /* to clear for the command's user */
+	bool faillock;  /* to clear for the command's user */
+	bool key_files; /* of that name, outside the home, to remove */
 };
 
 struct batch {
@@ -56,8 +57,8 @@ int decide_password_generate(struct batch *batch, unsigned index, struct plugin_
 	struct json_writer *plan) MUST_CHECK;
 
 /* The command's user as the files have him. On failure the result says why, and -ENOENT, -ENOTUNIQ, … is returned. */
-int batch_find_user(struct batch *batch, unsigned index, struct plugin_result *result, struct account *ret_account)
-	MUST_CHECK;
+int batch_find_user(
+	struct batch *batch, unsigned index, struct plugin_result *result, struct account *ret_account) MUST_CHECK;
 /* ok, or system_account for whom this plugin never touches. */
 int batch_check_person(struct batch *batch, const struct account *account, struct plugin_result *result);
 /* True when user.lock of ours is in force. */

@@ -9,7 +9,8 @@
 #define VALUE_MAX 256u /* FIELD_PATH_MAX */
 
 /* "KEY value" (login.defs) or "KEY=value" (useradd); the first word of the value. */
-static bool find_value(const struct account_table *table, const char *key, const char *separators, char ret_value[VALUE_MAX + 1])
+static bool find_value(
+	const struct account_table *table, const char *key, const char *separators, char ret_value[VALUE_MAX + 1])
 {
 	size_t offset = 0, key_size = strlen(key);
 	struct account_line line;
@@ -62,7 +63,8 @@ static int64_t number_or(const struct account_table *table, const char *key, uns
 	return number;
 }
 
-static void path_or(const struct account_table *table, const char *key, const char *fallback, char ret_path[VALUE_MAX + 1])
+static void path_or(
+	const struct account_table *table, const char *key, const char *fallback, char ret_path[VALUE_MAX + 1])
 {
 	char value[VALUE_MAX + 1];
 

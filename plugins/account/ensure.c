@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <inttypes.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -10,7 +10,8 @@
 #include "plugins/account/identifiers.h"
 
 /* A group of the account's own name. */
-static int choose_own_group(struct batch *batch, const char *user, uid_t uid, struct plugin_result *result, gid_t *ret_gid)
+static int choose_own_group(
+	struct batch *batch, const char *user, uid_t uid, struct plugin_result *result, gid_t *ret_gid)
 {
 	const struct account_defaults *defaults = &batch->defaults;
 	cleanup_group struct group_entry group = {0};
@@ -23,7 +24,8 @@ static int choose_own_group(struct batch *batch, const char *user, uid_t uid, st
 	/* An empty one among people's groups is what an earlier account of that name left; any other means more. */
 	if (group.gid < defaults->ranges.gid_min || group.gid > defaults->ranges.gid_max ||
 		(*group.members != '\0' && strcmp(group.members, user) != 0))
-		return plugin_set(result, CODE_CONFLICT, "a group of that name exists with gid %u", (unsigned)group.gid);
+		return plugin_set(
+			result, CODE_CONFLICT, "a group of that name exists with gid %u", (unsigned)group.gid);
 	*ret_gid = group.gid;
 	return 0;
 }
@@ -52,7 +54,8 @@ static int choose_group(struct batch *batch, const char *user, uid_t uid, struct
 	return choose_own_group(batch, user, uid, result, ret_gid);
 }
 
-static int choose_uid(struct batch *batch, const struct plugin_command *command, struct plugin_result *result, uid_t *ret_uid)
+static int choose_uid(
+	struct batch *batch, const struct plugin_command *command, struct plugin_result *result, uid_t *ret_uid)
 {
 	int64_t named = plugin_integer(command, "uid", -1);
 
@@ -60,8 +63,8 @@ static int choose_uid(struct batch *batch, const struct plugin_command *command,
 		int r = identifiers_choose_uid(&batch->database, &batch->defaults, &batch->ledger, ret_uid);
 		return r == -ENOSPC ? plugin_set(result, CODE_UID_EXHAUSTED, "no free uid from %u to %u",
 					      (unsigned)batch->defaults.ranges.uid_min,
-					      (unsigned)batch->defaults.ranges.uid_max) :
-				      r;
+					      (unsigned)batch->defaults.ranges.uid_max)
+				    : r;
 	}
 	if (identifiers_uid_in_use(&batch->database, (uid_t)named))
 		return plugin_set(result, CODE_UID_TAKEN, "uid %d belongs to another account", (int)named);
@@ -95,8 +98,8 @@ static int check_home(struct batch *batch, const char *home, uid_t uid, struct p
 	return r;
 }
 
-static int decide_new(struct batch *batch, const struct plugin_command *command, struct plugin_result *result,
-	struct facets *facets)
+static int decide_new(
+	struct batch *batch, const struct plugin_command *command, struct plugin_result *result, struct facets *facets)
 {
 	const char *user = plugin_text(command, "user"), *home = plugin_text(command, "home");
 	const char *shell = plugin_text(command, "shell"), *gecos = plugin_text(command, "gecos");
@@ -146,7 +149,8 @@ static int decide_existing(struct batch *batch, const struct plugin_command *com
 		return plugin_set(result, CODE_CONFLICT, "%s exists with uid %u, which is never changed", account->name,
 			(unsigned)account->uid);
 	if (!ours && ((home && strcmp(home, account->home) != 0) || (shell && strcmp(shell, account->shell) != 0)))
-		return plugin_set(result, CODE_NOT_OURS, "home and shell of an account that was here before need adopt");
+		return plugin_set(
+			result, CODE_NOT_OURS, "home and shell of an account that was here before need adopt");
 	if (shell && strcmp(shell, account->shell) != 0)
 		(void)check_shell(batch, shell, result);
 	if (result->code == CODE_OK && home && strcmp(home, account->home) != 0) {
@@ -168,8 +172,8 @@ static int decide_existing(struct batch *batch, const struct plugin_command *com
 }
 
 /* A managed set: what is named is added, what an earlier command of ours gave and this one omits is taken. */
-static int decide_groups(struct batch *batch, const struct plugin_command *command, struct plugin_result *result,
-	struct facets *facets)
+static int decide_groups(
+	struct batch *batch, const struct plugin_command *command, struct plugin_result *result, struct facets *facets)
 {
 	const char *user = plugin_text(command, "user");
 	const struct ledger_entry *entry = ledger_find(&batch->ledger, user);
@@ -218,8 +222,8 @@ static int decide_groups(struct batch *batch, const struct plugin_command *comma
 	return 0;
 }
 
-static int decide_expiry(struct batch *batch, const struct plugin_command *command, struct plugin_result *result,
-	struct facets *facets)
+static int decide_expiry(
+	struct batch *batch, const struct plugin_command *command, struct plugin_result *result, struct facets *facets)
 {
 	const char *user = plugin_text(command, "user");
 	int64_t expires = plugin_integer(command, "expires", -1);
@@ -237,6 +241,20 @@ static int decide_expiry(struct batch *batch, const struct plugin_command *comma
 	return r < 0 ? r : facets_add(facets, facet, before, text);
 }
 
+/* The colon is this file format's own: JSON and the manifest know nothing of it. */
+static int check_fields(const struct plugin_command *command, struct plugin_result *result)
+{
+	static const char *const names[] = {"gecos", "home", "shell"};
+
+	for (unsigned i = 0; i < ELEMENTS(names); i++) {
+		const char *text = plugin_text(command, names[i]);
+		if (text && !table_edit_is_field(text))
+			return plugin_set(
+				result, CODE_FIELD_INVALID, "%s cannot hold a colon or a control character", names[i]);
+	}
+	return 0;
+}
+
 int decide_ensure(struct batch *batch, unsigned index, struct plugin_result *result, struct facets *facets,
 	struct json_writer *plan)
 {
@@ -246,6 +264,9 @@ int decide_ensure(struct batch *batch, unsigned index, struct plugin_result *res
 	cleanup_wiped char *before = NULL;
 	(void)plan;
 
+	(void)check_fields(command, result);
+	if (result->code != CODE_OK)
+		return 0;
 	int r = batch_find_user(batch, index, result, &account);
 	if (r == -ENOENT && result->code == CODE_NO_SUCH_USER) {
 		result->code = CODE_OK;

@@ -8,7 +8,7 @@
 
 #include "lib/json.h"
 
-#define FACETS_MAX 128u	    /* 64 groups of the ledger, 32 of the command, and the fixed ones */
+#define FACETS_MAX 128u      /* 64 groups of the ledger, 32 of the command, and the fixed ones */
 #define FACET_VALUE_MAX 640u /* the longest is a hash of 384 */
 
 struct facet {

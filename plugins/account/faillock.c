@@ -25,8 +25,13 @@ static int clear_file(int root, const char *user)
 int faillock_clear(int root, bool is_host, const char *user)
 {
 	const char *const argv[] = {"faillock", "--user", user, "--reset", NULL};
-	const struct process process = {.path = "/usr/sbin/faillock", .argv = argv, .working_directory = -1, .input = "",
-		.output_limit = 65536, .timeout_ms = FAILLOCK_TIMEOUT_MS, .capabilities = PROCESS_CAPABILITIES_KEEP};
+	const struct process process = {.path = "/usr/sbin/faillock",
+		.argv = argv,
+		.working_directory = -1,
+		.input = "",
+		.output_limit = 65536,
+		.timeout_ms = FAILLOCK_TIMEOUT_MS,
+		.capabilities = PROCESS_CAPABILITIES_KEEP};
 	cleanup_process_result struct process_result result = {0};
 
 	/* The program knows a directory that faillock.conf names. Without the module's directory there is no tally. */

@@ -11,8 +11,8 @@
 #include "lib/code.h"
 #include "lib/secret.h"
 
-#define HASH_SIZE_MAX 384u	   /* CRYPT_OUTPUT_SIZE; the manifest's field has the same limit */
-#define HASH_SHA_ROUNDS 100000u	   /* 19 ms, about as long as yescrypt's default */
+#define HASH_SIZE_MAX 384u      /* CRYPT_OUTPUT_SIZE; the manifest's field has the same limit */
+#define HASH_SHA_ROUNDS 100000u /* 19 ms, about as long as yescrypt's default */
 #define HASH_SHA_ROUNDS_MAX 5000000u
 #define HASH_BCRYPT_COST_MAX 14u
 #define HASH_PASSWORD_MAX 511u /* bytes; crypt(3) takes no more */

@@ -12,8 +12,8 @@
 #include "lib/sys.h"
 
 /* No account lives below these, whoever owns what stands there. */
-static const char *const system_trees[] = {"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "run",
-	"sbin", "sys", "tmp", "usr"};
+static const char *const system_trees[] = {
+	"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "run", "sbin", "sys", "tmp", "usr"};
 
 static bool is_system_tree(const char *path)
 {
@@ -58,8 +58,8 @@ static int open_parent(int root, const char *path, bool create, int *ret_parent,
 			return -ENAMETOOLONG;
 		memcpy(component, path, size);
 		component[size] = '\0';
-		r = create ? file_make_directory(current, component, 0755, &next) :
-			     file_open_directory(current, component, &next);
+		r = create ? file_make_directory(current, component, 0755, &next)
+			   : file_open_directory(current, component, &next);
 		if (r < 0)
 			return r;
 		(void)close(current);
@@ -191,8 +191,8 @@ static int mount_of(int descriptor, uint64_t *ret_mount)
 	if (statx(descriptor, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID, &status) < 0)
 		return -errno;
 	/* Linux before 5.8 does not say which mount it is; the device is the next best. */
-	*ret_mount = (status.stx_mask & STATX_MNT_ID) ? status.stx_mnt_id :
-							((uint64_t)status.stx_dev_major << 32 | status.stx_dev_minor);
+	*ret_mount = (status.stx_mask & STATX_MNT_ID) ? status.stx_mnt_id
+						      : ((uint64_t)status.stx_dev_major << 32 | status.stx_dev_minor);
 	return 0;
 }
 
@@ -259,8 +259,8 @@ static int fill(int root, int target, const char *skel, uid_t uid, gid_t gid, mo
 	return 0;
 }
 
-int home_build(int root, const char *path, const char *skel, uid_t uid, gid_t gid, mode_t mode,
-	enum home_state *ret_state)
+int home_build(
+	int root, const char *path, const char *skel, uid_t uid, gid_t gid, mode_t mode, enum home_state *ret_state)
 {
 	cleanup_close int parent = -1, target = -1;
 	enum home_state state;

@@ -9,15 +9,15 @@
 
 #include "lib/cleanup.h"
 
-#define HOME_DEPTH_MAX 32u	/* directories in directories; skeletons have two or three levels */
-#define HOME_ENTRIES_MAX 4096u	/* of one skeleton directory */
+#define HOME_DEPTH_MAX 32u     /* directories in directories; skeletons have two or three levels */
+#define HOME_ENTRIES_MAX 4096u /* of one skeleton directory */
 #define HOME_DELETE_DEPTH_MAX 256u
 
 enum home_state {
-	HOME_MISSING, /* it can be built */
-	HOME_OWN,     /* stands and belongs to the uid */
-	HOME_FOREIGN, /* stands and belongs to another uid */
-	HOME_NOT_SAFE,/* a path that must not become a home, or below what others can write, or no directory */
+	HOME_MISSING,  /* it can be built */
+	HOME_OWN,      /* stands and belongs to the uid */
+	HOME_FOREIGN,  /* stands and belongs to another uid */
+	HOME_NOT_SAFE, /* a path that must not become a home, or below what others can write, or no directory */
 };
 
 /* Looks only. -ELOOP for a symbolic link on the way. */

@@ -51,8 +51,8 @@ bool identifiers_gid_in_use(const struct database *database, gid_t gid)
 }
 
 /* Marks what is in use in [min, max] and takes the number above the highest, else the lowest free one. */
-static int choose(const struct account_table *table, const struct ledger *ledger, int64_t min, int64_t max,
-	uint32_t *ret_id)
+static int choose(
+	const struct account_table *table, const struct ledger *ledger, int64_t min, int64_t max, uint32_t *ret_id)
 {
 	struct account_line line;
 	size_t offset = 0;
@@ -97,8 +97,8 @@ int identifiers_choose_uid(const struct database *database, const struct account
 		defaults->ranges.uid_max, ret_uid);
 }
 
-int identifiers_choose_gid(const struct database *database, const struct account_defaults *defaults, gid_t preferred,
-	gid_t *ret_gid)
+int identifiers_choose_gid(
+	const struct database *database, const struct account_defaults *defaults, gid_t preferred, gid_t *ret_gid)
 {
 	if (preferred >= defaults->ranges.gid_min && preferred <= defaults->ranges.gid_max &&
 		!identifiers_gid_in_use(database, preferred)) {
@@ -119,8 +119,8 @@ static int compare_ranges(const void *a, const void *b)
 	return (first->start > second->start) - (first->start < second->start);
 }
 
-int identifiers_choose_range(const struct account_table *table, int64_t min, int64_t max, int64_t count,
-	int64_t *ret_start)
+int identifiers_choose_range(
+	const struct account_table *table, int64_t min, int64_t max, int64_t count, int64_t *ret_start)
 {
 	cleanup_free struct range *ranges = NULL;
 	struct account_line line;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Choosing the numbers of a new account as useradd(8) does: one above the highest in use within the range of login.defs,
- * else the lowest free one; never one that the ledger has seen, since files of a removed account may still carry it.
+ * Choosing the numbers of a new account as useradd(8) does: one above the highest in use within the range of
+ * login.defs, else the lowest free one; never one that the ledger has seen, since files of a removed account may still
+ * carry it.
  */
 #pragma once
 
@@ -18,5 +19,5 @@ int identifiers_choose_uid(const struct database *database, const struct account
 int identifiers_choose_gid(const struct database *database, const struct account_defaults *defaults, gid_t preferred,
 	gid_t *ret_gid) MUST_CHECK;
 /* The first gap of `count` in a subuid or subgid file. -ENOSPC when there is none. */
-int identifiers_choose_range(const struct account_table *table, int64_t min, int64_t max, int64_t count,
-	int64_t *ret_start) MUST_CHECK;
+int identifiers_choose_range(
+	const struct account_table *table, int64_t min, int64_t max, int64_t count, int64_t *ret_start) MUST_CHECK;

@@ -19,9 +19,9 @@ struct ledger_entry {
 	char user[33];
 	uid_t uid;
 	bool created, gone, locked, inherited;
-	char sudo[16];		/* none, password, nopasswd */
+	char sudo[16];          /* none, password, nopasswd */
 	char expire_before[16]; /* while locked: the shadow field that user.lock replaced */
-	char **groups;		/* those that we gave */
+	char **groups;          /* those that we gave */
 	unsigned group_count;
 };
 

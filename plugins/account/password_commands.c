@@ -34,12 +34,12 @@ static int read_box(int identity, const char *name, struct secret *ret_key)
 }
 
 /* -EBADMSG when neither the key in use nor the one before it opens the text for exactly this command. */
-static int unseal(const struct batch *batch, const struct plugin_command *command, const char *sealed, bool *ret_is_hash,
-	struct secret *ret_value)
+static int unseal(const struct batch *batch, const struct plugin_command *command, const char *sealed,
+	bool *ret_is_hash, struct secret *ret_value)
 {
 	static const char *const names[] = {"box", "box.previous"};
-	const struct sealed_password_binding binding = {batch->request->instance, command->id,
-		plugin_text(command, "user")};
+	const struct sealed_password_binding binding = {
+		batch->request->instance, command->id, plugin_text(command, "user")};
 	cleanup_close int identity = -1;
 
 	int r = file_open_directory(batch->request->root, PATH_STATE "/identity", &identity);
@@ -68,9 +68,9 @@ static int take_hash(const char *hash, struct plugin_result *result, char ret_ha
 
 	if (code != CODE_OK)
 		return plugin_set(result, code, "%s",
-			code == CODE_HASH_COST	    ? "one check of it would take too long" :
-			code == CODE_HASH_UNSUPPORTED ? "a method that is weak or that this machine does not have" :
-							"not a hash of crypt(5)");
+			code == CODE_HASH_COST          ? "one check of it would take too long"
+			: code == CODE_HASH_UNSUPPORTED ? "a method that is weak or that this machine does not have"
+							: "not a hash of crypt(5)");
 	memcpy(ret_hash, hash, strlen(hash) + 1);
 	return 0;
 }
@@ -112,12 +112,12 @@ static int find_hash(const struct batch *batch, const struct plugin_command *com
 	}
 	int r = unseal(batch, command, sealed, &is_hash, &value);
 	if (r == -EBADMSG)
-		return plugin_set(result, CODE_UNSEAL_FAILED,
-			"not sealed to this instance's key for this command and user");
+		return plugin_set(
+			result, CODE_UNSEAL_FAILED, "not sealed to this instance's key for this command and user");
 	if (r < 0)
 		return r;
-	return is_hash ? take_hash((const char *)value.bytes, result, ret_hash) :
-			 take_password(batch, plugin_text(command, "user"), &value, result, ret_hash);
+	return is_hash ? take_hash((const char *)value.bytes, result, ret_hash)
+		       : take_password(batch, plugin_text(command, "user"), &value, result, ret_hash);
 }
 
 static int add_hash(struct batch *batch, const struct plugin_command *command, const char *hash, struct facets *facets)
@@ -170,8 +170,8 @@ int decide_password_generate(struct batch *batch, unsigned index, struct plugin_
 	struct json_writer *plan)
 {
 	const struct plugin_command *command = &batch->request->commands[index];
-	const struct sealed_password_binding binding = {batch->request->instance, command->id,
-		plugin_text(command, "user")};
+	const struct sealed_password_binding binding = {
+		batch->request->instance, command->id, plugin_text(command, "user")};
 	unsigned char public_key[SEALED_KEY_SIZE];
 	cleanup_account struct account account = {0};
 	CLEANUP(wipe_hash) char hash[HASH_SIZE_MAX + 1] = "";

@@ -11,12 +11,13 @@
 
 /* What every list of leaked passwords begins with, in lower case and without decoration. */
 static const char *const common[] = {"password", "passwort", "passw", "passwd", "qwerty", "qwertz", "azerty", "asdfgh",
-	"zxcvbn", "letmein", "welcome", "admin", "administrator", "root", "toor", "iloveyou", "monkey", "dragon", "football",
-	"baseball", "basketball", "sunshine", "princess", "superman", "batman", "master", "shadow", "michael", "jennifer",
-	"jordan", "hunter", "charlie", "trustno", "access", "freedom", "whatever", "starwars", "secret", "changeme",
-	"default", "computer", "internet", "samsung", "google", "summer", "winter", "spring", "autumn", "liverpool",
-	"arsenal", "chelsea", "abcdefg", "abcabc", "aaaaaa", "test", "testtest", "guest", "login", "hello", "server",
-	"cloud", "debian", "ubuntu", "centos", "redhat", "linux", "vagrant", "oracle", "mysql", "postgres", "ansible"};
+	"zxcvbn", "letmein", "welcome", "admin", "administrator", "root", "toor", "iloveyou", "monkey", "dragon",
+	"football", "baseball", "basketball", "sunshine", "princess", "superman", "batman", "master", "shadow",
+	"michael", "jennifer", "jordan", "hunter", "charlie", "trustno", "access", "freedom", "whatever", "starwars",
+	"secret", "changeme", "default", "computer", "internet", "samsung", "google", "summer", "winter", "spring",
+	"autumn", "liverpool", "arsenal", "chelsea", "abcdefg", "abcabc", "aaaaaa", "test", "testtest", "guest",
+	"login", "hello", "server", "cloud", "debian", "ubuntu", "centos", "redhat", "linux", "vagrant", "oracle",
+	"mysql", "postgres", "ansible"};
 static const char *const common_digits[] = {"123456", "1234567", "12345678", "123456789", "1234567890", "987654321",
 	"111111", "000000", "123123", "121212", "112233", "654321", "102030"};
 

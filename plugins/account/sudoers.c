@@ -28,7 +28,8 @@ static void file_name(const char *user, char ret_name[NAME_SIZE])
 
 static int content(const char *user, const char *word, struct buffer *text)
 {
-	buffer_append_format(text, "# Written by latchkey for this user; the next command with sudo writes it again.\n");
+	buffer_append_format(
+		text, "# Written by latchkey for this user; the next command with sudo writes it again.\n");
 	buffer_append_format(text, "%s ALL=(ALL:ALL) %sALL\n", user, strcmp(word, "nopasswd") == 0 ? "NOPASSWD: " : "");
 	return buffer_status(text);
 }
@@ -68,8 +69,13 @@ static int check(const struct buffer *text)
 {
 	const char *const argv[] = {"visudo", "-c", "-q", "-f", "-", NULL};
 	cleanup_process_result struct process_result result = {0};
-	const struct process process = {.path = "/usr/sbin/visudo", .argv = argv, .working_directory = -1,
-		.input = text->bytes, .input_size = text->size, .output_limit = 65536, .timeout_ms = VISUDO_TIMEOUT_MS,
+	const struct process process = {.path = "/usr/sbin/visudo",
+		.argv = argv,
+		.working_directory = -1,
+		.input = text->bytes,
+		.input_size = text->size,
+		.output_limit = 65536,
+		.timeout_ms = VISUDO_TIMEOUT_MS,
 		.capabilities = PROCESS_CAPABILITIES_KEEP};
 
 	int r = process_run(&process, &result);

@@ -68,6 +68,11 @@ static bool is_safe(const char *text, bool colons)
 	return true;
 }
 
+bool table_edit_is_field(const char *text)
+{
+	return is_safe(text, false);
+}
+
 int table_edit_field(const struct table_edit *edit, const char *name, unsigned fields, unsigned index,
 	struct account_line *ret_field)
 {
@@ -97,8 +102,7 @@ int table_edit_field(const struct table_edit *edit, const char *name, unsigned f
 	return 0;
 }
 
-int table_edit_set_field(struct table_edit *edit, const char *name, unsigned fields, unsigned index,
-	const char *value)
+int table_edit_set_field(struct table_edit *edit, const char *name, unsigned fields, unsigned index, const char *value)
 {
 	struct account_line field;
 	size_t size = strlen(value);
@@ -184,8 +188,8 @@ int table_edit_has_member(const struct table_edit *edit, const char *name, unsig
 	return 0;
 }
 
-int table_edit_set_member(struct table_edit *edit, const char *name, unsigned fields, unsigned index,
-	const char *member, bool present)
+int table_edit_set_member(
+	struct table_edit *edit, const char *name, unsigned fields, unsigned index, const char *member, bool present)
 {
 	struct account_line list;
 	size_t size = strlen(member);
@@ -205,8 +209,8 @@ int table_edit_set_member(struct table_edit *edit, const char *name, unsigned fi
 			return -ENOMEM;
 		text[0] = ',';
 		memcpy(text + 1, member, size + 1);
-		return list.size == 0 ? splice(edit, start, 0, member, size) :
-					splice(edit, start + list.size, 0, text, size + 1);
+		return list.size == 0 ? splice(edit, start, 0, member, size)
+				      : splice(edit, start + list.size, 0, text, size + 1);
 	}
 	/* The comma that goes is the one behind it, or the one before it when it is the last of several. */
 	size_t offset = (size_t)(found - edit->table.bytes);

@@ -14,6 +14,8 @@ struct table_edit {
 	bool changed;
 };
 
+/* True when the text can be one field: no colon, no control byte. */
+bool table_edit_is_field(const char *text);
 /* Takes the table's bytes over. */
 void table_edit_begin(struct table_edit *edit, struct account_table *table);
 /* Wipes: shadow passes through here. */
@@ -21,8 +23,8 @@ void table_edit_free(struct table_edit *edit);
 /* Borrowed copy-free look at a field of the one line of that name; without a final CR. */
 int table_edit_field(const struct table_edit *edit, const char *name, unsigned fields, unsigned index,
 	struct account_line *ret_field) MUST_CHECK;
-int table_edit_set_field(struct table_edit *edit, const char *name, unsigned fields, unsigned index,
-	const char *value) MUST_CHECK;
+int table_edit_set_field(
+	struct table_edit *edit, const char *name, unsigned fields, unsigned index, const char *value) MUST_CHECK;
 /* A whole line without newline, before the first NIS line (+ or -) or at the end. */
 int table_edit_add_line(struct table_edit *edit, const char *line) MUST_CHECK;
 /* Cuts the line with its newline. */

@@ -4,7 +4,7 @@
 
 #include "plugins/account/account_state.h"
 #include "plugins/account/home.h"
-#include "plugins/account/name_service.h"
+#include "plugins/account/user_processes.h"
 
 #define EXPIRED_DAY "1" /* 0 means "no date" to some readers */
 
@@ -109,8 +109,8 @@ int decide_password_remove(struct batch *batch, unsigned index, struct plugin_re
 }
 
 /* Whether the home can be deleted without taking anything that is not his. */
-static int check_home(struct batch *batch, const struct account *account, struct plugin_result *result,
-	enum home_state *ret_state)
+static int check_home(
+	struct batch *batch, const struct account *account, struct plugin_result *result, enum home_state *ret_state)
 {
 	const struct account_table *passwd = &batch->database.files[DATABASE_PASSWD].table;
 	size_t size = strlen(account->home), offset = 0;
@@ -126,7 +126,8 @@ static int check_home(struct batch *batch, const struct account *account, struct
 
 		if (account_parse(&line, &other) < 0 || strcmp(other.name, account->name) == 0)
 			continue;
-		if (strncmp(other.home, account->home, size) == 0 && (other.home[size] == '\0' || other.home[size] == '/'))
+		if (strncmp(other.home, account->home, size) == 0 &&
+			(other.home[size] == '\0' || other.home[size] == '/'))
 			return plugin_set(result, CODE_HOME_UNSAFE, "%s also holds the home of %s; not deleted",
 				account->home, other.name);
 	}
@@ -175,16 +176,17 @@ int decide_remove(struct batch *batch, unsigned index, struct plugin_result *res
 		if (r < 0 || result->code != CODE_OK)
 			return r;
 	}
-	if (batch->request->is_host && account_count_uid(&batch->database.files[DATABASE_PASSWD].table, account.uid) == 1)
-		r = name_service_processes(account.uid, &processes, &first);
+	if (batch->request->is_host &&
+		account_count_uid(&batch->database.files[DATABASE_PASSWD].table, account.uid) == 1)
+		r = user_processes_count(account.uid, &processes, &first);
 	if (r < 0)
 		return r;
 	if (processes > 0) {
 		/* Two steps: nobody logs in from now on, and the account goes when its last process has ended. */
 		r = decide_lock(batch, index, result, facets, plan);
 		if (r == 0 && result->code == CODE_OK)
-			(void)plugin_set(result, CODE_BUSY, "locked; %u processes still run, the first is %d", processes,
-				(int)first);
+			(void)plugin_set(result, CODE_BUSY, "locked; %u processes still run, the first is %d",
+				processes, (int)first);
 		return r;
 	}
 	r = change(batch, account.name, facets, "sudo", "none");

@@ -9,6 +9,9 @@
 #include "plugins/authorized-keys/ledger.h"
 #include "plugins/authorized-keys/work.h"
 
+#define HOMES_TIMEOUT_MS 20000u   /* what all homes of a batch may cost; the plugin's own deadline is above it */
+#define HOME_TIMEOUT_MIN_MS 1000u /* a slow disk still answers in this */
+
 struct batch {
 	struct plugin_request *request;
 	struct account_table passwd, group;
@@ -46,7 +49,10 @@ static int find_subject(struct batch *batch, const char *user, struct subject **
 	struct subject *subject = calloc(1, sizeof(*subject));
 	if (!subject)
 		return -ENOMEM;
-	int r = subject_open(batch->request, batch->sshd, &batch->passwd, &batch->group, user, subject);
+	bool ask = true;
+	for (unsigned i = 0; i < batch->subject_count; i++)
+		ask = ask && !batch->subjects[i]->name_services_hang;
+	int r = subject_open(batch->request, batch->sshd, &batch->passwd, &batch->group, user, ask, subject);
 	if (r < 0) {
 		free(subject);
 		return r;
@@ -105,7 +111,8 @@ static int prepare(struct batch *batch, struct work *work, bool with_key)
 	const char *user = plugin_text(work->command, "user");
 
 	if (!is_binding(work) && strcmp(work->command->do_name, "keys.unbind") != 0)
-		return plugin_set(work->result, CODE_UNSUPPORTED, "%s is not part of this version", work->command->do_name);
+		return plugin_set(
+			work->result, CODE_UNSUPPORTED, "%s is not part of this version", work->command->do_name);
 	int r = plugin_add_user(work->result, user);
 	if (r == 0)
 		r = find_subject(batch, user, &work->subject);
@@ -133,6 +140,13 @@ static int prepare_all(struct batch *batch, bool with_keys)
 			return r;
 		if (r < 0 && work->result->code == CODE_OK)
 			(void)plugin_set(work->result, code_from_errno(-r), "%s", strerror(-r));
+	}
+	/* One hung home must not take the others' time: with many accounts each gets its share. */
+	for (unsigned i = 0; i < batch->subject_count; i++) {
+		unsigned share = HOMES_TIMEOUT_MS / batch->subject_count;
+		batch->subjects[i]->timeout_ms = share > USER_CHILD_TIMEOUT_MS ? USER_CHILD_TIMEOUT_MS
+						 : share < HOME_TIMEOUT_MIN_MS ? HOME_TIMEOUT_MIN_MS
+									       : share;
 	}
 	return 0;
 }
@@ -208,14 +222,19 @@ static int note(struct batch *batch, const struct work *work, const struct work_
 		return r;
 	sshkey_fingerprint(blob, size, fingerprint);
 	/* The ledger copies and never writes to the texts. */
-	const struct key_entry entry = {.user = (char *)(uintptr_t)work->subject->user, .keypair = edit->label,
-		.fingerprint = fingerprint, .signer = (char *)(uintptr_t)batch->request->signer,
+	const struct key_entry entry = {.user = (char *)(uintptr_t)work->subject->user,
+		.keypair = edit->label,
+		.fingerprint = fingerprint,
+		.signer = (char *)(uintptr_t)batch->request->signer,
 		.command = (char *)(uintptr_t)work->command->id,
-		.location = (char *)(uintptr_t)((int)edit->place == locations->system ? "system" :
-						(int)edit->place == locations->runtime ? "runtime" :
-											 "home"),
-		.path = place->path, .state = (char *)(uintptr_t)"present", .bound = batch->request->time,
-		.expires = plugin_integer(work->command, "expires", -1), .made = edit->made};
+		.location = (char *)(uintptr_t)((int)edit->place == locations->system    ? "system"
+						: (int)edit->place == locations->runtime ? "runtime"
+											 : "home"),
+		.path = place->path,
+		.state = (char *)(uintptr_t) "present",
+		.bound = batch->request->time,
+		.expires = plugin_integer(work->command, "expires", -1),
+		.made = edit->made};
 	return key_ledger_put(&batch->ledger, &entry);
 }
 
@@ -245,13 +264,14 @@ static int take_outcome(struct batch *batch, struct work *work, const struct wor
 	case KEY_MOVED:
 		if (edit->swept)
 			return 0;
-		return batch->request->redo || batch->request->undo ?
-			       plugin_set(work->result, CODE_SUPERSEDED, "the line of %s was changed since", edit->label) :
-			       plugin_set(work->result, CODE_BUSY, "the file changes while it is edited");
+		return batch->request->redo || batch->request->undo
+			       ? plugin_set(
+					 work->result, CODE_SUPERSEDED, "the line of %s was changed since", edit->label)
+			       : plugin_set(work->result, CODE_BUSY, "the file changes while it is edited");
 	case KEY_FAILED:
 	default:
-		return edit->swept ? 0 :
-				     plugin_set(work->result, view->code == CODE_OK ? CODE_IO_ERROR : view->code, "%s",
+		return edit->swept ? 0
+				   : plugin_set(work->result, view->code == CODE_OK ? CODE_IO_ERROR : view->code, "%s",
 					     view->detail);
 	}
 }
@@ -334,7 +354,8 @@ int bindings_apply(struct plugin_request *request, struct plugin_result *results
 		r = carry_out(&batch, batch.subjects[i]);
 	if (r < 0)
 		return fail_all(request, results, r);
-	/* The keys stand whether or not the list of them could be written: a full disk must not keep a runtime key out. */
+	/* The keys stand whether or not the list of them could be written: a full disk must not keep a runtime key out.
+	 */
 	r = key_ledger_write(request->state, &batch.ledger);
 	if (r < 0)
 		log_warning("the ledger of keys could not be written: %s", strerror(-r));

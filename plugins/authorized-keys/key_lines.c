@@ -168,8 +168,12 @@ bool key_line_expiry(const struct key_line *line, int64_t *ret_time)
 	}
 	if (at >= line->start + end || *at != 'Z')
 		return false;
-	struct tm tm = {.tm_year = numbers[0] - 1900, .tm_mon = numbers[1] - 1, .tm_mday = numbers[2],
-		.tm_hour = numbers[3], .tm_min = numbers[4], .tm_sec = numbers[5]};
+	struct tm tm = {.tm_year = numbers[0] - 1900,
+		.tm_mon = numbers[1] - 1,
+		.tm_mday = numbers[2],
+		.tm_hour = numbers[3],
+		.tm_min = numbers[4],
+		.tm_sec = numbers[5]};
 	*ret_time = (int64_t)timegm(&tm);
 	return true;
 }

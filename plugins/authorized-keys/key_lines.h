@@ -12,12 +12,12 @@
 
 #include "lib/buffer.h"
 
-#define KEY_FILE_MAX (1u << 20)	/* sshd reads no more in practice: 1,000 keys are 100 KiB */
+#define KEY_FILE_MAX (1u << 20) /* sshd reads no more in practice: 1,000 keys are 100 KiB */
 #define KEY_LABEL_MAX 64u
 
 struct key_line {
 	const char *start; /* borrowed */
-	size_t size;	   /* without the newline */
+	size_t size;       /* without the newline */
 };
 
 /* Walks lines: start with *offset 0. False at the end. */

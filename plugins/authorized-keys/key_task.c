@@ -66,8 +66,8 @@ static int read_content(const struct key_task *task, const struct key_place *pla
 	if (status.st_nlink != 1)
 		return key_view_refuse(view, CODE_HARD_LINK, "%.150s", place->path);
 	if (status.st_uid != task->identity.uid)
-		return key_view_refuse(view, CODE_OWNER, "%.120s belongs to uid %u", place->path,
-			(unsigned)status.st_uid);
+		return key_view_refuse(
+			view, CODE_OWNER, "%.120s belongs to uid %u", place->path, (unsigned)status.st_uid);
 	r = file_read_descriptor(content->descriptor, KEY_FILE_MAX, &content->text, &content->size);
 	if (r < 0)
 		return refuse_errno(view, -r, place->path);
@@ -75,11 +75,13 @@ static int read_content(const struct key_task *task, const struct key_place *pla
 	return 0;
 }
 
-static int write_content(const struct key_place *place, struct content *content, const struct buffer *text,
-	struct key_view *view)
+static int write_content(
+	const struct key_place *place, struct content *content, const struct buffer *text, struct key_view *view)
 {
-	struct file_attributes attributes = {.mode = place->home_size > 0 ? 0600 : 0644, .uid = (uid_t)-1,
-		.gid = (gid_t)-1, .like = content->descriptor};
+	struct file_attributes attributes = {.mode = place->home_size > 0 ? 0600 : 0644,
+		.uid = (uid_t)-1,
+		.gid = (gid_t)-1,
+		.like = content->descriptor};
 	struct stat status;
 	int r = 0;
 
@@ -150,6 +152,8 @@ static int edit_place(const struct key_task *task, unsigned place, struct key_vi
 		outcomes[i] = KEY_DONE;
 		changed = true;
 	}
+	if (content.directory >= 0)
+		file_sweep_temporaries(content.directory, task->sweep_before);
 	return changed ? write_content(&task->places[place], &content, &text, view) : 0;
 }
 
@@ -305,7 +309,7 @@ int key_task_run(const struct key_task *task, struct key_view *views, enum key_o
 		any = any || task->chosen[i];
 	if (!any)
 		return 0;
-	int r = user_child_run(&task->identity, USER_CHILD_TIMEOUT_MS, OUTPUT_MAX, run, &what, &output);
+	int r = user_child_run(&task->identity, task->timeout_ms, OUTPUT_MAX, run, &what, &output);
 	if (r < 0)
 		return r;
 	struct reader reader = {output.bytes, output.bytes + output.size};

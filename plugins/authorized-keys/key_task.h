@@ -7,20 +7,21 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "lib/code.h"
 #include "lib/manifest.h"
 #include "lib/user_child.h"
 
-#define KEY_PLACES_MAX 24u	/* files that sshd reads for one user, ours, and one that the ledger or a plan names */
+#define KEY_PLACES_MAX 24u       /* files that sshd reads for one user, ours, and one that the ledger or a plan names */
 #define KEY_TASK_EDITS_MAX 4096u /* commands of a document */
 
 /* One file. Below a home only its user's own authority is used. */
 struct key_place {
-	char *path;	  /* absolute within the root */
+	char *path;       /* absolute within the root */
 	size_t home_size; /* length of the home at its front; 0: not below a home */
 	bool root_owned;  /* every directory must be root's and writable by nobody else */
-	bool made;	  /* remove it when nothing is left in it */
+	bool made;        /* remove it when nothing is left in it */
 };
 
 /* Sets one label's line in one place, if `before` (or `after`) is what stands there. "" is no line. */
@@ -42,13 +43,13 @@ struct key_blob {
 };
 
 struct key_view {
-	enum code code;			/* why the place could not be read or written, or OK */
+	enum code code; /* why the place could not be read or written, or OK */
 	char detail[DETAIL_MAX + 1];
-	bool exists;			/* before any edit */
-	bool home_open, tightened;	/* others can write to the home; a mode below it was narrowed */
-	char *ours;			/* our lines, each with a newline; owned */
+	bool exists;               /* before any edit */
+	bool home_open, tightened; /* others can write to the home; a mode below it was narrowed */
+	char *ours;                /* our lines, each with a newline; owned */
 	size_t ours_size;
-	unsigned *foreign, *copies;	/* per blob: line number of a copy that is not ours, of any copy; 0: none */
+	unsigned *foreign, *copies; /* per blob: line number of a copy that is not ours, of any copy; 0: none */
 };
 
 struct key_task {
@@ -56,11 +57,13 @@ struct key_task {
 	struct user_identity identity;
 	const struct key_place *places;
 	unsigned place_count;
-	const bool *chosen;		/* which of the places; the others are left alone */
-	const struct key_edit *edits;	/* none: look only */
+	const bool *chosen;           /* which of the places; the others are left alone */
+	const struct key_edit *edits; /* none: look only */
 	unsigned edit_count;
 	const struct key_blob *blobs;
 	unsigned blob_count;
+	unsigned timeout_ms;  /* of the child */
+	int64_t sweep_before; /* temporary files of ours from a crash that are an hour older are removed */
 };
 
 /*

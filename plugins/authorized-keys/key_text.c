@@ -36,8 +36,8 @@ static int check_policy(const struct plugin_request *request, const struct plugi
 	if (!allows(request, "types", family))
 		return plugin_set(result, CODE_KEY_TYPE, "%s keys are not in [keys] types", family);
 	if (key->family == SSHKEY_RSA && key->bits < bits)
-		return plugin_set(result, CODE_KEY_TYPE, "an RSA key of %u bits; [keys] rsa_bits = %d", key->bits,
-			(int)bits);
+		return plugin_set(
+			result, CODE_KEY_TYPE, "an RSA key of %u bits; [keys] rsa_bits = %d", key->bits, (int)bits);
 	if (!allows(request, "locations", location ? location : "home"))
 		return plugin_set(result, CODE_POLICY, "[keys] locations has no %s", location ? location : "home");
 	if (json_member(command->fields, "expires") && !allows(request, "options", "expires"))
@@ -86,8 +86,8 @@ static int put_expiry(const struct plugin_request *request, struct sshd *sshd, i
 		return plugin_set(result, request->is_host ? CODE_EXPIRY_UNSUPPORTED : CODE_CANNOT_VALIDATE,
 			"which expiry-time the sshd here reads cannot be known");
 	if (major < 7 || (major == 7 && minor < 7))
-		return by_agent ? 0 :
-				  plugin_set(result, CODE_EXPIRY_UNSUPPORTED, "OpenSSH %u.%u has no expiry-time", major,
+		return by_agent ? 0
+				: plugin_set(result, CODE_EXPIRY_UNSUPPORTED, "OpenSSH %u.%u has no expiry-time", major,
 					  minor);
 	bool utc = major > 9 || (major == 9 && minor >= 1);
 	time_t seconds = (time_t)expires;

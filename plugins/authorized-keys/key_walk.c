@@ -26,8 +26,8 @@ static int fail(struct key_view *view, int error, const char *what)
 }
 
 /* What may be wrong with a directory on the way, by whose it is and how far down. `depth` is the length walked. */
-static int check_directory(const struct key_task *task, const struct key_place *place, size_t depth, int descriptor,
-	struct key_view *view)
+static int check_directory(
+	const struct key_task *task, const struct key_place *place, size_t depth, int descriptor, struct key_view *view)
 {
 	uid_t uid = task->identity.uid;
 	struct stat status;
@@ -84,8 +84,12 @@ static int enter(int parent, const char *name, size_t depth, const struct key_pl
 	if (error == ENOENT)
 		return -ENOENT;
 	if ((error == ENOTDIR || error == ELOOP) && sys.fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) == 0)
-		return key_view_refuse(view, S_ISLNK(status.st_mode) ? CODE_SYMLINK : CODE_NOT_REGULAR, "%.*s",
-			(int)depth, place->path);
+		return key_view_refuse(view,
+			S_ISLNK(status.st_mode)   ? CODE_SYMLINK
+			: S_ISDIR(status.st_mode) ? CODE_BUSY
+						  : /* it is exchanged while we look */
+				CODE_NOT_REGULAR,
+			"%.*s", (int)depth, place->path);
 	if (error == EACCES)
 		return key_view_refuse(view, depth <= place->home_size ? CODE_HOME_UNSAFE : CODE_OWNER,
 			"%.*s cannot be entered by the user", (int)depth, place->path);
@@ -101,8 +105,8 @@ static int descend(const struct key_task *task, const struct key_place *place, i
 	int r = enter(*current, name, depth, place, view, &next);
 	if (r == -ENOENT) {
 		if (depth <= place->home_size)
-			return key_view_refuse(view, CODE_HOME_UNSAFE, "%.*s does not exist", (int)place->home_size,
-				place->path);
+			return key_view_refuse(
+				view, CODE_HOME_UNSAFE, "%.*s does not exist", (int)place->home_size, place->path);
 		if (!create)
 			return -ENOENT;
 		r = make_directory(*current, name, place->home_size > 0 ? 0700 : 0755, view);

@@ -99,7 +99,8 @@ void key_ledger_remove(struct key_ledger *ledger, const char *user, const char *
 
 static void read_line(struct key_ledger *ledger, const char *line, size_t size)
 {
-	static const char *const names[] = {"user", "keypair", "fingerprint", "signer", "command", "location", "path", "state"};
+	static const char *const names[] = {
+		"user", "keypair", "fingerprint", "signer", "command", "location", "path", "state"};
 	const char *texts[ELEMENTS(names)];
 	cleanup_json cJSON *object = NULL;
 	int64_t bound = 0, expires = -1;

@@ -15,7 +15,7 @@
 struct key_entry {
 	char *user, *keypair, *fingerprint, *signer, *command, *location, *path, *state;
 	int64_t bound, expires; /* expires -1: never */
-	bool made;		/* the file was not there before us */
+	bool made;              /* the file was not there before us */
 };
 
 struct key_ledger {

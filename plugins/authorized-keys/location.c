@@ -102,7 +102,8 @@ static int add_pattern(const struct account_table *passwd, const struct account 
 		return r;
 	if (*sharer) {
 		locations->home_code = CODE_SHARED_FILE;
-		(void)snprintf(locations->home_detail, sizeof(locations->home_detail), "%.120s also serves %s", path, sharer);
+		(void)snprintf(
+			locations->home_detail, sizeof(locations->home_detail), "%.120s also serves %s", path, sharer);
 		return 0;
 	}
 	locations->home = (int)index;

@@ -17,7 +17,7 @@ struct locations {
 	bool read_by_sshd[KEY_PLACES_MAX];
 	unsigned count;
 	int home, system, runtime; /* indices; home -1: see code */
-	enum code home_code;	   /* keys_file_none or shared_file where there is no place for `home` */
+	enum code home_code;       /* keys_file_none or shared_file where there is no place for `home` */
 	char home_detail[DETAIL_MAX + 1];
 	char note[DETAIL_MAX + 1]; /* what could not be asked of sshd; "" otherwise */
 };
@@ -26,6 +26,6 @@ struct locations {
 int locations_find(const struct plugin_request *request, struct sshd *sshd, const struct account_table *passwd,
 	const struct account *account, struct locations *ret_locations) MUST_CHECK;
 /* The place of that path, added when it is none of them (a path that was right when the plan was made). -EINVAL. */
-int locations_add(struct locations *locations, const struct account *account, const char *path, unsigned *ret_index)
-	MUST_CHECK;
+int locations_add(
+	struct locations *locations, const struct account *account, const char *path, unsigned *ret_index) MUST_CHECK;
 void locations_free(struct locations *locations);

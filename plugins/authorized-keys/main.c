@@ -3,7 +3,6 @@
 
 int main(int argc, char **argv)
 {
-	static const struct plugin plugin = {
-		.name = "authorized-keys", .plan = bindings_plan, .apply = bindings_apply};
+	static const struct plugin plugin = {.name = "authorized-keys", .plan = bindings_plan, .apply = bindings_apply};
 	return plugin_main(&plugin, argc, argv);
 }

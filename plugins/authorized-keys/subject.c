@@ -5,7 +5,10 @@
 #include <stdarg.h>
 #include <string.h>
 
-static int refuse(struct subject *subject, enum code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+#include "lib/name_service.h"
+
+static int refuse(struct subject *subject, enum code code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 static int refuse(struct subject *subject, enum code code, const char *format, ...)
 {
@@ -18,14 +21,32 @@ static int refuse(struct subject *subject, enum code code, const char *format, .
 	return 0;
 }
 
+static int refuse_missing(const struct account_table *passwd, bool ask, struct subject *subject)
+{
+	const char *const names[] = {subject->user};
+	bool known = false;
+	int r = ask ? name_service_known(passwd, names, 1, &known) : -ETIMEDOUT;
+
+	if (r == -ENOMEM)
+		return r;
+	subject->name_services_hang = r < 0;
+	if (r < 0)
+		return refuse(subject, CODE_TIMEOUT, "name services do not answer whether they know %s", subject->user);
+	if (known)
+		return refuse(
+			subject, CODE_NOT_LOCAL, "%s comes from a name service, not from /etc/passwd", subject->user);
+	return refuse(subject, CODE_NO_SUCH_USER, "there is no user %s", subject->user);
+}
+
 static int resolve(const struct plugin_request *request, const struct account_table *passwd,
-	const struct account_table *group, struct subject *subject)
+	const struct account_table *group, bool ask, struct subject *subject)
 {
 	struct login_definitions definitions;
 
 	int r = account_find(passwd, subject->user, &subject->account);
 	if (r == -ENOENT)
-		return refuse(subject, CODE_NO_SUCH_USER, "%s is not in /etc/passwd", subject->user);
+		return request->is_host ? refuse_missing(passwd, ask, subject)
+					: refuse(subject, CODE_NO_SUCH_USER, "there is no user %s", subject->user);
 	if (r == -ENOTUNIQ)
 		return refuse(subject, CODE_DUPLICATE_ENTRY, "%s stands more than once in /etc/passwd", subject->user);
 	if (r == -EBADMSG)
@@ -43,11 +64,11 @@ static int resolve(const struct plugin_request *request, const struct account_ta
 }
 
 int subject_open(const struct plugin_request *request, struct sshd *sshd, const struct account_table *passwd,
-	const struct account_table *group, const char *user, struct subject *ret_subject)
+	const struct account_table *group, const char *user, bool ask, struct subject *ret_subject)
 {
 	struct subject subject = {.user = user};
 
-	int r = resolve(request, passwd, group, &subject);
+	int r = resolve(request, passwd, group, ask, &subject);
 	if (r == 0 && subject.code == CODE_OK)
 		r = locations_find(request, sshd, passwd, &subject.account, &subject.locations);
 	if (r < 0) {
@@ -90,15 +111,17 @@ static int run_kind(const struct plugin_request *request, struct subject *subjec
 {
 	const gid_t root_group = 0;
 	const struct user_identity root = {0, 0, &root_group, 1};
-	const struct user_identity user = {subject->account.uid, subject->account.gid, subject->groups,
-		subject->group_count};
+	const struct user_identity user = {
+		subject->account.uid, subject->account.gid, subject->groups, subject->group_count};
 	struct locations *locations = &subject->locations;
 	bool chosen[KEY_PLACES_MAX] = {false};
 
 	for (unsigned i = 0; i < locations->count; i++)
 		chosen[i] = (locations->places[i].home_size > 0) == below_home;
 	const struct key_task task = {request->root_path, below_home ? user : root, locations->places, locations->count,
-		chosen, edits, edit_count, subject->blobs, subject->blob_count};
+		chosen, edits, edit_count, subject->blobs, subject->blob_count, subject->timeout_ms,
+		/* In a redo nobody else is at work: what is there, a crash left. */
+		request->redo ? INT64_MAX : request->time};
 	int r = key_task_run(&task, subject->views, outcomes);
 	if (r == 0 || r == -ENOMEM)
 		return r;

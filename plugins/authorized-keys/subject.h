@@ -9,7 +9,7 @@
 
 struct subject {
 	const char *user; /* borrowed from the request */
-	enum code code;	  /* why nothing can be done for this account, or OK */
+	enum code code;   /* why nothing can be done for this account, or OK */
 	char detail[DETAIL_MAX + 1];
 	struct account account;
 	gid_t *groups;
@@ -18,11 +18,16 @@ struct subject {
 	struct key_view views[KEY_PLACES_MAX];
 	struct key_blob *blobs; /* of the commands, borrowed */
 	unsigned blob_count, blob_capacity;
+	unsigned timeout_ms;     /* of each child that works for it */
+	bool name_services_hang; /* they did not answer about this name */
 };
 
-/* Looks the account up and finds its places; an account that cannot be worked on gets a code. */
+/*
+ * Looks the account up and finds its places; an account that cannot be worked on gets a code. Name services are asked
+ * about a name that is not in the files, unless `ask` is false because they hang.
+ */
 int subject_open(const struct plugin_request *request, struct sshd *sshd, const struct account_table *passwd,
-	const struct account_table *group, const char *user, struct subject *ret_subject) MUST_CHECK;
+	const struct account_table *group, const char *user, bool ask, struct subject *ret_subject) MUST_CHECK;
 void subject_free(struct subject *subject);
 /* Remembers a key to look for. The bytes stay the caller's and must outlive the subject. */
 int subject_add_blob(struct subject *subject, const unsigned char *bytes, size_t size, unsigned *ret_index) MUST_CHECK;

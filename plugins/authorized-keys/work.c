@@ -34,8 +34,8 @@ void work_tell(struct work *work, const char *format, ...)
 	(void)plugin_set(work->result, work->result->code, "%s", all);
 }
 
-static int add_edit(struct work *work, unsigned place, const char *label, const char *before, const char *after,
-	bool swept)
+static int add_edit(
+	struct work *work, unsigned place, const char *label, const char *before, const char *after, bool swept)
 {
 	struct key_view *view = &work->subject->views[place];
 	cleanup_buffer struct buffer ours = {0};
@@ -120,15 +120,13 @@ static int find_place(struct work *work, unsigned *ret_place)
 	const struct locations *locations = &work->subject->locations;
 	const char *location = plugin_text(work->command, "location");
 	bool home = !location || strcmp(location, "home") == 0;
-	int place = home ? locations->home :
-		    strcmp(location, "system") == 0 ? locations->system :
-						      locations->runtime;
+	int place = home ? locations->home : strcmp(location, "system") == 0 ? locations->system : locations->runtime;
 
 	if (place < 0)
 		return plugin_set(work->result, locations->home_code, "%s", locations->home_detail);
 	if (!home && !locations->read_by_sshd[place] && *locations->note == '\0')
-		return plugin_set(work->result, CODE_KEYS_FILE_NONE, "sshd does not read %.150s",
-			locations->places[place].path);
+		return plugin_set(
+			work->result, CODE_KEYS_FILE_NONE, "sshd does not read %.150s", locations->places[place].path);
 	const struct key_view *view = &work->subject->views[place];
 	if (view->code != CODE_OK)
 		return plugin_set(work->result, view->code, "%s", view->detail);
@@ -147,8 +145,8 @@ static int check_conflict(struct work *work, int64_t now)
 
 		if (find_label(&work->subject->views[i], label, &line) &&
 			!key_line_has_blob(&line, key->blob, key->blob_size) && !is_expired(&line, now))
-			return plugin_set(work->result, CODE_CONFLICT, "%s is bound with another key; use keys.replace",
-				label);
+			return plugin_set(
+				work->result, CODE_CONFLICT, "%s is bound with another key; use keys.replace", label);
 	}
 	return 0;
 }
@@ -184,7 +182,8 @@ static int decide_bind(const struct plugin_request *request, struct work *work, 
 		return 0;
 	bool foreign = find_foreign(work, &foreign_place, &foreign_line);
 	if (foreign)
-		work_tell(work, "key was added by hand (%.120s:%u)", locations->places[foreign_place].path, foreign_line);
+		work_tell(
+			work, "key was added by hand (%.120s:%u)", locations->places[foreign_place].path, foreign_line);
 	for (unsigned i = 0; replace && r == 0 && i < locations->count; i++) {
 		if (!find_label(&work->subject->views[i], label, &line))
 			continue;

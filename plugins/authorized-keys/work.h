@@ -10,8 +10,8 @@
 struct work_edit {
 	unsigned place;
 	char *label, *before, *after; /* owned */
-	bool made;  /* the file was not there before */
-	bool swept; /* an expired line of another label: its outcome is nobody's result */
+	bool made;                    /* the file was not there before */
+	bool swept;                   /* an expired line of another label: its outcome is nobody's result */
 };
 
 struct work {
@@ -19,7 +19,7 @@ struct work {
 	struct plugin_result *result;
 	struct subject *subject;
 	struct key_text text;
-	unsigned blob; /* its place among the subject's blobs, when it has a key */
+	unsigned blob;           /* its place among the subject's blobs, when it has a key */
 	unsigned char *old_blob; /* of the line that is taken away; owned */
 	size_t old_blob_size;
 	struct work_edit edits[WORK_EDITS_MAX];

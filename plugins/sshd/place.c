@@ -54,14 +54,14 @@ int place_read(int root, struct place *ret_place)
 	cleanup_place struct place place = {.root = root};
 	cleanup_close int directory = -1, drop_ins = -1;
 
-	int r = file_open_directory(root, SSHD_DIRECTORY + 1, &directory);
+	int r = file_open_directory(root, &SSHD_DIRECTORY[1], &directory);
 	if (r < 0)
 		return r;
 	r = read_one(directory, MAIN_NAME, SSHD_SCAN_BYTES_MAX, &place.main);
 	place.main_is_link = r == -ELOOP;
 	if (r < 0 && r != -ELOOP)
 		return r;
-	r = file_open_directory(root, SSHD_DROP_IN_DIRECTORY + 1, &drop_ins);
+	r = file_open_directory(root, &SSHD_DROP_IN_DIRECTORY[1], &drop_ins);
 	if (r == 0)
 		r = read_one(drop_ins, SSHD_DROP_IN_NAME, DROP_IN_MAX, &place.drop_in);
 	if (r < 0 && r != -ENOENT)
@@ -137,12 +137,12 @@ static int put_drop_in(struct place *place, const void *bytes, size_t size, bool
 	int r;
 
 	if (!exists) {
-		r = file_open_directory(place->root, SSHD_DROP_IN_DIRECTORY + 1, &directory);
+		r = file_open_directory(place->root, &SSHD_DROP_IN_DIRECTORY[1], &directory);
 		if (r == 0)
 			r = file_remove(directory, SSHD_DROP_IN_NAME);
 		return r == -ENOENT ? 0 : r;
 	}
-	r = file_make_directory(place->root, SSHD_DROP_IN_DIRECTORY + 1, 0755, &directory);
+	r = file_make_directory(place->root, &SSHD_DROP_IN_DIRECTORY[1], 0755, &directory);
 	return r < 0 ? r : file_replace(directory, SSHD_DROP_IN_NAME, bytes, size, &attributes);
 }
 
@@ -150,7 +150,7 @@ static int put_main(struct place *place, const void *bytes, size_t size)
 {
 	cleanup_close int directory = -1, like = -1;
 
-	int r = file_open_directory(place->root, SSHD_DIRECTORY + 1, &directory);
+	int r = file_open_directory(place->root, &SSHD_DIRECTORY[1], &directory);
 	if (r == 0)
 		r = file_open(directory, MAIN_NAME, &like, NULL);
 	if (r < 0)

@@ -136,6 +136,13 @@ def test_refusals():
     expect(ensure("bob", home="/home/link/x"), "symlink")
     os.unlink("/home/link")
     expect(ensure("bob", shell="/bin/nosuchshell"), "field_invalid")
+    for user in ("bob", "alice"):
+        for text in ("x:/root:/bin/sh", "a\nroot2::0:0::/:/bin/sh", "a\rb", "\x1b[0m"):
+            expect(ensure(user, gecos=text), "field_invalid", None, "P29")
+    planned = account.plan({"do": "user.ensure", "user": "bob"})
+    planned[0]["plan"]["facets"]["shell"][1] = "/bin/sh\nroot2::0:0::/:/bin/sh"
+    expect(account.apply([{"do": "user.ensure", "user": "bob"}], planned, redo=True)[0], "field_invalid", False,
+           "P29: nor from a plan")
     expect(ensure("docker1", expires=0), "field_invalid")
     expect(ensure("daemon"), "system_account")
     subprocess.run(["groupadd", "-r", "systemgroup"], check=True)
@@ -323,10 +330,16 @@ def test_remove():
     expect(ensure("erin", groups=["dev"], sudo="nopasswd"), "ok", True)
     check(pwd.getpwnam("erin").pw_uid > uid, "a uid that was given out once is not given again")
     os.symlink("/etc/passwd", "/home/erin/link")
+    for path in ("/etc/ssh/latchkey_keys", "/run/latchkey/authorized_keys"):
+        os.makedirs(path)
+        open(path + "/erin", "w").close()
+        open(path + "/erinna", "w").close()
     expect(account.one({"do": "user.remove", "user": "erin", "home": "delete"}), "ok", True)
     for name in ("passwd", "shadow", "group", "gshadow", "subuid", "subgid"):
         check(b"erin" not in read(f"/etc/{name}"), f"gone from {name}")
     check(not os.path.exists("/home/erin") and not os.path.exists("/etc/sudoers.d/latchkey-erin"), "home and sudo too")
+    check([os.listdir(path) for path in ("/etc/ssh/latchkey_keys", "/run/latchkey/authorized_keys")] == [["erinna"]] * 2,
+          "and the keys that the next erin must not inherit")
     subprocess.run(["useradd", "-d", "/home/bob/inner", "inner"], check=True)
     expect(account.one({"do": "user.remove", "user": "bob", "home": "delete"}), "home_unsafe", None,
            "T22: another's home inside")

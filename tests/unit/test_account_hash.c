@@ -95,7 +95,8 @@ static void a_hash_of_384_bytes_is_too_long(void **state)
 
 static void P33_what_is_made_passes_the_own_check(void **state)
 {
-	cleanup_secret struct secret password = secret_of("p\xc3\xa4ss: word\\"), again = secret_of("p\xc3\xa4ss: word\\");
+	cleanup_secret struct secret password = secret_of("p\xc3\xa4ss: word\\"),
+				     again = secret_of("p\xc3\xa4ss: word\\");
 	char first[HASH_SIZE_MAX + 1], second[HASH_SIZE_MAX + 1];
 
 	(void)state;
@@ -131,15 +132,21 @@ static void P64_password_policy(void **state)
 		{"alllowercase", false},
 		{"lower1234", false},
 		{"lower-1234", true},
-		{"p\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4" "1", true},
-		{"p\xc3\xa4\xc3\xa4\xc3\xa4" "1A", false}, /* six characters in nine bytes */
+		{"p\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4"
+		 "1",
+			true},
+		{"p\xc3\xa4\xc3\xa4\xc3\xa4"
+		 "1A",
+			false}, /* six characters in nine bytes */
 		{"password1!A", false},
 		{"P@ssw0rd!!", false},
 		{"Qwerty-123", false},
 		{"Ab-123456789", false},
 		{"Alice-Bob-9", true},
 		{"Tab\there-1", false},
-		{"C1-\xc2\x9b" "abcdefg1", false},
+		{"C1-\xc2\x9b"
+		 "abcdefg1",
+			false},
 		{"Esc\x1b[0m-123", false},
 	};
 	const struct password_policy policy = {8, 128, 3}, open = {1, 128, 1};

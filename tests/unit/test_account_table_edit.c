@@ -27,7 +27,8 @@ static void P22_only_the_named_field_changes(void **state)
 	} rows[] = {
 		{"a:x:1\nbob:old:2\nc:x:3\n", "a:x:1\nbob:new:2\nc:x:3\n"},
 		{"bob:old:2", "bob:new:2"},
-		{"# bob:old:2\n\nbobby:old:2\nbob:old:2\r\n\xff\xfe\njunk", "# bob:old:2\n\nbobby:old:2\nbob:new:2\r\n\xff\xfe\njunk"},
+		{"# bob:old:2\n\nbobby:old:2\nbob:old:2\r\n\xff\xfe\njunk",
+			"# bob:old:2\n\nbobby:old:2\nbob:new:2\r\n\xff\xfe\njunk"},
 		{"+@ng::\nbob::2\n-x::\n", "+@ng::\nbob:new:2\n-x::\n"},
 	};
 
@@ -145,7 +146,8 @@ static uint32_t next_random(uint32_t *seed)
 
 static void P22_add_then_remove_gives_the_file_back(void **state)
 {
-	static const char pieces[][12] = {"\n", ":", "root:x:0", "#", "+", "\r\n", "a", "bob", "bob:", "\xff", ",", " ", "::\n"};
+	static const char pieces[][12] = {
+		"\n", ":", "root:x:0", "#", "+", "\r\n", "a", "bob", "bob:", "\xff", ",", " ", "::\n"};
 	uint32_t seed = 7;
 
 	(void)state;

@@ -1,51 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "plugins/account/name_service.h"
+#include "plugins/account/user_processes.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "lib/file.h"
-#include "lib/user_child.h"
 
 #define PROCESSES_MAX (4u << 20) /* pid_max's own limit */
-
-struct question {
-	const char *const *names;
-	unsigned count;
-};
-
-static int ask(void *context, struct buffer *output)
-{
-	const struct question *question = context;
-
-	for (unsigned i = 0; i < question->count; i++) {
-		struct passwd entry, *found = NULL;
-		char bytes[65536];
-		int error = getpwnam_r(question->names[i], &entry, bytes, sizeof(bytes), &found);
-		/* An entry too large for the buffer is an entry. */
-		buffer_append(output, found || error == ERANGE ? "1" : "0", 1);
-	}
-	return 0;
-}
-
-int name_service_known(const char *const *names, unsigned count, uid_t uid, gid_t gid, bool *ret_known)
-{
-	const struct user_identity identity = {uid, gid, &gid, 1};
-	struct question question = {names, count};
-	cleanup_buffer struct buffer output = {0};
-
-	int r = user_child_run(&identity, NAME_SERVICE_TIMEOUT_MS, count, ask, &question, &output);
-	if (r < 0)
-		return r;
-	if (output.size != count)
-		return -ECHILD;
-	for (unsigned i = 0; i < count; i++)
-		ret_known[i] = output.bytes[i] == '1';
-	return 0;
-}
 
 static bool has_uid(const char *status, uid_t uid)
 {
@@ -65,7 +28,7 @@ static bool has_uid(const char *status, uid_t uid)
 	return false;
 }
 
-int name_service_processes(uid_t uid, unsigned *ret_count, pid_t *ret_first)
+int user_processes_count(uid_t uid, unsigned *ret_count, pid_t *ret_first)
 {
 	cleanup_names char **names = NULL;
 	cleanup_close int proc = -1;

@@ -29,7 +29,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		abort();
 	memcpy(copy, edit.table.bytes, before + 1);
 	if (!memmem(copy, before, "victim", 6) && table_edit_add_line(&edit, "victim:x:y") == 0) {
-		if (table_edit_set_field(&edit, "victim", 3, 2, "longer") < 0 || table_edit_remove_line(&edit, "victim") < 0)
+		if (table_edit_set_field(&edit, "victim", 3, 2, "longer") < 0 ||
+			table_edit_remove_line(&edit, "victim") < 0)
 			abort();
 		if (memcmp(edit.table.bytes, copy, before) != 0 || edit.table.size > before + 1)
 			abort();

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plugins/account/commit.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "lib/file.h"
+#include "plugins/account/caches.h"
+#include "plugins/account/faillock.h"
+#include "plugins/account/home.h"
+
+void commit_report(struct plugin_result *result, int error, const char *what)
+{
+	if (result->code != CODE_OK)
+		return; /* said already, and better */
+	if (error == -ENOTUNIQ)
+		(void)plugin_set(result, CODE_DUPLICATE_ENTRY, "%s stands more than once in an account file", what);
+	else if (error == -EOPNOTSUPP)
+		(void)plugin_set(result, CODE_UNSUPPORTED_BACKEND, "/etc/%s is missing or no regular file", what);
+	else if (error == -EBADMSG)
+		(void)plugin_set(result, CODE_IO_ERROR, "the line of %s has not the right fields", what);
+	else if (error == -ENOENT)
+		(void)plugin_set(result, CODE_NO_SUCH_USER, "%s", what);
+	else if (error == -EINVAL)
+		(void)plugin_set(
+			result, CODE_FIELD_INVALID, "a field of %s holds a colon or a control character", what);
+	else
+		(void)plugin_set(result, code_from_errno(-error), "%s: %s", what, strerror(-error));
+}
+
+int commit_defer(struct batch *batch, struct deferred deferred)
+{
+	struct deferred *more = reallocarray(batch->deferred, batch->deferred_count + 1, sizeof(*more));
+
+	if (!more) {
+		free(deferred.home);
+		return -ENOMEM;
+	}
+	batch->deferred = more;
+	more[batch->deferred_count++] = deferred;
+	return 0;
+}
+
+int commit_defer_home(struct batch *batch, unsigned index, const struct facet *facet)
+{
+	const char *colon = strchr(facet->before, ':');
+	uint64_t uid = 0;
+
+	if (!colon)
+		return -EBADMSG;
+	for (const char *at = facet->before; at < colon; at++) {
+		if (*at < '0' || *at > '9' || uid > UINT32_MAX)
+			return -EBADMSG;
+		uid = uid * 10 + (uint64_t)(*at - '0');
+	}
+	struct deferred deferred = {.command = index, .home = strdup(colon + 1), .uid = (uid_t)uid};
+	return deferred.home ? commit_defer(batch, deferred) : -ENOMEM;
+}
+
+/* What sshd reads for a name outside its home: the next account of that name must not inherit its keys. */
+static int remove_key_files(const struct batch *batch, const char *user)
+{
+	static const char *const directories[] = {"etc/ssh/latchkey_keys", "run/latchkey/authorized_keys"};
+
+	for (unsigned i = 0; i < ELEMENTS(directories); i++) {
+		cleanup_close int directory = -1;
+		int r = file_open_directory(batch->request->root, directories[i], &directory);
+		if (r == 0)
+			r = file_remove(directory, user);
+		if (r < 0 && r != -ENOENT)
+			return r;
+	}
+	return 0;
+}
+
+static void carry_out(struct batch *batch, const struct deferred *deferred, struct plugin_result *result)
+{
+	const struct plugin_request *request = batch->request;
+	const char *user = plugin_text(&request->commands[deferred->command], "user");
+	int r = 0;
+
+	if (deferred->faillock && result->code == CODE_OK) {
+		r = faillock_clear(request->root, request->is_host, user);
+		if (r < 0)
+			(void)plugin_set(result, CODE_OK, "the password is set; faillock: %s", strerror(-r));
+	}
+	if (deferred->key_files) {
+		r = remove_key_files(batch, user);
+		if (r < 0 && result->code == CODE_OK)
+			(void)plugin_set(result, code_from_errno(-r), "the account is removed, its key files not: %s",
+				strerror(-r));
+	}
+	if (deferred->home) {
+		r = home_delete(request->root, deferred->home, deferred->uid);
+		if (r < 0 && result->code == CODE_OK)
+			(void)plugin_set(result, r == -EPERM || r == -EXDEV ? CODE_HOME_UNSAFE : code_from_errno(-r),
+				"the account is removed, its home %s only in part: %s", deferred->home, strerror(-r));
+	}
+}
+
+static void carry_out_deferred(struct batch *batch, struct plugin_result *results)
+{
+	for (unsigned i = 0; i < batch->deferred_count; i++)
+		carry_out(batch, &batch->deferred[i], &results[batch->deferred[i].command]);
+}
+
+static void tell(const struct batch *batch, const struct plugin_result *results)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < batch->request->count; i++) {
+		const struct plugin_command *command = &batch->request->commands[i];
+
+		if (!results[i].changes)
+			continue;
+		any = true;
+		caches_audit(command->do_name, plugin_text(command, "user"));
+	}
+	if (any)
+		caches_forget();
+}
+
+/* After the first step of a removal: locked, and waiting for his processes. */
+static void tell_first_step(const struct batch *batch, unsigned index, struct plugin_result *result)
+{
+	const struct plugin_command *command = &batch->request->commands[index];
+	cleanup_account struct account account = {0};
+
+	if (strcmp(command->do_name, "user.remove") != 0 || result->code != CODE_OK)
+		return;
+	if (account_find(&batch->database.files[DATABASE_PASSWD].table, plugin_text(command, "user"), &account) == 0)
+		(void)plugin_set(result, CODE_BUSY, "locked; the account goes when its last process has ended");
+}
+
+void commit_batch(struct batch *batch, struct plugin_result *results)
+{
+	const struct plugin_request *request = batch->request;
+	const char *what = "ledger";
+
+	/* The ledger first: what we gave is never without its note, and a note too many is put right by the redo. */
+	int r = ledger_write(request->state, &batch->ledger);
+	if (r == 0) {
+		r = database_write(&batch->database, batch->removing, &what);
+		if (r < 0)
+			ledger_restore(request->state, &batch->ledger);
+	}
+	for (unsigned i = 0; i < request->count; i++) {
+		if (r < 0 && results[i].changes) {
+			if (results[i].code == CODE_OK || results[i].code == CODE_SUPERSEDED) {
+				results[i].code = CODE_OK;
+				commit_report(&results[i], r, what);
+			}
+			results[i].changes = false;
+		}
+		tell_first_step(batch, i, &results[i]);
+	}
+	if (r == 0)
+		carry_out_deferred(batch, results);
+	if (request->is_host)
+		tell(batch, results);
+}

@@ -1,0 +1,70 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""P32: names that only a name service knows, and one that hangs. In the rig: tests/integration/021-name-service.py"""
+import os
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "rig"))
+from plugin import Plugin, check  # noqa: E402
+
+MODULE = r"""
+#include <errno.h>
+#include <nss.h>
+#include <pwd.h>
+#include <string.h>
+#include <unistd.h>
+enum nss_status _nss_rigtest_getpwnam_r(const char *name, struct passwd *entry, char *bytes, size_t size, int *error)
+{
+	if (strncmp(name, "hang", 4) == 0)
+		for (;;)
+			pause();
+	if (strncmp(name, "crash", 5) == 0)
+		*(volatile int *)0 = 1;
+	if (getuid() == 0 || strncmp(name, "ldap", 4) != 0 || size < 64) {
+		*error = ENOENT;
+		return NSS_STATUS_NOTFOUND;
+	}
+	strcpy(bytes, name);
+	*entry = (struct passwd){bytes, "x", 70000, 70000, "", "/home/ldap", "/bin/sh"};
+	return NSS_STATUS_SUCCESS;
+}
+"""
+os.makedirs("/tmp/nss")
+subprocess.run(["gcc", "-shared", "-fPIC", "-w", "-x", "c", "-", "-o", "/tmp/nss/libnss_rigtest.so.2"], input=MODULE.encode(), check=True)
+os.chmod("/tmp/nss", 0o755)
+with open("/etc/ld.so.conf.d/rigtest.conf", "w") as file:
+    file.write("/tmp/nss\n")
+subprocess.run(["ldconfig", "-X"], check=True)
+with open("/etc/nsswitch.conf", "w") as file:
+    file.write("passwd: files rigtest\ngroup: files\nshadow: files\nhosts: files\n")
+
+account = Plugin("account")
+keys = Plugin("authorized-keys", {"types": ["ed25519"], "locations": ["home"]})
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g"
+
+
+def expect(result, code, text):
+    check(result["code"] == code and not result.get("changed"), f"{text}: {result['code']} {result['detail']}")
+
+
+before = open("/etc/passwd").read()
+for command in ({"do": "user.ensure", "user": "ldapuser"}, {"do": "user.lock", "user": "ldapuser"},
+                {"do": "user.remove", "user": "ldapuser"}):
+    expect(account.one(command), "not_local", f"P32: {command['do']} (asked as another user: the module hides it from root)")
+expect(keys.one({"do": "keys.bind", "user": "ldapuser", "keypair": "k", "key": KEY}), "not_local", "P32: keys.bind")
+for name, wait in (("hanging", 3.0), ("crashing", 0.0)):
+    started = time.monotonic()
+    results = account.plan(*({"id": f"c{number}", "do": "user.ensure", "user": f"{name}{number}"} for number in range(5)))
+    waited = time.monotonic() - started
+    check({result["code"] for result in results} == {"timeout"}, f"P32: {name}: {results[0]['detail']}")
+    check(wait - 0.2 < waited < wait + 1.5, f"P32: {waited:.1f} s for the whole batch")
+started = time.monotonic()
+results = keys.plan(*({"id": f"c{number}", "do": "keys.bind", "user": f"hanging{number}", "keypair": "k", "key": KEY}
+                      for number in range(3)))
+check({result["code"] for result in results} == {"timeout"} and time.monotonic() - started < 4.5, "P32: keys.bind: once for the batch")
+check(open("/etc/passwd").read() == before, "nothing was written")
+result = account.one({"do": "user.ensure", "user": "local1"})
+check(result["code"] == "ok" and result["changed"], "a name that nobody knows is made")
+print("all good", flush=True)

@@ -282,7 +282,10 @@ def redo_and_undo():
 
 
     planned = plugin.plan(command)
-    write(DROP_IN, "PasswordAuthentication no\nKbdInteractiveAuthentication no\n")
+    plugin.apply([command], planned)
+    written = read(DROP_IN)
+    expect(set_(password_auth=True), "ok", True, "open again")
+    write(DROP_IN, written)
     check(password_login("alice", PASSWORD), "killed between the write and the reload: the file says no, sshd does not know")
     expect(plugin.apply([command], planned, redo=True)[0], "ok", True, "… redo")
     check(not password_login("alice", PASSWORD), "… has it reloaded")

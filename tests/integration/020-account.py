@@ -4,13 +4,12 @@
 import base64
 import crypt
 import ctypes
-import fcntl
 import grp
 import json
 import os
 import pwd
+import re
 import shutil
-import struct
 import subprocess
 import sys
 import time
@@ -259,6 +258,43 @@ def test_passwords():
     expect(set_password("alice", "Correct-Horse7", old_public), "ok", True, "sealed to box.previous")
     expect(set_password("alice", "Correct-Horse8", new_public), "ok", True, "sealed to the new box")
     shutil.copy("/var/lib/latchkey/identity/box.previous", "/var/lib/latchkey/identity/box")
+
+
+def test_no_secret_leaves():
+    """P60, P62, T23: the canary is in no system call's bytes, no argument, no environment, no core, no file."""
+    canary = "Canary-7-in-the-mine"
+    value = {"instance": "i-1", "id": "c1", "user": "alice", "password": canary}
+    command = {"id": "c1", "do": "password.set", "user": "alice", "sealed": seal(box, value)}
+    traced = Plugin("account")
+    traced.prefix = ["/usr/bin/strace", "-f", "-s", "65535", "-v", "-e", "trace=!read", "-o", "/tmp/trace"]
+    planned = traced.plan(command)
+    trace = read("/tmp/trace")
+    traced.prefix[-1] = "/tmp/trace2"
+    expect(traced.apply([command], planned)[0], "ok", True)
+    trace += read("/tmp/trace2")
+    check(crypt.crypt(canary, shadow("alice")[1]) == shadow("alice")[1], "the canary is the password now")
+    check(b"openat" in trace and canary.encode() not in trace, "P60: strace of plan and apply does not show it")
+    check(trace.count(b"execve(") == 2, "and no program but the plugin ran")
+    check(b"PR_SET_DUMPABLE, SUID_DUMP_DISABLE" in trace and b"RLIMIT_CORE" in trace, "P62: no core, not dumpable")
+    hash_ = shadow("alice")[1].encode()
+    found = subprocess.run(["grep", "-rlF", canary, "/etc", "/home", "/var/lib/latchkey", "/run/latchkey", "/root"],
+                           stdout=subprocess.PIPE).stdout
+    check(found == b"", f"P60: in no file {found}")
+    found = subprocess.run(["grep", "-rlF", hash_, "/etc", "/var/lib/latchkey", "/run/latchkey"], stdout=subprocess.PIPE).stdout
+    check(found.split() == [b"/etc/shadow"], f"P60: the hash only in shadow {found}")
+    os.unlink("/tmp/trace")
+    os.unlink("/tmp/trace2")
+
+
+def test_faillock():
+    """T26."""
+    os.makedirs("/run/faillock", exist_ok=True)
+    with open("/run/faillock/alice", "wb") as file:
+        file.write(b"\1" * 64)
+    expect(set_password("alice", "Correct-Horse7"), "ok", True)
+    check(os.path.getsize("/run/faillock/alice") == 64, "T26: not unless asked")
+    expect(set_password("alice", "Correct-Horse8", clear_faillock=True), "ok", True)
+    check(os.path.getsize("/run/faillock/alice") == 0, "T26: the tally is cleared")
 
 
 def test_generate():
@@ -517,7 +553,7 @@ def test_kill_everywhere():
     check(left == [], f"no temporary file stays {left}")
 
 
-for test in (test_create, test_refusals, test_groups_and_sudo, test_passwords, test_lock, test_generate,
+for test in (test_create, test_refusals, test_groups_and_sudo, test_passwords, test_lock, test_no_secret_leaves, test_faillock, test_generate,
              test_compare_and_set, test_remove, test_ugly_files, test_file_states, test_other_root, test_many,
              test_concurrency, test_kill_everywhere, test_locks):
     print(f"# {test.__name__}", flush=True)

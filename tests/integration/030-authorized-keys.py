@@ -398,7 +398,7 @@ def test_redo():
     fresh()
     write(FILE, HAND.encode() + b"\n")
     killed = 0
-    for syscall in ("write", "fsync", "renameat2", "mkdirat", "unlinkat", "fchmod"):
+    for syscall in ("write", "fsync", "renameat", "mkdirat", "unlinkat", "fchmod"):
         when = 0
         while True:
             when += 1

@@ -146,9 +146,9 @@ static int drain(int descriptor, struct buffer *buffer, size_t limit, bool drop)
 	return 1;
 }
 
-static int collect(const struct process *process, int output, int error, int report, struct process_result *result)
+static int collect(const struct process *process, int output, int error, int report, int64_t deadline,
+	struct process_result *result)
 {
-	int64_t deadline = now_ms() + process->timeout_ms;
 	struct pollfd polled[3] = {{output, POLLIN, 0}, {error, POLLIN, 0}, {report, POLLIN, 0}};
 	int r;
 
@@ -183,6 +183,25 @@ static int collect(const struct process *process, int output, int error, int rep
 		}
 	}
 	return 0;
+}
+
+/* A program that has closed its output may still be there; one at its end needs no second look. */
+static int wait_until(pid_t pid, int64_t deadline, int *ret_status)
+{
+	struct timespec step = {0, 100000};
+
+	for (;;) {
+		pid_t ended = waitpid(pid, ret_status, WNOHANG);
+		if (ended == pid)
+			return 0;
+		if (ended < 0 && errno != EINTR)
+			return -errno;
+		if (now_ms() >= deadline)
+			return -ETIMEDOUT;
+		(void)nanosleep(&step, NULL);
+		if (step.tv_nsec < 10000000)
+			step.tv_nsec *= 2;
+	}
 }
 
 static int make_input(const struct process *process, int *ret_descriptor)
@@ -231,16 +250,15 @@ int process_run(const struct process *process, struct process_result *ret_result
 	}
 	if (pid > 0) {
 		(void)setpgid(pid, pid); /* both sides do it, so that kill(-pid) never misses */
-		r = collect(process, pipes[0][0], pipes[1][0], pipes[2][0], &result);
+		int64_t deadline = now_ms() + process->timeout_ms;
+		r = collect(process, pipes[0][0], pipes[1][0], pipes[2][0], deadline, &result);
+		if (r == 0)
+			r = wait_until(pid, deadline, &result.status);
 		if (r < 0) {
 			(void)kill(-pid, SIGKILL);
 			(void)kill(pid, SIGKILL);
-		}
-		while (waitpid(pid, &result.status, 0) < 0) {
-			if (errno != EINTR) {
-				r = r < 0 ? r : -errno;
-				break;
-			}
+			while (waitpid(pid, &result.status, 0) < 0 && errno == EINTR)
+				;
 		}
 	}
 	for (unsigned i = 0; i < 3; i++) {

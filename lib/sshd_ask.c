@@ -12,7 +12,7 @@
 #include "lib/paths.h"
 #include "lib/sys.h"
 
-#define ASK_TIMEOUT_MS 10000u	  /* 5 to 8 ms is usual; a busy machine at boot is not */
+#define ASK_TIMEOUT_MS 10000u     /* 5 to 8 ms is usual; a busy machine at boot is not */
 #define ASK_OUTPUT_MAX (1u << 20) /* sshd -T prints 4 KiB, and a line per AllowUsers name */
 #define KEYGEN "/usr/bin/ssh-keygen"
 #define THROW_AWAY_KEY "hostkey.throwaway" /* never listened with */
@@ -49,7 +49,7 @@ static bool make_separation_directory(const struct process_result *result)
 	cleanup_close int run = -1;
 
 	if (!result->error.size || (!strstr(result->error.bytes, "directory: /run/sshd") &&
-		!strstr(result->error.bytes, "directory: /var/run/sshd")))
+					   !strstr(result->error.bytes, "directory: /var/run/sshd")))
 		return false;
 	if (file_open_directory(-1, "/run", &run) < 0)
 		return false;
@@ -123,15 +123,17 @@ int sshd_ask_run(int state, const char *const *arguments, struct process_result 
 	}
 }
 
-enum sshd_validity sshd_ask_validity(int state, char ret_detail[SSHD_DETAIL_MAX + 1])
+enum sshd_validity sshd_ask_validity(int state, char *const *options, char ret_detail[SSHD_DETAIL_MAX + 1])
 {
-	static const char *const arguments[] = {"-t", NULL};
+	const char *arguments[SSHD_ASK_ARGUMENTS_MAX + 1] = {"-t"};
 	cleanup_process_result struct process_result result = {0};
 
+	for (unsigned i = 0; options && options[i] && i + 2 < SSHD_ASK_ARGUMENTS_MAX; i++)
+		arguments[i + 1] = options[i];
 	int r = sshd_ask_run(state, arguments, &result);
 	if (r < 0) {
-		(void)snprintf(ret_detail, SSHD_DETAIL_MAX + 1, "%s",
-			r == -ENOENT ? "no sshd is installed" : strerror(-r));
+		(void)snprintf(
+			ret_detail, SSHD_DETAIL_MAX + 1, "%s", r == -ENOENT ? "no sshd is installed" : strerror(-r));
 		return SSHD_CANNOT_VALIDATE;
 	}
 	if (process_exited(&result, 0)) {
@@ -141,9 +143,10 @@ enum sshd_validity sshd_ask_validity(int state, char ret_detail[SSHD_DETAIL_MAX 
 	sshd_ask_words(&result, ret_detail);
 	/* 255 is a bad configuration, and also a bad privilege separation directory, which is none. */
 	if (process_exited(&result, 255) &&
-		!(result.error.size && (strstr(result.error.bytes, "privilege separation") ||
-			/* "/run/sshd must be owned by root and not group or world-writable." */
-			strstr(result.error.bytes, "must be owned by root and not group or world-writable"))))
+		!(result.error.size &&
+			(strstr(result.error.bytes, "privilege separation") ||
+				/* "/run/sshd must be owned by root and not group or world-writable." */
+				strstr(result.error.bytes, "must be owned by root and not group or world-writable"))))
 		return SSHD_INVALID;
 	return SSHD_CANNOT_VALIDATE;
 }

@@ -14,12 +14,15 @@
 #include "lib/file.h"
 #include "lib/sshd_ask.h"
 #include "lib/sshd_open.h"
+#include "lib/sshd_process.h"
 
-#define ANSWERS_MAX 8192u	  /* users of one run: 4,096 commands name no more, and the guard's candidates */
-#define CACHE_MAX (2u << 20)	  /* the key and 1 MiB of answer */
+#define ANSWERS_MAX 8192u        /* users of one run: 4,096 commands name no more, and the guard's candidates */
+#define CACHE_MAX (2u << 20)     /* the key and 1 MiB of answer */
+#define PID_FILE "/run/sshd.pid" /* sshd's default */
 #define CACHE_NAME "effective"
 #define VERSION_NAME "version"
-#define SPECIFICATION "host=client.invalid,addr=192.0.2.1,laddr=192.0.2.2,lport=22"
+#define STRANGER "192.0.2.1" /* never 127.0.0.1: the one address that people exempt */
+#define SPECIFICATION "host=client.invalid,laddr=192.0.2.2,lport=22"
 
 struct answer {
 	char *user; /* NULL: for everyone */
@@ -31,10 +34,13 @@ struct sshd {
 	int root, state;
 	bool is_host;
 	struct sshd_scan scan;
+	const char *address;
 	struct timespec began; /* by the clock that stamps files, before the first was read */
 	struct answer *answers;
 	size_t count;
 	struct answer scanned;
+	char **options;  /* of the sshd that runs: -p, -o and their like weigh more than any file */
+	bool other_file; /* it runs with -f: what the scan read is not its configuration */
 	unsigned major, minor;
 };
 
@@ -45,6 +51,24 @@ static void free_answer(struct answer *answer)
 	free(answer->effective.values);
 }
 
+/* An sshd that does not run, or does not say how it was started, has none. */
+static int find_options(struct sshd *sshd)
+{
+	const struct sshd_setting *setting = sshd_scan_global(&sshd->scan, "pidfile");
+	cleanup_sshd_process struct sshd_process process = {0, -1};
+
+	if (!sshd->is_host || sshd_process_find(setting ? setting->arguments[0] : PID_FILE, &process) < 0)
+		return 0;
+	int r = sshd_process_options(&process, &sshd->options);
+	if (r == -ENOMEM)
+		return r;
+	for (char **option = sshd->options; option && *option; option++) {
+		if (strncmp(*option, "-f", 2) == 0 && strcmp(*option + 2, sshd->scan.main_path) != 0)
+			sshd->other_file = true;
+	}
+	return 0;
+}
+
 int sshd_open(int root, bool is_host, int state, struct sshd **ret_sshd, char ret_detail[SSHD_DETAIL_MAX + 1])
 {
 	cleanup_sshd struct sshd *sshd = calloc(1, sizeof(*sshd));
@@ -53,9 +77,13 @@ int sshd_open(int root, bool is_host, int state, struct sshd **ret_sshd, char re
 	sshd->root = root;
 	sshd->is_host = is_host;
 	sshd->state = state;
+	sshd->address = STRANGER;
 	if (clock_gettime(CLOCK_REALTIME_COARSE, &sshd->began) < 0)
 		return -errno;
 	int r = sshd_scan_read(root, NULL, &sshd->scan, ret_detail);
+	if (r < 0)
+		return r;
+	r = find_options(sshd);
 	if (r < 0)
 		return r;
 	*ret_sshd = steal_pointer(&sshd);
@@ -70,8 +98,14 @@ void sshd_close(struct sshd *sshd)
 		free_answer(&sshd->answers[i]);
 	free_answer(&sshd->scanned);
 	free(sshd->answers);
+	file_names_free(&sshd->options);
 	sshd_scan_free(&sshd->scan);
 	free(sshd);
+}
+
+void sshd_set_address(struct sshd *sshd, const char *address)
+{
+	sshd->address = address;
 }
 
 const struct sshd_scan *sshd_get_scan(const struct sshd *sshd)
@@ -112,8 +146,9 @@ static int parse_answer(char *text, bool scanned, struct answer *ret_answer)
 
 static bool is_racy(const struct sshd *sshd, const struct sshd_file *file)
 {
-	return !file->missing && (file->changed_s > sshd->began.tv_sec ||
-		(file->changed_s == sshd->began.tv_sec && file->changed_ns >= (uint32_t)sshd->began.tv_nsec));
+	return !file->missing &&
+	       (file->changed_s > sshd->began.tv_sec ||
+		       (file->changed_s == sshd->began.tv_sec && file->changed_ns >= (uint32_t)sshd->began.tv_nsec));
 }
 
 static void append_identity(struct buffer *key, const struct sshd_file *file)
@@ -121,7 +156,8 @@ static void append_identity(struct buffer *key, const struct sshd_file *file)
 	if (file->missing)
 		buffer_append_format(key, "- %s\n", file->path);
 	else
-		buffer_append_format(key, "%c %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 ".%09u %" PRId64 ".%09u %s\n",
+		buffer_append_format(key,
+			"%c %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 ".%09u %" PRId64 ".%09u %s\n",
 			file->is_directory ? 'd' : 'f', file->device, file->inode, file->size, file->modified_s,
 			file->modified_ns, file->changed_s, file->changed_ns, file->path);
 }
@@ -155,6 +191,8 @@ static int make_key(const struct sshd *sshd, struct buffer *key)
 		return r;
 	for (size_t i = 0; i < sshd->scan.file_count; i++)
 		append_identity(key, &sshd->scan.files[i]);
+	for (char **option = sshd->options; option && *option; option++)
+		buffer_append_format(key, "%s\n", *option);
 	buffer_append(key, "\n", 1);
 	return buffer_status(key);
 }
@@ -227,9 +265,11 @@ static int ask(struct sshd *sshd, const char *user, struct buffer *ret_text, cha
 	cleanup_process_result struct process_result result = {0};
 	cleanup_free char *specification = NULL;
 
-	if (asprintf(&specification, "user=%s,%s", user, SPECIFICATION) < 0)
+	if (asprintf(&specification, "user=%s,addr=%s,%s", user, sshd->address, SPECIFICATION) < 0)
 		return -ENOMEM;
-	const char *const arguments[] = {"-T", "-C", specification, NULL};
+	const char *arguments[SSHD_ASK_ARGUMENTS_MAX + 1] = {"-T", "-C", specification};
+	for (unsigned i = 0; sshd->options && sshd->options[i] && i < SSHD_PROCESS_OPTIONS_MAX; i++)
+		arguments[i + 3] = sshd->options[i];
 	int r = sshd_ask_run(sshd->state, arguments, &result);
 	if (r < 0) {
 		(void)snprintf(ret_detail, SSHD_DETAIL_MAX + 1, "sshd -T: %s", strerror(-r));
@@ -238,7 +278,7 @@ static int ask(struct sshd *sshd, const char *user, struct buffer *ret_text, cha
 	if (!process_exited(&result, 0)) {
 		char words[SSHD_DETAIL_MAX + 1];
 		sshd_ask_words(&result, ret_detail);
-		return sshd_ask_validity(sshd->state, words) == SSHD_INVALID ? -EBADMSG : -EAGAIN;
+		return sshd_ask_validity(sshd->state, sshd->options, words) == SSHD_INVALID ? -EBADMSG : -EAGAIN;
 	}
 	if (result.output.size == 0)
 		return -EAGAIN;
@@ -257,7 +297,7 @@ int sshd_get_effective(struct sshd *sshd, const char *user, const struct sshd_ef
 	char ret_detail[SSHD_DETAIL_MAX + 1])
 {
 	cleanup_buffer struct buffer key = {0}, text = {0};
-	bool shared = !sshd->scan.has_match;
+	bool shared = !sshd->scan.has_match && !sshd->other_file;
 	int r;
 
 	if (!sshd->is_host)
@@ -394,7 +434,7 @@ enum sshd_validity sshd_test(struct sshd *sshd, char ret_detail[SSHD_DETAIL_MAX 
 		(void)snprintf(ret_detail, SSHD_DETAIL_MAX + 1, "nothing is executed below another root");
 		return SSHD_CANNOT_VALIDATE;
 	}
-	return sshd_ask_validity(sshd->state, ret_detail);
+	return sshd_ask_validity(sshd->state, sshd->options, ret_detail);
 }
 
 int sshd_get_version(struct sshd *sshd, unsigned *ret_major, unsigned *ret_minor)

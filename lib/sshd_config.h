@@ -32,15 +32,16 @@ struct sshd_effective {
 
 enum sshd_validity {
 	SSHD_VALID,
-	SSHD_INVALID,		/* sshd -t refuses the configuration */
-	SSHD_CANNOT_VALIDATE,	/* no sshd, no host key to be made, no privilege separation directory … */
+	SSHD_INVALID,         /* sshd -t refuses the configuration */
+	SSHD_CANNOT_VALIDATE, /* no sshd, no host key to be made, no privilege separation directory … */
 };
 
 /*
  * `state` is the plugin's state directory (-1: nothing is kept), is_host as in struct plugin_request. 0; negative errno
  * of sshd_scan_read with ret_detail when the configuration cannot be read as sshd would.
  */
-int sshd_open(int root, bool is_host, int state, struct sshd **ret_sshd, char ret_detail[SSHD_DETAIL_MAX + 1]) MUST_CHECK;
+int sshd_open(
+	int root, bool is_host, int state, struct sshd **ret_sshd, char ret_detail[SSHD_DETAIL_MAX + 1]) MUST_CHECK;
 void sshd_close(struct sshd *sshd);
 static inline void cleanup_sshd_pointer(struct sshd **sshd)
 {
@@ -48,6 +49,11 @@ static inline void cleanup_sshd_pointer(struct sshd **sshd)
 }
 #define cleanup_sshd CLEANUP(cleanup_sshd_pointer)
 
+/*
+ * From where the user would come (an IP address, checked by the caller; it must live as long as sshd): Match Address
+ * is decided by it. Without it, from an address that nobody has and nobody exempts.
+ */
+void sshd_set_address(struct sshd *sshd, const char *address);
 /* The scan, alive as long as sshd. */
 const struct sshd_scan *sshd_get_scan(const struct sshd *sshd);
 /*

@@ -85,8 +85,8 @@ static bool is_joined(const struct sshd_setting *setting, const char *value)
 	return *value == '\0';
 }
 
-int sshd_keys_patterns(const struct sshd *sshd, const struct sshd_effective *effective, char ***ret_patterns,
-	size_t *ret_count)
+int sshd_keys_patterns(
+	const struct sshd *sshd, const struct sshd_effective *effective, char ***ret_patterns, size_t *ret_count)
 {
 	const struct sshd_scan *scan = sshd_get_scan(sshd);
 	cleanup_names char **patterns = calloc(1, sizeof(*patterns));

@@ -15,7 +15,7 @@ static bool is_host_root(int root)
 	struct stat host, given;
 
 	return fstat(root, &given) == 0 && stat("/", &host) == 0 && given.st_dev == host.st_dev &&
-		given.st_ino == host.st_ino;
+	       given.st_ino == host.st_ino;
 }
 
 static int split_path(const char *path, char **ret_parent, const char **ret_name)
@@ -112,6 +112,6 @@ bool sshd_file_is_unchanged(int root, const struct sshd_file *file)
 		return false;
 	sshd_file_identify(&status, &now);
 	return now.is_directory == file->is_directory && now.device == file->device && now.inode == file->inode &&
-		now.size == file->size && now.modified_s == file->modified_s && now.modified_ns == file->modified_ns &&
-		now.changed_s == file->changed_s && now.changed_ns == file->changed_ns;
+	       now.size == file->size && now.modified_s == file->modified_s && now.modified_ns == file->modified_ns &&
+	       now.changed_s == file->changed_s && now.changed_ns == file->changed_ns;
 }

@@ -142,8 +142,8 @@ int sshd_scan_line(const char *line, char ***ret_words, unsigned *ret_count)
 	return 0;
 }
 
-static int add_file(struct scanner *scanner, const char *path, const struct stat *status, bool is_overlay,
-	unsigned *ret_index)
+static int add_file(
+	struct scanner *scanner, const char *path, const struct stat *status, bool is_overlay, unsigned *ret_index)
 {
 	struct sshd_scan *scan = scanner->scan;
 
@@ -266,7 +266,8 @@ static int list_directory(struct scanner *scanner, const char *path, char ***ret
 	return 0;
 }
 
-/* `prefix` is a directory without a wildcard ("" is the root), `rest` the pattern below it. As glob(3) without flags. */
+/* `prefix` is a directory without a wildcard ("" is the root), `rest` the pattern below it. As glob(3) without flags.
+ */
 static int include_pattern(struct scanner *scanner, const char *prefix, const char *rest, unsigned depth, int match)
 {
 	cleanup_buffer struct buffer path = {0};
@@ -358,8 +359,8 @@ static int scan_line(struct scanner *scanner, const char *path, unsigned file, c
  * sshd reads by line, drops blanks in front and everything after a NUL, newline included, and only then splits again:
  * a NUL glues its line to the next one.
  */
-static int scan_text(struct scanner *scanner, const char *path, unsigned file, char *bytes, size_t size, unsigned depth,
-	int match)
+static int scan_text(
+	struct scanner *scanner, const char *path, unsigned file, char *bytes, size_t size, unsigned depth, int match)
 {
 	char *out = bytes, *end = bytes + size;
 	unsigned number = 0;
@@ -417,8 +418,8 @@ static int read_file(struct scanner *scanner, const char *path, bool must_exist,
 	return r == -EFBIG ? -E2BIG : r;
 }
 
-static int read_overlay(struct scanner *scanner, const char *path, char **ret_bytes, size_t *ret_size,
-	unsigned *ret_file)
+static int read_overlay(
+	struct scanner *scanner, const char *path, char **ret_bytes, size_t *ret_size, unsigned *ret_file)
 {
 	const struct sshd_overlay *overlay = scanner->overlay;
 

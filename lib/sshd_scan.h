@@ -20,18 +20,18 @@
 #define SSHD_DROP_IN_NAME "00-latchkey.conf"
 #define SSHD_DROP_IN SSHD_DROP_IN_DIRECTORY "/" SSHD_DROP_IN_NAME
 
-#define SSHD_SCAN_DEPTH_MAX 16u		/* sshd's own limit of nesting */
-#define SSHD_SCAN_BYTES_MAX (2u << 20)	/* of all files, repeats counted: twice the largest configuration we promise */
-#define SSHD_SCAN_FILES_MAX 1024u	/* of all files and directories, repeats counted */
-#define SSHD_SCAN_ARGUMENTS_MAX 4096u	/* of one line: AllowUsers with that many names */
+#define SSHD_SCAN_DEPTH_MAX 16u        /* sshd's own limit of nesting */
+#define SSHD_SCAN_BYTES_MAX (2u << 20) /* of all files, repeats counted: twice the largest configuration we promise */
+#define SSHD_SCAN_FILES_MAX 1024u      /* of all files and directories, repeats counted */
+#define SSHD_SCAN_ARGUMENTS_MAX 4096u  /* of one line: AllowUsers with that many names */
 
 struct sshd_setting {
-	const char *keyword;		/* in lower case */
-	const char *const *arguments;	/* without quotes; NULL-terminated */
+	const char *keyword;          /* in lower case */
+	const char *const *arguments; /* without quotes; NULL-terminated */
 	unsigned count;
-	unsigned file;			/* index into the scan's files */
-	unsigned line;			/* from 1 */
-	int match;			/* index of the Match setting it stands under (its own, of a Match), or -1 */
+	unsigned file; /* index into the scan's files */
+	unsigned line; /* from 1 */
+	int match;     /* index of the Match setting it stands under (its own, of a Match), or -1 */
 };
 
 /* One file read, or one directory or file that was looked for; what identifies its present content. */
@@ -45,14 +45,15 @@ struct sshd_file {
 };
 
 struct sshd_scan {
-	struct sshd_setting *settings; /* in the order in which sshd meets them; Match and Include lines are among them */
+	struct sshd_setting
+		*settings; /* in the order in which sshd meets them; Match and Include lines are among them */
 	size_t count;
 	struct sshd_file *files;
 	size_t file_count;
-	const char *main_path;	/* SSHD_MAIN or SSHD_MAIN_VENDOR */
+	const char *main_path; /* SSHD_MAIN or SSHD_MAIN_VENDOR */
 	bool has_main;
-	bool has_match;		/* a Match stands anywhere that Include reaches */
-	void *storage;		/* owns the text */
+	bool has_match; /* a Match stands anywhere that Include reaches */
+	void *storage;  /* owns the text */
 };
 
 /* A file as if it had these bytes (NULL: as if it did not exist), whatever the disk has. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The listening sockets on sshd's ports, from /proc/net/tcp and tcp6 (proc(5)); whoever holds them: sshd or a socket unit. */
+/* The listening sockets on sshd's ports, from /proc/net/tcp and tcp6 (proc(5)); whoever holds them: sshd or a socket
+ * unit. */
 #pragma once
 
 #include <stdbool.h>

@@ -47,10 +47,10 @@ static const struct {
 		"this is a private key (PKCS#8): keep it secret and give its public half (ssh-keygen -y -f KEY)"},
 	{"-----BEGIN PRIVATE KEY-----", CODE_KEY_IS_PRIVATE,
 		"this is a private key (PKCS#8): keep it secret and give its public half (ssh-keygen -y -f KEY)"},
-	{"PuTTY-User-Key-File-", CODE_KEY_IS_PRIVATE,
-		"this is a PuTTY .ppk file, which holds a private key: give the text that PuTTYgen shows under "
-		"\"Public key "
-		"for pasting\""},
+	{"PuTTY-User-Key-File-", CODE_KEY_FORMAT,
+		"this is a PuTTY .ppk file, which holds a private key: keep it secret and give the text that PuTTYgen "
+		"shows "
+		"under \"Public key for pasting\""},
 	{"---- BEGIN SSH2 PUBLIC KEY ----", CODE_KEY_FORMAT,
 		"this is a public key in SSH2 (RFC 4716) format: convert it with ssh-keygen -i -f FILE"},
 	{"-----BEGIN PUBLIC KEY-----", CODE_KEY_FORMAT,

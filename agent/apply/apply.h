@@ -38,6 +38,7 @@ struct outcome {
 	enum code_status status; /* the code's, but a pending one that ran out of time is failed */
 	bool changed;
 	bool from_history; /* answered from there: done by an earlier document */
+	bool in_history;   /* its line stands there already */
 	char detail[DETAIL_MAX + 1];
 	char *sealed, *login; /* base64; a JSON object */
 	char *users[PLUGIN_USERS_MAX];

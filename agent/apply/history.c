@@ -97,16 +97,20 @@ static void answer(struct command *command, const cJSON *line)
 	const char *status, *name, *detail = "";
 	enum code code;
 
-	if (command_is_ended(command) || json_get_string(line, "status", &status) < 0 ||
-		strcmp(status, "pending") == 0 || json_get_string(line, "code", &name) < 0 ||
-		code_from_name(name, &code) < 0)
+	if (json_get_string(line, "status", &status) < 0 || strcmp(status, "pending") == 0 ||
+		json_get_string(line, "code", &name) < 0 || code_from_name(name, &code) < 0)
 		return;
+	/* A crash came after the line and before the journal's end: the outcome is known, and written. */
+	if (command_is_ended(command)) {
+		command->outcome.in_history = true;
+		return;
+	}
 	(void)!json_get_string(line, "detail", &detail);
 	outcome_set(&command->outcome, code, "%s", detail);
 	if (strcmp(status, "failed") == 0)
 		command->outcome.status = STATUS_FAILED;
 	(void)!json_get_bool(line, "changed", &command->outcome.changed);
-	command->outcome.from_history = true;
+	command->outcome.from_history = command->outcome.in_history = true;
 }
 
 int history_answer(const struct history *history, struct document *document)
@@ -254,7 +258,7 @@ int history_append(const struct apply *apply, const struct document *document)
 	struct stat status;
 
 	for (size_t i = 0; i < document->count; i++) {
-		if (command_is_ended(&document->commands[i]) && !document->commands[i].outcome.from_history)
+		if (command_is_ended(&document->commands[i]) && !document->commands[i].outcome.in_history)
 			put_command(&writer, apply, document, &document->commands[i]);
 	}
 	/* The document's own line comes last: it is what raises the floors. A late result has none. */

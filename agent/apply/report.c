@@ -126,9 +126,22 @@ int report_late(const struct apply *apply, int64_t seq, const struct command *co
 	int r = write_results(apply, seq, "", command, 1);
 	if (r < 0)
 		return r;
+	/* Who asked for it stands in the history's line of the pending result. */
+	cleanup_history struct history history = {0};
+	cleanup_json cJSON *line = NULL;
 	struct command copy = *command;
 	struct document document = {.seq = seq, .commands = &copy, .count = 1};
-	return history_append(apply, &document);
+	const char *signer = NULL;
+	r = history_load(apply, &history);
+	if (r == 0 && history_find(&history, command->id, &line) == 0) {
+		(void)!json_get_string(line, "signer", &signer);
+		(void)!json_get_string(line, "actor", &copy.actor);
+	}
+	document.signer = signer ? strdup(signer) : NULL;
+	if (r == 0)
+		r = history_append(apply, &document);
+	free(document.signer);
+	return r;
 }
 
 int report_refusal(const struct apply *apply, const char *digest, enum code code, const char *detail)

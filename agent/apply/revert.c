@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "agent/apply/history.h"
 #include "agent/apply/plugin_call.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -149,14 +148,8 @@ static enum code undo(const struct apply *apply, int directory, const char *name
 
 static void report(const struct apply *apply, const struct entry *entry, enum code code)
 {
-	cleanup_history struct history history = {0};
-	cleanup_json cJSON *line = NULL;
 	struct command command = {.id = entry->id, .do_name = "sshd.set", .actor = ""};
 
-	if (history_load(apply, &history) == 0 && history_find(&history, entry->id, &line) == 0) {
-		(void)!json_get_string(line, "do", &command.do_name);
-		(void)!json_get_string(line, "actor", &command.actor);
-	}
 	outcome_set(&command.outcome, CODE_UNCONFIRMED, "no sshd.confirm came in time: the former settings are back%s",
 		code == CODE_SUPERSEDED ? " (somebody had changed them already)" : "");
 	int r = report_late(apply, entry->seq, &command);

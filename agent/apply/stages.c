@@ -152,7 +152,20 @@ static int apply_batch(struct apply *apply, struct document *document, struct jo
 	return 0;
 }
 
-static void confirm(const struct apply *apply, struct command *command)
+/* The confirmed step's own command, when the document repeats it as still pending: it is final now. */
+static void settle_repeated(struct document *document, const char *id)
+{
+	for (size_t i = 0; i < document->count; i++) {
+		struct outcome *outcome = &document->commands[i].outcome;
+		if (strcmp(document->commands[i].id, id) != 0 || outcome->code != CODE_AWAITING_CONFIRM)
+			continue;
+		outcome_set(outcome, CODE_OK, "confirmed");
+		outcome->changed = true;
+		outcome->from_history = outcome->in_history = true; /* report_late has written its line */
+	}
+}
+
+static void confirm(const struct apply *apply, struct document *document, struct command *command)
 {
 	struct command confirmed = {.do_name = "sshd.set", .actor = command->actor};
 	int64_t seq = 0;
@@ -176,6 +189,7 @@ static void confirm(const struct apply *apply, struct command *command)
 	r = report_late(apply, seq, &confirmed);
 	if (r < 0)
 		log_error("cannot report that %s was confirmed: %s", confirmed.id, strerror(-r));
+	settle_repeated(document, confirmed.id);
 }
 
 static void observe(struct command **batch, size_t count)
@@ -256,7 +270,7 @@ static int run_batch(struct apply *apply, struct document *document, struct jour
 	for (size_t i = 0; i < count; i++) {
 		if (!command_is_ended(batch[i]) && strcmp(batch[i]->do_name, "sshd.confirm") == 0 &&
 			policy_mode(&apply->policy) == POLICY_ENFORCE)
-			confirm(apply, batch[i]);
+			confirm(apply, document, batch[i]);
 		if (command_is_ended(batch[i]))
 			continue;
 		fresh_accounts[kept] = accounts[i];

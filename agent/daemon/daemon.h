@@ -38,7 +38,9 @@ struct waiting {
 struct daemon {
 	int epoll, signals, timer, listener, status_socket, state, run;
 	int link; /* -1: latchkey-net is not there */
+	bool link_waits; /* READY came before the boot redo had made or read the identity */
 	bool link_ready;
+	bool booted;	 /* the boot redo is done */
 	uid_t agent_uid;
 	gid_t agent_gid;
 	struct notify notify;
@@ -77,6 +79,8 @@ void jobs_reap(struct daemon *daemon);
 int peer_listen(struct daemon *daemon) MUST_CHECK;
 void peer_accept(struct daemon *daemon);
 void peer_receive(struct daemon *daemon);
+/* The boot redo is done: a latchkey-net that waits is greeted. */
+void peer_booted(struct daemon *daemon);
 void peer_close(struct daemon *daemon, const char *why);
 void peer_send_have(struct daemon *daemon);
 void peer_send_view(struct daemon *daemon);

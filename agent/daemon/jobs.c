@@ -194,6 +194,8 @@ void jobs_reap(struct daemon *daemon)
 	} else {
 		schedule_redo(daemon, ended == JOB_REDO);
 	}
+	if (ended == JOB_REDO)
+		peer_booted(daemon);
 	if (ended == JOB_TRUST && code == APPLY_TAKEN_OVER)
 		peer_send_ask(daemon, 0); /* the document of the signer that was unknown */
 	peer_send_identity(daemon);

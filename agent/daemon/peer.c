@@ -55,7 +55,7 @@ void peer_close(struct daemon *daemon, const char *why)
 		return;
 	log_info("the link to latchkey-net is closed: %s", why);
 	(void)close(steal_descriptor(&daemon->link));
-	daemon->link_ready = daemon->identified = daemon->result_in_flight = false;
+	daemon->link_waits = daemon->link_ready = daemon->identified = daemon->result_in_flight = false;
 	daemon->identity_sent = 0;
 }
 
@@ -152,6 +152,15 @@ static void greet(struct daemon *daemon)
 	peer_send_view(daemon);
 }
 
+void peer_booted(struct daemon *daemon)
+{
+	if (daemon->booted)
+		return;
+	daemon->booted = true;
+	if (daemon->link_waits)
+		greet(daemon);
+}
+
 static void take_document(struct daemon *daemon, const struct link_message *message, char **body)
 {
 	struct waiting *waiting = &daemon->waiting;
@@ -178,9 +187,11 @@ static int handle(struct daemon *daemon, const struct link_message *message, int
 	if (has_body != (descriptor >= 0))
 		return -EBADMSG;
 	if (!daemon->link_ready) {
-		if (message->type != LINK_READY || message->code != 1)
+		if (daemon->link_waits || message->type != LINK_READY || message->code != 1)
 			return -EBADMSG;
-		greet(daemon);
+		daemon->link_waits = true;
+		if (daemon->booted)
+			greet(daemon);
 		return 0;
 	}
 	switch (message->type) {

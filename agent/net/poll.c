@@ -233,8 +233,14 @@ static void report_idle(struct net *net)
 
 int poll_start(struct net *net)
 {
+	if (net->http && net->instance[0] == '\0') {
+		log_error("this machine has no instance id yet: see what latchkeyd says of it");
+		http_free(net->http);
+		net->http = NULL;
+	}
 	if (!net->http) {
-		log_notice("no endpoint is configured ([endpoint] url): idle");
+		if (!net->url)
+			log_notice("no endpoint is configured ([endpoint] url): idle");
 		report_idle(net);
 		return 0;
 	}

@@ -75,22 +75,35 @@ static const struct manifest_command *find_row(const struct manifest_set *manife
 		       : NULL;
 }
 
+static const struct manifest_field *find_field(
+	const struct manifest_command *row, const struct subcommand *subcommand, const char *name, size_t size)
+{
+	for (unsigned i = 0; row && i < row->field_count; i++) {
+		if (is_field(name, size, row->fields[i].name) && !is_hidden(subcommand, row->fields[i].name))
+			return &row->fields[i];
+	}
+	return NULL;
+}
+
 enum option_kind { KIND_UNKNOWN, KIND_FLAG, KIND_VALUE, KIND_SWITCH /* a flag that may have =false */ };
 
-static enum option_kind find_option(
-	const struct manifest_set *manifests, const struct arguments *arguments, const char *name, size_t size)
+static enum option_kind find_option(const struct manifest_set *manifests, const struct arguments *arguments,
+	const char *name, size_t size, bool *ret_is_field)
 {
 	unsigned groups = OPTION_ALWAYS | (arguments->subcommand ? arguments->subcommand->groups : 0);
-	const struct manifest_command *row = find_row(manifests, arguments);
+	const struct manifest_field *field =
+		find_field(find_row(manifests, arguments), arguments->subcommand, name, size);
 
+	if (!field && arguments->subcommand && arguments->subcommand->other_do)
+		field = find_field(
+			manifest_find(manifests, arguments->subcommand->other_do), arguments->subcommand, name, size);
+	*ret_is_field = field != NULL;
+	if (field)
+		return field->type.kind == FIELD_BOOL ? KIND_SWITCH : KIND_VALUE;
 	for (size_t i = 0; i < ELEMENTS(options); i++) {
 		if ((options[i].group & groups) != 0 && strlen(options[i].name) == size &&
 			memcmp(options[i].name, name, size) == 0)
 			return options[i].value ? KIND_VALUE : KIND_FLAG;
-	}
-	for (unsigned i = 0; row && i < row->field_count; i++) {
-		if (is_field(name, size, row->fields[i].name) && !is_hidden(arguments->subcommand, row->fields[i].name))
-			return row->fields[i].type.kind == FIELD_BOOL ? KIND_SWITCH : KIND_VALUE;
 	}
 	return KIND_UNKNOWN;
 }
@@ -119,7 +132,8 @@ static enum cli_exit take_option(const struct manifest_set *manifests, struct ar
 	const char *equals = strchr(text, '=');
 	size_t size = equals ? (size_t)(equals - text) : strlen(text);
 	const char *value = equals ? equals + 1 : NULL;
-	enum option_kind kind = find_option(manifests, arguments, text, size);
+	bool of_command;
+	enum option_kind kind = find_option(manifests, arguments, text, size, &of_command);
 
 	*ret_used_next = false;
 	if (kind == KIND_UNKNOWN || arguments->option_count == ARGUMENTS_OPTIONS_MAX) {
@@ -139,7 +153,7 @@ static enum cli_exit take_option(const struct manifest_set *manifests, struct ar
 		value = next;
 		*ret_used_next = true;
 	}
-	arguments->options[arguments->option_count++] = (struct argument_option){text, size, value};
+	arguments->options[arguments->option_count++] = (struct argument_option){text, size, value, of_command};
 	return CLI_OK;
 }
 
@@ -190,7 +204,8 @@ const char *arguments_option(const struct arguments *arguments, const char *name
 {
 	for (unsigned i = arguments->option_count; i-- > 0;) {
 		const struct argument_option *option = &arguments->options[i];
-		if (strlen(name) == option->name_size && memcmp(name, option->name, option->name_size) == 0)
+		if (!option->is_field && strlen(name) == option->name_size &&
+			memcmp(name, option->name, option->name_size) == 0)
 			return option->value ? option->value : "";
 	}
 	return NULL;
@@ -308,9 +323,24 @@ static cJSON *make_value(const struct field_type *type, const char *text, int64_
 	return cJSON_CreateString(text);
 }
 
+/* A field of the other row, such as --length without --generate, must not be passed over in silence. */
+static enum cli_exit check_options(const struct arguments *arguments, const struct manifest_command *row)
+{
+	for (unsigned i = 0; i < arguments->option_count; i++) {
+		const struct argument_option *option = &arguments->options[i];
+		if (option->is_field && !find_field(row, arguments->subcommand, option->name, option->name_size)) {
+			complain("--%.*s has no meaning for %s", (int)option->name_size, option->name, row->name);
+			return CLI_USAGE;
+		}
+	}
+	return CLI_OK;
+}
+
 enum cli_exit arguments_fields(
 	const struct arguments *arguments, const struct manifest_command *row, int64_t now, cJSON *command)
 {
+	if (check_options(arguments, row) != CLI_OK)
+		return CLI_USAGE;
 	for (unsigned i = 0; i < row->field_count; i++) {
 		const struct manifest_field *field = &row->fields[i];
 		const char *text = NULL;
@@ -321,8 +351,7 @@ enum cli_exit arguments_fields(
 		}
 		for (unsigned j = 0; !text && j < arguments->option_count; j++) {
 			const struct argument_option *option = &arguments->options[j];
-			if (is_field(option->name, option->name_size, field->name) &&
-				!is_hidden(arguments->subcommand, field->name))
+			if (option->is_field && is_field(option->name, option->name_size, field->name))
 				text = option->value ? option->value : "";
 		}
 		if (!text)
@@ -335,6 +364,15 @@ enum cli_exit arguments_fields(
 		}
 	}
 	return CLI_OK;
+}
+
+static bool find_exact(const struct manifest_command *row, const char *name)
+{
+	for (unsigned i = 0; row && i < row->field_count; i++) {
+		if (strcmp(row->fields[i].name, name) == 0)
+			return true;
+	}
+	return false;
 }
 
 static const char *kind_word(const struct field_type *type)
@@ -383,12 +421,19 @@ static void print_field(const struct manifest_field *field)
 void arguments_help(const struct manifest_set *manifests, const struct subcommand *subcommand)
 {
 	const struct manifest_command *row = subcommand->do_name ? manifest_find(manifests, subcommand->do_name) : NULL;
+	const struct manifest_command *other =
+		subcommand->other_do ? manifest_find(manifests, subcommand->other_do) : NULL;
 
 	(void)printf("usage: latchkey %s %s [OPTION…]\n\n%s\n\n", subcommand->words, subcommand->positional,
 		subcommand->summary);
 	for (unsigned i = 0; row && i < row->field_count; i++) {
 		if (!is_hidden(subcommand, row->fields[i].name))
 			print_field(&row->fields[i]);
+	}
+	for (unsigned i = 0; other && i < other->field_count; i++) {
+		const char *name = other->fields[i].name;
+		if (!is_hidden(subcommand, name) && !find_exact(row, name))
+			print_field(&other->fields[i]);
 	}
 	for (size_t i = 0; i < ELEMENTS(options); i++) {
 		if ((options[i].group & (subcommand->groups | OPTION_ALWAYS)) == 0)

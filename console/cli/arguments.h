@@ -30,6 +30,7 @@ struct subcommand {
 	const char *positional; /* for the help: "INSTANCE USER" */
 	unsigned least, most;   /* positional arguments */
 	const char *do_name;    /* the manifest's command, or NULL */
+	const char *other_do;   /* what it becomes with --generate, or NULL */
 	const char *fields[3];  /* fields that the positional arguments after INSTANCE fill */
 	const char *hidden[3];  /* fields that are not the operator's to type */
 	unsigned groups;
@@ -41,6 +42,7 @@ struct argument_option {
 	const char *name; /* as typed, without the dashes */
 	size_t name_size;
 	const char *value; /* NULL for a flag */
+	bool is_field;     /* of the command, not of the program: wins where both have the name, after the words */
 };
 
 struct arguments {
@@ -57,7 +59,7 @@ extern const struct subcommand subcommands[];
 
 enum cli_exit arguments_parse(
 	const struct manifest_set *manifests, int argc, char **argv, struct arguments *ret_arguments);
-/* The option's value ("" for a flag), or NULL when it was not given. */
+/* The program's own option: its value ("" for a flag), or NULL when it was not given. */
 const char *arguments_option(const struct arguments *arguments, const char *name);
 /* A number of seconds: 90, 90s, 15m, 2h, 7d. -EINVAL. */
 int arguments_duration(const char *text, int64_t limit, int64_t *ret_seconds) MUST_CHECK;

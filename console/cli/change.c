@@ -164,6 +164,14 @@ static enum cli_exit put(struct cli *cli, struct change *change, const struct do
 	return answer.status == 204 || answer.status == 412 ? CLI_OK : http_unexpected("document", &answer);
 }
 
+static enum cli_exit remember(struct cli *cli, const struct change *change)
+{
+	cleanup_buffer struct buffer words = {0};
+
+	output_command(&words, change->command);
+	return buffer_status(&words) < 0 ? out_of_memory() : state_add_sent(cli, change->id, words.bytes);
+}
+
 static enum cli_exit attempt(
 	struct cli *cli, const struct arguments *arguments, struct change *change, int64_t valid, bool *ret_again)
 {
@@ -196,7 +204,8 @@ static enum cli_exit attempt(
 		return r;
 	change->pin.seq = change->seq;
 	change->pin.expires = expires;
-	return pin_save(cli, &change->pin);
+	r = pin_save(cli, &change->pin);
+	return r == CLI_OK ? remember(cli, change) : r;
 }
 
 enum cli_exit change_send(struct cli *cli, const struct arguments *arguments, struct change *change)

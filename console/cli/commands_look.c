@@ -124,6 +124,36 @@ static enum cli_exit look(struct cli *cli, const struct arguments *arguments, st
 	return r;
 }
 
+/* All of them; whether it went well is asked of the newest document's commands alone. */
+static enum cli_exit print_results(
+	struct cli *cli, const struct pin *pin, const struct document *document, const cJSON *outcomes, bool *ret_good)
+{
+	cleanup_json cJSON *sent = NULL;
+	const cJSON *result;
+
+	enum cli_exit r = state_load_json(cli, STATE_SENT, &sent);
+	if (r != CLI_OK)
+		return r;
+	*ret_good = true;
+	cJSON_ArrayForEach(result, outcomes)
+	{
+		const cJSON *command = find_command(document, result->string);
+		cleanup_buffer struct buffer words = {0};
+		const char *known = NULL;
+		if (command) {
+			output_command(&words, command);
+			*ret_good = *ret_good && (!result_is_final(result) || result_is_good(result));
+			if (buffer_status(&words) < 0)
+				return CLI_LOCAL;
+			known = words.bytes;
+		} else {
+			(void)!json_get_string(sent, result->string, &known);
+		}
+		output_result(cli, pin->instance, known, result);
+	}
+	return CLI_OK;
+}
+
 enum cli_exit command_results(struct cli *cli, const struct arguments *arguments)
 {
 	cleanup_pin struct pin pin = {0};
@@ -131,8 +161,8 @@ enum cli_exit command_results(struct cli *cli, const struct arguments *arguments
 	cleanup_json cJSON *outcomes = cJSON_CreateObject();
 	struct looking looking = {.outcomes = outcomes};
 	struct results_cursor cursor;
+	enum cli_exit settled;
 	bool good = true;
-	const cJSON *result;
 
 	if (!outcomes)
 		return CLI_LOCAL;
@@ -145,17 +175,15 @@ enum cli_exit command_results(struct cli *cli, const struct arguments *arguments
 		r = wait_for_all(cli, arguments, &pin, &document, &cursor, &looking);
 	if (r != CLI_OK && r != CLI_TIMEOUT)
 		return r;
-	cJSON_ArrayForEach(result, outcomes)
-	{
-		output_result(cli, pin.instance, find_command(&document, result->string), result);
-		good = good && (!result_is_final(result) || result_is_good(result));
-	}
+	settled = print_results(cli, &pin, &document, outcomes, &good);
+	if (settled != CLI_OK)
+		return settled;
 	if (*looking.refusal)
 		complain("%s refused its newest document: %s", pin.instance, looking.refusal);
 	unsigned pending = count_pending(&document, outcomes);
 	if (pending > 0)
 		note("%u command%s of document %" PRIi64 " pending", pending, pending == 1 ? "" : "s", document.seq);
-	enum cli_exit settled = settle(cli, outcomes);
+	settled = settle(cli, outcomes);
 	if (settled != CLI_OK)
 		return settled;
 	if (r == CLI_TIMEOUT)

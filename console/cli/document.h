@@ -10,11 +10,12 @@
 #define DOCUMENT_VALID_MAX 604800    /* INTERFACES 2 */
 #define DOCUMENT_COMMANDS_MAX 4096
 #define DOCUMENT_DIGEST_SIZE 65u
+#define DOCUMENT_SEQ_STEP 65535 /* one less than INTERFACES 2 allows above the newest */
 
 struct document {
-	cJSON *payload; /* owned; NULL when the endpoint has none */
-	char etag[128]; /* "" when it has none */
-	int64_t seq, expires;
+	cJSON *payload;       /* owned; NULL when the endpoint has none */
+	char etag[128];       /* "" when it has none */
+	int64_t seq, expires; /* seq is also the claim of a document that is not trusted, within DOCUMENT_SEQ_STEP */
 };
 
 /*

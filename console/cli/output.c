@@ -113,7 +113,7 @@ static void print_line(struct buffer *text)
 	(void)fflush(stdout);
 }
 
-void output_result(const struct cli *cli, const char *instance, const cJSON *command, const cJSON *result)
+void output_result(const struct cli *cli, const char *instance, const char *words, const cJSON *result)
 {
 	cleanup_buffer struct buffer text = {0};
 	bool changed = false;
@@ -122,7 +122,7 @@ void output_result(const struct cli *cli, const char *instance, const cJSON *com
 		cleanup_json cJSON *line = cJSON_CreateObject();
 		const cJSON *member;
 		if (!line || !cJSON_AddStringToObject(line, "instance", instance) ||
-			!cJSON_AddStringToObject(line, "do", text_of(command, "do")))
+			!cJSON_AddStringToObject(line, "command", words ? words : ""))
 			return;
 		cJSON_ArrayForEach(member, result)
 		{
@@ -140,10 +140,7 @@ void output_result(const struct cli *cli, const char *instance, const cJSON *com
 	if (strcmp(code, status) != 0)
 		buffer_append_format(&text, " %s", code);
 	buffer_append_text(&text, ": ");
-	if (command)
-		output_command(&text, command);
-	else
-		buffer_append_text(&text, text_of(result, "id"));
+	buffer_append_text(&text, words ? words : text_of(result, "id"));
 	buffer_append_format(&text, " on %s%s", instance,
 		strcmp(code, "ok") == 0 ? (changed ? ", changed" : ", nothing to change") : "");
 	if (*detail)
@@ -192,7 +189,12 @@ static const cJSON *look(const struct waiting *waiting, char shown[32])
 
 static enum cli_exit tell(struct cli *cli, struct change *change, const cJSON *result)
 {
-	output_result(cli, change->pin.instance, change->command, result);
+	cleanup_buffer struct buffer words = {0};
+
+	output_command(&words, change->command);
+	if (buffer_status(&words) < 0)
+		return CLI_LOCAL;
+	output_result(cli, change->pin.instance, words.bytes, result);
 	if (strcmp(text_of(result, "code"), "awaiting_confirm") == 0) {
 		if (!cli->json)
 			(void)printf("It is in force, and goes back by itself unless you confirm it. Try a login, then "

@@ -7,8 +7,8 @@
 /* "keys.bind alice web (1f2e…)": for lists. */
 void output_command(struct buffer *text, const cJSON *command);
 void output_sent(const struct cli *cli, const struct change *change);
-/* One result with who can now log in. The command is NULL when it is not known. */
-void output_result(const struct cli *cli, const char *instance, const cJSON *command, const cJSON *result);
+/* One result with who can now log in; `words` is the command as output_command has it, or NULL when it is not known. */
+void output_result(const struct cli *cli, const char *instance, const char *words, const cJSON *result);
 /* One JSON object as a line. */
 void output_json(const cJSON *root);
 

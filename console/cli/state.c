@@ -205,3 +205,19 @@ enum cli_exit state_load_signers(struct cli *cli, struct allowed_signers *ret_si
 	}
 	return CLI_OK;
 }
+
+enum cli_exit state_add_sent(struct cli *cli, const char *id, const char *words)
+{
+	cleanup_json cJSON *root = NULL;
+
+	enum cli_exit r = state_load_json(cli, STATE_SENT, &root);
+	if (r != CLI_OK)
+		return r;
+	for (int count = cJSON_GetArraySize(root); count >= STATE_SENT_MAX; count--)
+		cJSON_Delete(cJSON_DetachItemFromArray(root, 0));
+	if (!cJSON_AddStringToObject(root, id, words)) {
+		complain("out of memory");
+		return CLI_LOCAL;
+	}
+	return state_save_json(cli, STATE_SENT, root);
+}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The operator's state directory, 0700: config, token, signing_key, allowed_signers, known_instances, keypairs/,
- * bindings, lock. Everything in it is JSON or plain text, written whole and renamed.
+ * bindings, sent, lock. Everything in it is JSON or plain text, written whole and renamed.
  */
 #pragma once
 
@@ -11,6 +11,8 @@
 
 #define STATE_FILE_MAX (4u << 20) /* about ten thousand instances */
 #define STATE_TOKEN_MAX 256u
+#define STATE_SENT "sent"
+#define STATE_SENT_MAX 1000 /* more than anyone scrolls through */
 
 /* Opens (with `create`: makes) the directory and takes its lock. */
 enum cli_exit state_open(struct cli *cli, const char *path, bool create);
@@ -28,4 +30,6 @@ enum cli_exit state_load_signers(struct cli *cli, struct allowed_signers *ret_si
 /* A JSON object; an empty one when the file is missing. */
 enum cli_exit state_load_json(struct cli *cli, const char *name, cJSON **ret_root);
 enum cli_exit state_save_json(struct cli *cli, const char *name, const cJSON *root);
+/* What was sent, in words, for reading results later: the newest STATE_SENT_MAX commands. */
+enum cli_exit state_add_sent(struct cli *cli, const char *id, const char *words);
 enum cli_exit state_write(struct cli *cli, const char *name, const void *bytes, size_t size, bool must_be_new);

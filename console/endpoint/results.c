@@ -104,6 +104,8 @@ void handle_get_results(struct request *request, struct answer *answer)
 		answer->topic = HOLD_RESULTS;
 		return;
 	}
+	if (after > count)
+		after = count; /* restored from a backup: `next` brings the reader back */
 	json_begin_object(&writer, NULL);
 	json_begin_array(&writer, "results");
 	r = store_list_results(request->server->store, request->instance, after, put_text, &writer, &next);

@@ -128,6 +128,8 @@ static void complete(
 	*state = NULL;
 }
 
+static void log_library(void *context, const char *format, va_list arguments) __attribute__((format(printf, 2, 0)));
+
 static void log_library(void *context, const char *format, va_list arguments)
 {
 	char line[256];

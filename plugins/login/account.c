@@ -35,8 +35,8 @@ static int list_groups(const struct world *world, struct person *person)
 		if (!more[count++])
 			return -ENOMEM;
 	}
-	return account_groups(&world->group, person->account.name, person->account.gid, &person->groups,
-		&person->group_count);
+	return account_groups(
+		&world->group, person->account.name, person->account.gid, &person->groups, &person->group_count);
 }
 
 int person_find(const struct world *world, const char *user, struct person *ret_person)
@@ -104,13 +104,14 @@ int person_private_groups(const struct person *person, const struct world *world
 	return 0;
 }
 
-/* PAM ends an account on its day, sshd alone the day after; PAM also ends one whose password has been stale too long. */
+/* PAM ends an account on its day, sshd alone the day after; PAM also ends one whose password has been stale too long.
+ */
 static bool is_expired(const struct shadow_entry *shadow, int64_t today, bool use_pam)
 {
 	if (shadow->expire >= 0 && (use_pam ? today >= shadow->expire : today > shadow->expire))
 		return true;
 	return use_pam && shadow->last_change > 0 && shadow->maximum_age >= 0 && shadow->inactive >= 0 &&
-		today - shadow->last_change > shadow->maximum_age + shadow->inactive;
+	       today - shadow->last_change > shadow->maximum_age + shadow->inactive;
 }
 
 static bool is_nologin(const char *shell)
@@ -178,9 +179,8 @@ blocker_set person_password_blockers(const struct person *person, bool empty_all
 blocker_set person_change_blockers(const struct person *person, const struct world *world)
 {
 	const struct shadow_entry *shadow = &person->shadow;
-	bool due = shadow->last_change == 0 ||
-		(shadow->last_change > 0 && shadow->maximum_age >= 0 &&
-			world->now / DAY - shadow->last_change > shadow->maximum_age);
+	bool due = shadow->last_change == 0 || (shadow->last_change > 0 && shadow->maximum_age >= 0 &&
+						       world->now / DAY - shadow->last_change > shadow->maximum_age);
 
 	return due && !is_hash(person->hash) ? BLOCKER_BIT(BLOCKER_MUST_CHANGE) : 0;
 }

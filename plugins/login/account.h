@@ -11,10 +11,10 @@
 struct person {
 	struct account account;
 	struct shadow_entry shadow; /* days are -1 when there is no entry */
-	const char *hash;	    /* from shadow, else from passwd */
+	const char *hash;           /* from shadow, else from passwd */
 	gid_t *groups;
 	size_t group_count;
-	char **group_names;	    /* NULL-terminated */
+	char **group_names; /* NULL-terminated */
 };
 
 /* -ENOENT; -ENOTUNIQ when the name stands twice. */
@@ -23,8 +23,8 @@ void person_free(struct person *person);
 #define cleanup_person CLEANUP(person_free)
 
 /* Those of the user's groups that have no other member. Owned by the caller (free). */
-int person_private_groups(const struct person *person, const struct world *world, gid_t **ret_groups, size_t *ret_count)
-	MUST_CHECK;
+int person_private_groups(
+	const struct person *person, const struct world *world, gid_t **ret_groups, size_t *ret_count) MUST_CHECK;
 /* What keeps the user out by any method; for_good: what passes by itself at boot is left out. */
 blocker_set person_blockers(const struct person *person, const struct world *world, bool use_pam, bool for_good);
 /* What makes a password useless. */

@@ -12,13 +12,14 @@
 	X(SSHD_NOT_RUNNING, "sshd_not_running", "nobody listens on sshd's ports", "start ssh.service or sshd.service") \
 	X(SSHD_INVALID, "sshd_invalid", "sshd refuses its own configuration", "sshd -t names the line")                \
 	X(SSHD_UNKNOWN, "sshd_unknown", "sshd does not say what is in force", "sshd -T shows why")                     \
-	X(EXPIRED, "expired", "the account has expired", "user.unlock, or user.ensure with a later expires")          \
+	X(EXPIRED, "expired", "the account has expired", "user.unlock, or user.ensure with a later expires")           \
 	X(LOCKED_HASH, "locked_hash", "the password hash is locked with !", "user.unlock, or password.set")            \
 	X(SHELL_NOLOGIN, "shell_nologin", "the login shell ends every session at once", "user.ensure with a shell")    \
 	X(SHELL_MISSING, "shell_missing", "the login shell does not exist or cannot be executed",                      \
 		"install it, or user.ensure with another shell")                                                       \
 	X(SHELL_UNLISTED, "shell_unlisted", "PAM wants a shell that stands in /etc/shells", "add it to /etc/shells")   \
-	X(NOLOGIN_FILE, "nologin_file", "/etc/nologin or /run/nologin keeps everybody but root out", "remove the file") \
+	X(NOLOGIN_FILE, "nologin_file", "/etc/nologin or /run/nologin keeps everybody but root out",                   \
+		"remove the file")                                                                                     \
 	X(ROOT_LOGIN_OFF, "root_login_off", "PermitRootLogin is no", "sshd.set permit_root_login")                     \
 	X(ROOT_PASSWORD_OFF, "root_password_off", "PermitRootLogin allows root no password", "bind a key to root")     \
 	X(ROOT_COMMANDS_ONLY, "root_commands_only", "PermitRootLogin allows root forced commands only",                \
@@ -55,7 +56,7 @@ enum blocker {
 #define X(name, code, sentence, fix) BLOCKER_##name,
 	BLOCKER_TABLE(X)
 #undef X
-	BLOCKER_COUNT
+		BLOCKER_COUNT
 };
 
 typedef uint64_t blocker_set;

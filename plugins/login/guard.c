@@ -23,7 +23,8 @@ int guard_anyone(struct world *world, const struct without *without, bool *ret_a
 	bool can = false;
 
 	int r = is_way_in(world, "root", without, &can);
-	while (r == 0 && !can && candidates < GUARD_CANDIDATES_MAX && account_next_line(&world->passwd, &offset, &line)) {
+	while (r == 0 && !can && candidates < GUARD_CANDIDATES_MAX &&
+		account_next_line(&world->passwd, &offset, &line)) {
 		cleanup_account struct account account = {0};
 		r = account_parse(&line, &account);
 		if (r == -EBADMSG) {

@@ -118,7 +118,8 @@ static int take_options(const char **at, const char *end, struct key_line *line)
 		if (*at < end && **at == '=') {
 			cleanup_free char *value = NULL;
 			(*at)++;
-			int r = is_one_of(valued, ELEMENTS(valued), name, size) ? take_value(at, end, &value) : -EBADMSG;
+			int r = is_one_of(valued, ELEMENTS(valued), name, size) ? take_value(at, end, &value)
+										: -EBADMSG;
 			if (r == 0)
 				r = note_value(name, size, value, line);
 			if (r < 0)

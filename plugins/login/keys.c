@@ -97,8 +97,8 @@ static int canonical(int descriptor, char *path, size_t size)
 	return *path == '/' ? 0 : -EINVAL;
 }
 
-static bool is_safe(const struct keys_question *question, const char *path, const struct stat *status,
-	struct keys_answer *answer)
+static bool is_safe(
+	const struct keys_question *question, const char *path, const struct stat *status, struct keys_answer *answer)
 {
 	mode_t writable = 022;
 
@@ -118,8 +118,8 @@ static bool is_safe(const struct keys_question *question, const char *path, cons
 
 /* sshd's rule: the file and every directory above it, up to the home or the root, owned by root or the user, and not
  * writable by others. On the canonical path, so that a link's own directory does not count. */
-static bool check_modes(const struct keys_question *question, int descriptor, const struct stat *status,
-	struct keys_answer *answer)
+static bool check_modes(
+	const struct keys_question *question, int descriptor, const struct stat *status, struct keys_answer *answer)
 {
 	char path[PATH_MAX], home[PATH_MAX] = "";
 	cleanup_close int home_descriptor = -1;
@@ -182,7 +182,8 @@ static int look_as_user(void *context, struct buffer *output)
 	return 0;
 }
 
-int keys_look(const struct user_identity *identity, const struct keys_question *question, struct keys_answer *ret_answer)
+int keys_look(
+	const struct user_identity *identity, const struct keys_question *question, struct keys_answer *ret_answer)
 {
 	cleanup_buffer struct buffer output = {0};
 	struct keys_question copy = *question;

@@ -18,33 +18,33 @@
 
 struct keys_question {
 	int root;
-	const char *root_path;	   /* "/" or the DIR of --root: what a canonical path begins with */
+	const char *root_path; /* "/" or the DIR of --root: what a canonical path begins with */
 	const char *home;
 	uid_t uid;
-	const char *const *paths;  /* NULL-terminated, as seen from root */
-	bool strict;		   /* StrictModes */
+	const char *const *paths;    /* NULL-terminated, as seen from root */
+	bool strict;                 /* StrictModes */
 	const gid_t *private_groups; /* files of these groups may be group-writable */
 	size_t private_count;
 	int64_t now;
-	const char *address;	   /* of the stranger, or NULL for anybody */
-	const char *algorithms;	   /* PubkeyAcceptedAlgorithms, or NULL when not known */
-	unsigned rsa_bits;	   /* RequiredRSASize */
+	const char *address;         /* of the stranger, or NULL for anybody */
+	const char *algorithms;      /* PubkeyAcceptedAlgorithms, or NULL when not known */
+	unsigned rsa_bits;           /* RequiredRSASize */
 	const char *const *revoked;  /* fingerprints, NULL-terminated */
 	const char *const *excluded; /* fingerprints that do not count, NULL-terminated */
 };
 
 struct keys_answer {
 	uint32_t files, missing, unreadable, unsafe, too_large;
-	uint32_t keys;			      /* lines that hold a key */
-	uint32_t usable;		      /* log in now */
-	uint32_t lasting;		      /* … and have no expiry */
+	uint32_t keys;    /* lines that hold a key */
+	uint32_t usable;  /* log in now */
+	uint32_t lasting; /* … and have no expiry */
 	uint32_t expired, from, revoked, type_off, forced, excluded;
 	char unsafe_path[KEYS_PATH_SHOWN_MAX]; /* the first one */
 	uint32_t unsafe_mode, unsafe_owner;
 };
 
 /* 0, -ETIMEDOUT when the home does not answer, or another negative errno. */
-int keys_look(const struct user_identity *identity, const struct keys_question *question, struct keys_answer *ret_answer)
-	MUST_CHECK;
+int keys_look(const struct user_identity *identity, const struct keys_question *question,
+	struct keys_answer *ret_answer) MUST_CHECK;
 /* What keeps the user from logging in by key; with `lasting` a key that expires counts as none. */
 blocker_set keys_blockers(const struct keys_answer *answer, bool lasting);

@@ -13,16 +13,16 @@
 
 /* What is to be left out of account, as a closing command would leave it. All lists are arrays of the request. */
 struct without {
-	const cJSON *users;	   /* cannot log in at all */
-	const cJSON *passwords;	   /* have no password */
-	const cJSON *keys;	   /* {"user","fingerprint"}: that key of that user */
+	const cJSON *users;        /* cannot log in at all */
+	const cJSON *passwords;    /* have no password */
+	const cJSON *keys;         /* {"user","fingerprint"}: that key of that user */
 	const cJSON *fingerprints; /* that key of anybody */
-	const cJSON *methods;	   /* {"password":bool,"key":bool,"root":text}: the values that would be in force */
+	const cJSON *methods;      /* {"password":bool,"key":bool,"root":text}: the values that would be in force */
 };
 
 struct look {
 	blocker_set key, password;
-	bool can;		   /* by any way that AuthenticationMethods leaves, two methods together included */
+	bool can;                  /* by any way that AuthenticationMethods leaves, two methods together included */
 	struct keys_answer answer; /* zero when no file was looked at */
 };
 
@@ -31,4 +31,5 @@ struct look {
  * counts, so a key that expires is none, and sshd being down or /run/nologin at boot is no blocker.
  * 0 or a negative errno when nothing can be said.
  */
-int look_at_user(struct world *world, const char *user, const struct without *without, struct look *ret_look) MUST_CHECK;
+int look_at_user(
+	struct world *world, const char *user, const struct without *without, struct look *ret_look) MUST_CHECK;

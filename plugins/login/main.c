@@ -55,7 +55,8 @@ static void read_without(const cJSON *node, struct without *ret_without)
 	ret_without->methods = json_member(node, "methods");
 }
 
-static int check(const struct plugin_request *request, const struct plugin_command *command, struct plugin_result *result)
+static int check(
+	const struct plugin_request *request, const struct plugin_command *command, struct plugin_result *result)
 {
 	cleanup_world struct world world = {0};
 	cleanup_buffer struct buffer out = {0};
@@ -94,13 +95,13 @@ static void say(struct buffer *out, const char *method, blocker_set set)
 		buffer_append_text(out, "yes");
 	for (unsigned i = 0, said = 0; i < BLOCKER_COUNT; i++) {
 		if (set & BLOCKER_BIT(i))
-			buffer_append_format(out, "%s%s (%s)", said++ ? ", " : "no, ", blocker_sentence((enum blocker)i),
-				blocker_fix((enum blocker)i));
+			buffer_append_format(out, "%s%s (%s)", said++ ? ", " : "no, ",
+				blocker_sentence((enum blocker)i), blocker_fix((enum blocker)i));
 	}
 }
 
-static int diagnose(const struct plugin_request *request, const struct plugin_command *command,
-	struct plugin_result *result)
+static int diagnose(
+	const struct plugin_request *request, const struct plugin_command *command, struct plugin_result *result)
 {
 	cleanup_world struct world world = {0};
 	cleanup_buffer struct buffer detail = {0}, out = {0};
@@ -140,7 +141,7 @@ static int plan(struct plugin_request *request, struct plugin_result *results)
 	for (unsigned i = 0; r == 0 && i < request->count; i++) {
 		const struct plugin_command *command = &request->commands[i];
 		r = strcmp(command->do_name, "login.check") == 0 ? check(request, command, &results[i])
-								  : diagnose(request, command, &results[i]);
+								 : diagnose(request, command, &results[i]);
 	}
 	return r;
 }

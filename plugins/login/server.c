@@ -31,8 +31,8 @@ void server_doors(const struct sshd_effective *effective, const cJSON *methods, 
 
 enum verdict { ABSENT, MATCHED, UNMATCHED };
 
-static enum verdict match_user(const struct sshd_effective *effective, const char *keyword, const char *user,
-	const char *address, bool denies)
+static enum verdict match_user(
+	const struct sshd_effective *effective, const char *keyword, const char *user, const char *address, bool denies)
 {
 	enum verdict verdict = ABSENT;
 
@@ -62,7 +62,8 @@ static enum verdict match_groups(const struct sshd_effective *effective, const c
 	return verdict;
 }
 
-blocker_set server_user_blockers(const struct person *person, const struct sshd_effective *effective, const char *address)
+blocker_set server_user_blockers(
+	const struct person *person, const struct sshd_effective *effective, const char *address)
 {
 	const char *user = person->account.name, *command = sshd_value(effective, "forcecommand");
 	blocker_set set = 0;
@@ -145,8 +146,8 @@ bool server_methods_leave_a_way(const struct sshd_effective *effective, const st
 	return false;
 }
 
-void server_methods_blockers(const struct sshd_effective *effective, const struct doors *doors, blocker_set *key,
-	blocker_set *password)
+void server_methods_blockers(
+	const struct sshd_effective *effective, const struct doors *doors, blocker_set *key, blocker_set *password)
 {
 	const struct ways by_key = {.key = true, .keys = 1};
 	const struct ways by_password = {.password = doors->password, .keyboard = doors->keyboard};

@@ -24,10 +24,11 @@ struct ways {
 /* The doors as they are, or as `methods` says they would be (may be NULL). */
 void server_doors(const struct sshd_effective *effective, const cJSON *methods, struct doors *ret_doors);
 /* AllowUsers and its like, ForceCommand. */
-blocker_set server_user_blockers(const struct person *person, const struct sshd_effective *effective, const char *address);
+blocker_set server_user_blockers(
+	const struct person *person, const struct sshd_effective *effective, const char *address);
 void server_root_blockers(const char *permit_root_login, blocker_set *key, blocker_set *password);
 /* Adds authentication_methods where one method alone is not enough. */
-void server_methods_blockers(const struct sshd_effective *effective, const struct doors *doors, blocker_set *key,
-	blocker_set *password);
+void server_methods_blockers(
+	const struct sshd_effective *effective, const struct doors *doors, blocker_set *key, blocker_set *password);
 /* Whether one of the alternatives can be gone through. */
 bool server_methods_leave_a_way(const struct sshd_effective *effective, const struct ways *ways);

@@ -65,7 +65,8 @@ static bool pam_has(int root, const char *file, const char *module, unsigned dep
 			words[i] = strsep(&line, " \t");
 			i += *words[i] != '\0';
 		}
-		const char *included = words[0] && strcmp(words[0], "@include") == 0 ? words[1]
+		const char *included =
+			words[0] && strcmp(words[0], "@include") == 0                                         ? words[1]
 			: words[1] && (strcmp(words[1], "include") == 0 || strcmp(words[1], "substack") == 0) ? words[2]
 													      : NULL;
 		if (included && pam_has(root, included, module, depth + 1))
@@ -107,6 +108,8 @@ int world_open(const struct plugin_request *request, const char *address, struct
 	world.sshd_error = sshd_open(world.root, world.is_host, request->state, &world.sshd, world.sshd_detail);
 	if (world.sshd_error == -ENOMEM)
 		return -ENOMEM;
+	if (world.sshd && address)
+		sshd_set_address(world.sshd, address);
 	world.etc_nologin = exists(world.root, "/etc/nologin");
 	world.run_nologin = world.is_host && exists(world.root, "/run/nologin");
 	world.is_debian = exists(world.root, "/etc/debian_version");
@@ -196,7 +199,8 @@ int world_read_revoked(struct world *world, const char *path)
 	if (r == -ENOMEM)
 		return r;
 	world->revoked_unreadable = r < 0 && r != -EFBIG;
-	world->revoked_unknown = r == -EFBIG || (r == 0 && size >= sizeof(krl) - 1 && memcmp(bytes, krl, sizeof(krl) - 1) == 0);
+	world->revoked_unknown =
+		r == -EFBIG || (r == 0 && size >= sizeof(krl) - 1 && memcmp(bytes, krl, sizeof(krl) - 1) == 0);
 	if (r < 0 || world->revoked_unknown)
 		return 0;
 	r = parse_revoked(bytes, size, &world->revoked);

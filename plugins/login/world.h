@@ -22,11 +22,11 @@ struct world {
 	struct sshd *sshd; /* NULL: sshd_error says why */
 	int sshd_error;
 	char sshd_detail[SSHD_DETAIL_MAX + 1];
-	bool etc_nologin, run_nologin;	/* the files stand there */
-	bool pam_nologin, pam_shells;	/* sshd's PAM stack has the modules */
-	bool is_debian;			/* or a child of it: its sshd is patched */
-	int listening;			/* 1 yes, 0 nobody, -1 not looked at yet */
-	char *revoked_path;		/* whose fingerprints are held */
+	bool etc_nologin, run_nologin; /* the files stand there */
+	bool pam_nologin, pam_shells;  /* sshd's PAM stack has the modules */
+	bool is_debian;                /* or a child of it: its sshd is patched */
+	int listening;                 /* 1 yes, 0 nobody, -1 not looked at yet */
+	char *revoked_path;            /* whose fingerprints are held */
 	char **revoked;
 	bool revoked_unreadable, revoked_unknown; /* unknown: a KRL, which is not looked into */
 };

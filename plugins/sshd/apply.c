@@ -14,8 +14,8 @@ static int fail_errno(struct plugin_result *result, int r, const char *what)
 	return plugin_set(result, code_from_errno(-r), "%s: %s", what, strerror(-r));
 }
 
-static enum code validate(const struct plugin_request *request, struct sshd **ret_sshd,
-	char ret_detail[SSHD_DETAIL_MAX + 1])
+static enum code validate(
+	const struct plugin_request *request, struct sshd **ret_sshd, char ret_detail[SSHD_DETAIL_MAX + 1])
 {
 	int r = sshd_open(request->root, request->is_host, request->state, ret_sshd, ret_detail);
 	if (r == -EINVAL)
@@ -53,8 +53,8 @@ static int roll_back(const struct plugin_request *request, struct place *place, 
 
 	int r = place_restore(place);
 	if (r < 0)
-		return plugin_set(result, CODE_LISTENER_GONE, "sshd ended; the old file could not be put back: %s",
-			strerror(-r));
+		return plugin_set(
+			result, CODE_LISTENER_GONE, "sshd ended; the old file could not be put back: %s", strerror(-r));
 	if (validate(request, &sshd, detail) == CODE_SSHD_INVALID)
 		return plugin_set(result, CODE_LISTENER_GONE, "sshd ended, and will not start: %.120s", detail);
 	bool back = service_bring_back(service);
@@ -67,7 +67,7 @@ static int put_in_force(const struct plugin_request *request, struct place *plac
 {
 	char detail[SSHD_DETAIL_MAX + 1] = "";
 	const struct sshd_effective *effective;
-	cleanup_service struct service service = {.listener = {0, -1}};
+	cleanup_service struct service service = {.process = {0, -1}};
 
 	if (!request->is_host)
 		return plugin_set(result, CODE_OK, "not validated by sshd: nothing is executed below another root");
@@ -85,7 +85,8 @@ static int put_in_force(const struct plugin_request *request, struct place *plac
 	return plugin_set(result, CODE_OK, "%s", detail);
 }
 
-static int change(const struct plugin_request *request, const struct settings_change *change, struct plugin_result *result)
+static int change(
+	const struct plugin_request *request, const struct settings_change *change, struct plugin_result *result)
 {
 	cleanup_settings struct settings next = {0};
 	cleanup_sshd struct sshd *sshd = NULL;
@@ -125,7 +126,8 @@ static int change(const struct plugin_request *request, const struct settings_ch
 	return 0;
 }
 
-int change_apply(const struct plugin_request *request, const struct plugin_command *command, struct plugin_result *result)
+int change_apply(
+	const struct plugin_request *request, const struct plugin_command *command, struct plugin_result *result)
 {
 	cleanup_settings_change struct settings_change planned = {0};
 
@@ -141,7 +143,7 @@ int change_apply(const struct plugin_request *request, const struct plugin_comma
 
 int action_apply(const struct plugin_request *request, bool restart, struct plugin_result *result)
 {
-	cleanup_service struct service service = {.listener = {0, -1}};
+	cleanup_service struct service service = {.process = {0, -1}};
 	cleanup_sshd struct sshd *sshd = NULL;
 	char detail[SSHD_DETAIL_MAX + 1] = "";
 	const struct sshd_effective *effective;

@@ -9,8 +9,7 @@
 
 #define DROP_IN_MAX 65536u
 #define MAIN_NAME "sshd_config"
-#define HEADER                                                                                                         \
-	"# Written by latchkey for its operator's commands, and rewritten as a whole: changes here are lost.\n"
+#define HEADER "# Written by latchkey for its operator's commands, and rewritten as a whole: changes here are lost.\n"
 #define BLOCK_BEGIN "# BEGIN latchkey: rewritten as a whole, changes here are lost\n"
 #define BLOCK_END "# END latchkey\n"
 
@@ -55,14 +54,14 @@ int place_read(int root, struct place *ret_place)
 	cleanup_place struct place place = {.root = root};
 	cleanup_close int directory = -1, drop_ins = -1;
 
-	int r = file_open_directory(root, SSHD_DIRECTORY + 1, &directory);
+	int r = file_open_directory(root, &SSHD_DIRECTORY[1], &directory);
 	if (r < 0)
 		return r;
 	r = read_one(directory, MAIN_NAME, SSHD_SCAN_BYTES_MAX, &place.main);
 	place.main_is_link = r == -ELOOP;
 	if (r < 0 && r != -ELOOP)
 		return r;
-	r = file_open_directory(root, SSHD_DROP_IN_DIRECTORY + 1, &drop_ins);
+	r = file_open_directory(root, &SSHD_DROP_IN_DIRECTORY[1], &drop_ins);
 	if (r == 0)
 		r = read_one(drop_ins, SSHD_DROP_IN_NAME, DROP_IN_MAX, &place.drop_in);
 	if (r < 0 && r != -ENOENT)
@@ -105,8 +104,8 @@ bool place_wins(const struct place *place, const struct sshd_scan *scan, const s
 }
 
 /* Decides without writing: would the drop-in, once there, be the first to set each of these? */
-static int choose(const struct place *place, const struct settings *settings, const struct buffer *text, bool *ret_block,
-	char ret_detail[SSHD_DETAIL_MAX + 1])
+static int choose(const struct place *place, const struct settings *settings, const struct buffer *text,
+	bool *ret_block, char ret_detail[SSHD_DETAIL_MAX + 1])
 {
 	const struct sshd_overlay overlay = {SSHD_DROP_IN, text->bytes, text->size};
 	cleanup_sshd_scan struct sshd_scan scan = {0};
@@ -124,7 +123,7 @@ static int choose(const struct place *place, const struct settings *settings, co
 	if (place->main_is_link || !place->main.exists) {
 		(void)snprintf(ret_detail, SSHD_DETAIL_MAX + 1, "%s",
 			place->main_is_link ? SSHD_MAIN " is a link and does not include " SSHD_DROP_IN_DIRECTORY
-			: scan.has_main	    ? "the vendor's configuration does not include " SSHD_DROP_IN_DIRECTORY
+			: scan.has_main     ? "the vendor's configuration does not include " SSHD_DROP_IN_DIRECTORY
 					    : "sshd has no configuration file");
 		return -ENOTSUP;
 	}
@@ -138,12 +137,12 @@ static int put_drop_in(struct place *place, const void *bytes, size_t size, bool
 	int r;
 
 	if (!exists) {
-		r = file_open_directory(place->root, SSHD_DROP_IN_DIRECTORY + 1, &directory);
+		r = file_open_directory(place->root, &SSHD_DROP_IN_DIRECTORY[1], &directory);
 		if (r == 0)
 			r = file_remove(directory, SSHD_DROP_IN_NAME);
 		return r == -ENOENT ? 0 : r;
 	}
-	r = file_make_directory(place->root, SSHD_DROP_IN_DIRECTORY + 1, 0755, &directory);
+	r = file_make_directory(place->root, &SSHD_DROP_IN_DIRECTORY[1], 0755, &directory);
 	return r < 0 ? r : file_replace(directory, SSHD_DROP_IN_NAME, bytes, size, &attributes);
 }
 
@@ -151,7 +150,7 @@ static int put_main(struct place *place, const void *bytes, size_t size)
 {
 	cleanup_close int directory = -1, like = -1;
 
-	int r = file_open_directory(place->root, SSHD_DIRECTORY + 1, &directory);
+	int r = file_open_directory(place->root, &SSHD_DIRECTORY[1], &directory);
 	if (r == 0)
 		r = file_open(directory, MAIN_NAME, &like, NULL);
 	if (r < 0)
@@ -188,8 +187,8 @@ static int write_block(struct place *place, const struct buffer *lines)
 	return put_main(place, text.bytes, text.size);
 }
 
-int place_write(struct place *place, const struct settings *settings, bool *ret_changed,
-	char ret_detail[SSHD_DETAIL_MAX + 1])
+int place_write(
+	struct place *place, const struct settings *settings, bool *ret_changed, char ret_detail[SSHD_DETAIL_MAX + 1])
 {
 	cleanup_buffer struct buffer lines = {0}, text = {0};
 	bool block = false, empty = settings_are_empty(settings);

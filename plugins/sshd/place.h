@@ -23,7 +23,7 @@ struct place {
 	bool has_block;
 	struct place_file drop_in, main; /* as they were when read */
 	bool drop_in_written, main_written;
-	struct settings settings;	 /* what we set at present */
+	struct settings settings; /* what we set at present */
 };
 
 /* Reads both files below root. -ENOENT when there is no etc/ssh. */

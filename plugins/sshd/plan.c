@@ -78,8 +78,8 @@ static bool needs_old_name(const struct plugin_request *request, struct sshd *ss
 	return sshd_get_version(sshd, &major, &minor) == 0 && (major < 8 || (major == 8 && minor < 7));
 }
 
-static int touch_password(const struct plugin_request *request, bool value, struct outlook *outlook,
-	struct settings_change *change)
+static int touch_password(
+	const struct plugin_request *request, bool value, struct outlook *outlook, struct settings_change *change)
 {
 	const struct settings *now = &outlook->settings;
 	const char *old = !value && needs_old_name(request, outlook->sshd) ? "no" : NULL;
@@ -117,7 +117,8 @@ int set_plan(const struct plugin_request *request, const struct plugin_command *
 static const struct sshd_setting *find_operators(const struct outlook *outlook)
 {
 	const struct sshd_scan *scan = sshd_get_scan(outlook->sshd);
-	const char *block = outlook->place.settings.values[SETTING_KEYS_FILE] && outlook->place.has_block ? SSHD_MAIN : NULL;
+	const char *block =
+		outlook->place.settings.values[SETTING_KEYS_FILE] && outlook->place.has_block ? SSHD_MAIN : NULL;
 
 	for (size_t i = 0; i < scan->count; i++) {
 		const struct sshd_setting *setting = &scan->settings[i];
@@ -135,8 +136,8 @@ static const struct sshd_setting *find_operators(const struct outlook *outlook)
 	return NULL;
 }
 
-static int join_keys_files(const struct plugin_request *request, const struct sshd_setting *operators,
-	struct buffer *out)
+static int join_keys_files(
+	const struct plugin_request *request, const struct sshd_setting *operators, struct buffer *out)
 {
 	static const char *const defaults[] = {DEFAULT_KEYS_FILES};
 	const char *const *own = operators ? operators->arguments : defaults;
@@ -154,9 +155,9 @@ static int join_keys_files(const struct plugin_request *request, const struct ss
 	cJSON_ArrayForEach(location, locations)
 	{
 		const char *name = cJSON_GetStringValue(location);
-		const char *path = strcmp(name, "system") == 0 ? SYSTEM_KEYS
-			: strcmp(name, "runtime") == 0	       ? RUNTIME_KEYS
-							       : NULL;
+		const char *path = strcmp(name, "system") == 0    ? SYSTEM_KEYS
+				   : strcmp(name, "runtime") == 0 ? RUNTIME_KEYS
+								  : NULL;
 		for (unsigned i = 0; path && i < used; i++) {
 			if (strcmp(words[i], path) == 0) /* the operator has it already, or it was named twice */
 				path = NULL;

@@ -6,18 +6,20 @@
 #include <string.h>
 #include <time.h>
 
+#include "plugins/sshd/probe.h"
+
 #define WAIT_MS 5000 /* sshd opens its new sockets within 50 ms; a loaded machine gets a hundred times that */
 #define STEP_MS 5
 
 void service_find(const struct sshd_effective *effective, struct service *ret_service)
 {
-	struct service service = {.listener = {0, -1}};
+	struct service service = {.process = {0, -1}};
 
 	if (systemd_is_manager() && systemd_find(&service.unit) == 0) {
 		service.running = service.by_systemd = true;
-		if (listener_open(service.unit.main_pid, &service.listener) < 0)
-			service.listener = (struct listener){0, -1};
-	} else if (listener_find(effective, &service.listener) == 0) {
+		if (sshd_process_open(service.unit.main_pid, &service.process) < 0)
+			service.process = (struct sshd_process){0, -1};
+	} else if (sshd_process_find(sshd_value(effective, "pidfile"), &service.process) == 0) {
 		service.running = true;
 	}
 	if (service.running && sshd_sockets_read(effective, &service.sockets) < 0)
@@ -27,15 +29,15 @@ void service_find(const struct sshd_effective *effective, struct service *ret_se
 
 void service_close(struct service *service)
 {
-	listener_close(&service->listener);
+	sshd_process_close(&service->process);
 }
 
 static bool is_alive(const struct service *service)
 {
 	struct systemd_unit unit;
 
-	if (service->listener.pid > 0)
-		return listener_is_alive(&service->listener);
+	if (service->process.pid > 0)
+		return sshd_process_is_alive(&service->process);
 	return service->by_systemd && systemd_find(&unit) == 0;
 }
 
@@ -45,23 +47,23 @@ static int signal_it(struct service *service, bool restart)
 
 	if (service->by_systemd)
 		r = systemd_reload(&service->unit, restart);
-	if (r == -EOPNOTSUPP && service->listener.pid > 0)
-		return listener_hang_up(&service->listener);
+	if (r == -EOPNOTSUPP && service->process.pid > 0)
+		return sshd_process_hang_up(&service->process);
 	if (r < 0 || !restart)
 		return r;
 	struct service now;
 	r = systemd_find(&service->unit);
 	if (r < 0)
 		return r;
-	listener_close(&service->listener);
+	sshd_process_close(&service->process);
 	now = *service;
-	if (listener_open(service->unit.main_pid, &now.listener) == 0)
-		service->listener = now.listener;
+	if (sshd_process_open(service->unit.main_pid, &now.process) == 0)
+		service->process = now.process;
 	return 0;
 }
 
-static enum code check_health(const struct service *service, const struct sshd_effective *effective,
-	char ret_detail[SSHD_DETAIL_MAX + 1])
+static enum code check_health(
+	const struct service *service, const struct sshd_effective *effective, char ret_detail[SSHD_DETAIL_MAX + 1])
 {
 	const struct timespec step = {0, STEP_MS * 1000000L};
 	struct sshd_sockets now = {.count = 0};
@@ -75,7 +77,7 @@ static enum code check_health(const struct service *service, const struct sshd_e
 		if (!renewed)
 			(void)nanosleep(&step, NULL);
 	}
-	listener_probe(&now, ret_detail);
+	probe_banner(&now, ret_detail);
 	if (!is_alive(service))
 		return CODE_LISTENER_GONE;
 	if (!renewed)

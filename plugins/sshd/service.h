@@ -9,14 +9,15 @@
 #include <stdbool.h>
 
 #include "lib/code.h"
-#include "plugins/sshd/listener.h"
+#include "lib/sshd_process.h"
+#include "lib/sshd_sockets.h"
 #include "plugins/sshd/systemd.h"
 
 struct service {
 	bool running;
 	bool by_systemd;
 	struct systemd_unit unit;
-	struct listener listener; /* pid 0: the process could not be told */
+	struct sshd_process process; /* pid 0: the process could not be told */
 	struct sshd_sockets sockets;
 };
 

@@ -126,8 +126,8 @@ void settings_free(struct settings *settings)
 	*settings = (struct settings){0};
 }
 
-int settings_touch(struct settings_change *change, const struct settings *present, enum setting setting,
-	const char *value)
+int settings_touch(
+	struct settings_change *change, const struct settings *present, enum setting setting, const char *value)
 {
 	int r = settings_put(&change->before, setting, present->values[setting]);
 	if (r == 0)
@@ -185,8 +185,8 @@ void settings_change_free(struct settings_change *change)
 	settings_free(&change->after);
 }
 
-static void write_side(struct json_writer *writer, const char *name, const struct settings_change *change,
-	const struct settings *side)
+static void write_side(
+	struct json_writer *writer, const char *name, const struct settings_change *change, const struct settings *side)
 {
 	json_begin_object(writer, name);
 	for (unsigned i = 0; i < SETTING_COUNT; i++) {
@@ -224,8 +224,8 @@ int settings_change_read(const cJSON *plan, struct settings_change *ret_change)
 		if (!json_member(before, table[i].keyword) && !json_member(after, table[i].keyword))
 			continue;
 		if (json_get_string(before, table[i].keyword, &from) < 0 ||
-			json_get_string(after, table[i].keyword, &to) < 0 ||
-			!field_is_text(from, SETTING_VALUE_MAX) || !field_is_text(to, SETTING_VALUE_MAX))
+			json_get_string(after, table[i].keyword, &to) < 0 || !field_is_text(from, SETTING_VALUE_MAX) ||
+			!field_is_text(to, SETTING_VALUE_MAX))
 			return -EBADMSG;
 		int r = settings_put(&change.before, (enum setting)i, *from ? from : NULL);
 		if (r == 0)

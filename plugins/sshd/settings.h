@@ -57,8 +57,8 @@ bool settings_change_is_empty(const struct settings_change *change);
 /* Whether every touched one has its value of `side` (change->before or change->after). */
 bool settings_match(const struct settings_change *change, const struct settings *side, const struct settings *present);
 /* The present settings with the touched ones as in change->after. */
-int settings_apply(const struct settings_change *change, const struct settings *present, struct settings *ret_settings)
-	MUST_CHECK;
+int settings_apply(
+	const struct settings_change *change, const struct settings *present, struct settings *ret_settings) MUST_CHECK;
 void settings_change_exchange(struct settings_change *change);
 /* {"before":{"PasswordAuthentication":""},"after":{"PasswordAuthentication":"no"}}; "" stands for not set. */
 int settings_change_write(const struct settings_change *change, char **ret_json) MUST_CHECK;

@@ -143,7 +143,7 @@ static int run_job(sd_bus *bus, const char *method, const struct systemd_unit *u
 	if (r < 0) {
 		bool inapplicable = sd_bus_error_has_name(&error, MANAGER ".JobTypeNotApplicable") > 0;
 		bool conflicting = sd_bus_error_has_name(&error, MANAGER ".TransactionIsDestructive") > 0 ||
-			sd_bus_error_has_name(&error, MANAGER ".TransactionJobsConflicting") > 0;
+				   sd_bus_error_has_name(&error, MANAGER ".TransactionJobsConflicting") > 0;
 		sd_bus_error_free(&error);
 		return inapplicable ? -EOPNOTSUPP : conflicting ? -EBUSY : r == -ETIMEDOUT ? -ETIMEDOUT : -EIO;
 	}

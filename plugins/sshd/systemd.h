@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The service manager over D-Bus: which unit runs sshd, and making it reload or restart. See org.freedesktop.systemd1(5). */
+/* The service manager over D-Bus: which unit runs sshd, and making it reload or restart. See
+ * org.freedesktop.systemd1(5). */
 #pragma once
 
 #include <stdbool.h>

@@ -11,7 +11,7 @@ import time
 sys.path.insert(0, "/run/project/tests/rig")
 from plugin import Plugin, check  # noqa: E402
 from server import (Server, add_user, key_login, make_key, must, password_login, put_keys, trace,  # noqa: E402
-                    traced, write)
+                    traced, wait_for, write)
 
 DROP_IN = "/etc/ssh/sshd_config.d/00-latchkey.conf"
 MAIN = "/etc/ssh/sshd_config"
@@ -217,6 +217,23 @@ def T12_a_stopped_sshd_stays_stopped(server):
     check(password_login("alice", PASSWORD), "T12: … which was not signalled, sshd was")
 
 
+def T12_the_sshd_of_a_container(server):
+    server.stop()
+    inside = subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", "/usr/sbin/sshd", "-D", "-o", "PidFile=none",
+                               "-p", "2300"], stdin=subprocess.DEVNULL)
+    server.port = 2300
+    wait_for(server.listens, "the container's sshd listens")
+    result = set_(password_auth=False)
+    expect(result, "ok", True, "T12: only a container's sshd runs")
+    check("not running" in result["detail"], "T12: … which is not ours to reload")
+    inside.kill()
+    inside.wait(30)
+    wait_for(lambda: not server.listens(), "the container has ended")
+    server.port = 22
+    server.start()
+    expect(set_(password_auth=True), "ok", True, "T12: ours again")
+
+
 def P54_only_a_lost_listener_rolls_back(server):
     # The listener closes its sockets and opens new ones; something else takes the port in between.
     write("/etc/ssh/sshd_config.d/10-port.conf", "Port 2222\n")
@@ -262,6 +279,41 @@ def redo_and_undo():
     expect(plugin.apply([command], planned, redo=True)[0], "superseded", False, "redo of a field set otherwise meanwhile")
     write(DROP_IN, "")
     expect(set_(password_auth=True), "ok", True, "an empty drop-in, as power loss leaves it")
+
+
+    planned = plugin.plan(command)
+    write(DROP_IN, "PasswordAuthentication no\nKbdInteractiveAuthentication no\n")
+    check(password_login("alice", PASSWORD), "killed between the write and the reload: the file says no, sshd does not know")
+    expect(plugin.apply([command], planned, redo=True)[0], "ok", True, "… redo")
+    check(not password_login("alice", PASSWORD), "… has it reloaded")
+    expect(set_(password_auth=True), "ok", True, "… open again")
+
+
+def T06_what_cannot_be_written():
+    before = read(DROP_IN)
+    must("mount", "--bind", "/etc/ssh", "/etc/ssh")
+    must("mount", "-o", "remount,bind,ro", "/etc/ssh")
+    expect(set_(password_auth=False), "read_only", False, "T11: /etc/ssh is read-only")
+    must("umount", "/etc/ssh")
+    check(read(DROP_IN) == before, "… nothing has changed")
+    must("mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=64", "tmpfs", "/etc/ssh/sshd_config.d")
+    write("/etc/ssh/sshd_config.d/60-full.conf", "#" * 4096)
+    expect(set_(password_auth=False), "no_space", False, "T06: the disk is full")
+    check(os.listdir("/etc/ssh/sshd_config.d") == ["60-full.conf"], "… no litter stays")
+    must("umount", "/etc/ssh/sshd_config.d")
+    shutil.move("/etc/ssh/sshd_config.d", "/etc/ssh/moved.d")
+    os.symlink("/etc/ssh/moved.d", "/etc/ssh/sshd_config.d")
+    result = set_(password_auth=False)
+    expect(result, "symlink", False, "T04: the directory of drop-ins is a link")
+    os.unlink("/etc/ssh/sshd_config.d")
+    shutil.move("/etc/ssh/moved.d", "/etc/ssh/sshd_config.d")
+    os.unlink(DROP_IN)
+    os.symlink("/etc/shadow", DROP_IN)
+    shadow = read("/etc/shadow")
+    result = set_(password_auth=False)
+    check(result["code"] == "symlink" and read("/etc/shadow") == shadow, "T04: our drop-in is a link: " + result["code"])
+    os.unlink(DROP_IN)
+    expect(set_(password_auth=True), "ok", True, "T06: with everything in its place")
 
 
 def paths(server):
@@ -324,6 +376,25 @@ def reload_is_needed_once(server):
     check(True, f"a plan takes {(time.monotonic() - started) / 20 * 1000:.1f} ms with python's own time")
 
 
+def options_of_the_running_sshd():
+    """-p and -o weigh more than any file; where sshd was started with them its values are asked with them."""
+    server = Server("-p", "2222", "-o", "X11Forwarding=yes", port=2222)
+    result = set_(password_auth=False)
+    expect(result, "ok", True, "sshd -p 2222")
+    check(result["detail"] == "" and not password_login("alice", PASSWORD, port=2222), "… is seen on its port")
+    login = Plugin("login").plan({"do": "login.check", "users": ["alice"]})[0]["login"]["alice"]
+    check(login["key"] == {"can": True, "blockers": []}, "… by the login plugin too")
+    expect(set_(password_auth=True), "ok", True, "… and opened again")
+    server.stop()
+    server = Server("-p", "2222", "-o", "PasswordAuthentication no", port=2222)
+    result = set_(password_auth=True, permit_root_login="yes")
+    expect(result, "overridden", True, "sshd -o PasswordAuthentication=no")
+    check("own options" in result["detail"], "… is named: " + result["detail"])
+    login = Plugin("login").plan({"do": "login.check", "users": ["alice"]})[0]["login"]["alice"]
+    check(login["password"]["blockers"] == ["password_auth_off"], "… by the login plugin too")
+    server.stop()
+
+
 def main():
     add_user("alice", PASSWORD)
     add_user("bob")
@@ -337,12 +408,15 @@ def main():
     T11_vendor_file(server)
     P51_bad_configurations(server)
     T12_a_stopped_sshd_stays_stopped(server)
+    T12_the_sshd_of_a_container(server)
     P54_only_a_lost_listener_rolls_back(server)
     redo_and_undo()
+    T06_what_cannot_be_written()
     paths(server)
     below_another_root()
     reload_is_needed_once(server)
     server.stop()
+    options_of_the_running_sshd()
 
 
 if __name__ == "__main__":

@@ -185,6 +185,10 @@ def states():
                 expect={"alice": (["key_type_off"], [])})
     yield State("T08: Match User", config="Match User alice\n\tPasswordAuthentication no\n"
                 "\tKbdInteractiveAuthentication no\n", expect={"alice": ([], ["password_auth_off"])})
+    yield State("P108: Match Address of the client", config="Match Address 127.0.0.0/8\n\tPubkeyAuthentication no\n",
+                expect={"alice": (["pubkey_auth_off"], [])})
+    yield State("P108: Match LocalPort, without-password", config="PermitRootLogin without-password\n"
+                "Match LocalPort 22 Address ::1\n\tPubkeyAuthentication no\n", expect={"root": ([], ["root_password_off"])})
     yield State("T08: Match Group with ForceCommand", config="Match Group users\n\tForceCommand /bin/false\n",
                 expect={"alice": (["force_command"], ["force_command"])})
     yield State("* as hash", hash_of("alice", "*"), expect={"alice": ([], ["no_password"])})
@@ -274,7 +278,19 @@ def guard(server):
     check(look(["alice"])["login"]["alice"]["key"]["blockers"] == ["sshd_invalid"], "sshd_invalid")
     check(not anyone(), "P53: a configuration that sshd refuses lets nobody in after its next start")
     write(FIRST, "", 0o644)
+    write(FIRST, "Match Address 127.0.0.0/8,2001:db8::/32\n\tPasswordAuthentication no\n\tKbdInteractiveAuthentication no\n", 0o644)
+    check(look(["alice"])["login"]["alice"]["password"]["can"], "P108: what is exempted for 127.0.0.0/8 is not for a stranger")
+    for address in ("127.0.0.1", "2001:db8::7"):
+        check(not look(["alice"], **{"from": address})["login"]["alice"]["password"]["can"], f"P108: … but for {address}")
+    write(FIRST, "", 0o644)
     check(look(["nobody-here", "../x"])["login"]["nobody-here"]["key"]["blockers"] == ["no_such_user"], "no_such_user")
+
+
+def P90_shadow_as_rhel_has_it():
+    before = os.stat("/etc/shadow").st_mode & 0o7777
+    os.chmod("/etc/shadow", 0)
+    check(anyone() and look(["alice"])["login"]["alice"]["password"]["can"], "P90: /etc/shadow of mode 0000 is read")
+    os.chmod("/etc/shadow", before)
 
 
 def P104_many_candidates():
@@ -356,6 +372,7 @@ def main():
     for state in states():
         compare(state, server)
     guard(server)
+    P90_shadow_as_rhel_has_it()
     P104_many_candidates()
     diagnose(server)
     the_cached_answer(server)

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""lint.py includes|calls|closure|headers|format|options [BUILD]: the rules of docs/ARCHITECTURE.md that a reader cannot
+"""lint.py includes|calls|closure|headers|format|options|tables [BUILD]: the rules of docs/ARCHITECTURE.md that a reader cannot
 be trusted to see. Prints each breach as FILE:LINE: WHAT and exits 1 when there is any."""
 import os
 import re
@@ -163,6 +163,28 @@ def lint_options(build):
         in_help, in_page = (set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", t)) for t in (shown, text))
         for option in in_help - in_page:
             breach(f"man/{name}.{MAN[name]}", f"does not name {option}, which --help does")
+
+
+TABLES = {"lib/agent_config.c": "man/latchkey.conf.5", "policy/policy.c": "man/latchkey-policy.5"}
+
+
+def lint_tables():
+    """Every configuration key of the two tables stands in its manual page with its default."""
+    for source, page in TABLES.items():
+        text = "\n".join(lines(source))
+        rows = re.findall(r'\{"(\w+)", "(\w+)", CONFIG_\w+, (?:NULL|"([^"]*)"), (?:NULL|"([^"]*)"),', text)
+        assert len(rows) > 5, f"no key table in {source}"
+        sections, section = {}, None
+        for line in lines(page):
+            head = re.match(r"\.SS \[(\w+)", line)
+            section = head[1] if head else section
+            sections[section] = sections.get(section, "") + line + "\n"
+        for section, key, span, default in rows:
+            where = sections.get(section, "")
+            if not re.search(rf"\b{key}\b", where):
+                breach(page, f"does not name [{section}] {key}")
+            elif default and f"default: {default}" not in where:
+                breach(page, f"[{section}] {key}: the default is {default}")
 
 
 def main():

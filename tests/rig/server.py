@@ -50,8 +50,9 @@ def trace():
 class Server:
     """sshd as a service manager would run it: in the foreground, child of the test."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, port=22):
         self.arguments = arguments
+        self.port = port
         self.process = None
         self.start()
 
@@ -60,13 +61,12 @@ class Server:
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for(self.listens, "sshd listens")
 
-    @staticmethod
-    def listens(port=22):
+    def listens(self):
         for table in ("/proc/net/tcp", "/proc/net/tcp6"):
             with open(table, encoding="ascii") as rows:
                 for row in rows.readlines()[1:]:
                     fields = row.split()
-                    if fields[3] == "0A" and fields[1].endswith(f":{port:04X}"):
+                    if fields[3] == "0A" and fields[1].endswith(f":{self.port:04X}"):
                         return True
         return False
 

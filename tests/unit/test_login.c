@@ -22,9 +22,18 @@ static void patterns(void **state)
 		const char *text, *pattern;
 		bool matches;
 	} cases[] = {
-		{"alice", "alice", true}, {"alice", "a*", true}, {"alice", "*e", true}, {"alice", "a*i*e", true},
-		{"alice", "al?ce", true}, {"alice", "al?e", false}, {"alice", "Alice", false}, {"", "*", true}, {"", "?", false},
-		{"aaab", "*a*b", true}, {"alice", "", false}, {"a[b]", "a[b]", true},
+		{"alice", "alice", true},
+		{"alice", "a*", true},
+		{"alice", "*e", true},
+		{"alice", "a*i*e", true},
+		{"alice", "al?ce", true},
+		{"alice", "al?e", false},
+		{"alice", "Alice", false},
+		{"", "*", true},
+		{"", "?", false},
+		{"aaab", "*a*b", true},
+		{"alice", "", false},
+		{"a[b]", "a[b]", true},
 	};
 	(void)state;
 	for (size_t i = 0; i < ELEMENTS(cases); i++)
@@ -37,11 +46,22 @@ static void addresses(void **state)
 		const char *address, *list;
 		bool matches;
 	} cases[] = {
-		{"10.1.2.3", "10.0.0.0/8", true}, {"11.1.2.3", "10.0.0.0/8", false}, {"10.1.2.3", "10.1.2.0/23", true},
-		{"10.1.4.3", "10.1.2.0/23", false}, {"10.1.2.3", "10.*", true}, {"10.1.2.3", "10.*,!10.1.*", false},
-		{"10.1.2.3", "!10.1.*,10.*", false}, {"10.1.2.3", "!11.*", false}, {"2001:db8::1", "2001:db8::/32", true},
-		{"2001:db9::1", "2001:db8::/32", false}, {"10.1.2.3", "10.0.0.0/33", false}, {"10.1.2.3", "10.0.0.0/x", false},
-		{"10.1.2.3", "0.0.0.0/0", true}, {"10.1.2.3", "::/0", false}, {"10.1.2.3", "", false}, {"10.1.2.3", "x,,10.1.2.3", true},
+		{"10.1.2.3", "10.0.0.0/8", true},
+		{"11.1.2.3", "10.0.0.0/8", false},
+		{"10.1.2.3", "10.1.2.0/23", true},
+		{"10.1.4.3", "10.1.2.0/23", false},
+		{"10.1.2.3", "10.*", true},
+		{"10.1.2.3", "10.*,!10.1.*", false},
+		{"10.1.2.3", "!10.1.*,10.*", false},
+		{"10.1.2.3", "!11.*", false},
+		{"2001:db8::1", "2001:db8::/32", true},
+		{"2001:db9::1", "2001:db8::/32", false},
+		{"10.1.2.3", "10.0.0.0/33", false},
+		{"10.1.2.3", "10.0.0.0/x", false},
+		{"10.1.2.3", "0.0.0.0/0", true},
+		{"10.1.2.3", "::/0", false},
+		{"10.1.2.3", "", false},
+		{"10.1.2.3", "x,,10.1.2.3", true},
 	};
 	(void)state;
 	for (size_t i = 0; i < ELEMENTS(cases); i++)
@@ -76,7 +96,8 @@ static void key_lines(void **state)
 		{"expiry-time=\"tomorrow\" " KEY, -EBADMSG, false, false, false, NULL},
 		{"no-from=\"x\" " KEY, -EBADMSG, false, false, false, NULL},
 		{"pty;" KEY, -EBADMSG, false, false, false, NULL},
-		{"ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl", -EBADMSG, false, false, false, NULL},
+		{"ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl", -EBADMSG, false, false,
+			false, NULL},
 		{"ssh-ed25519 AAAA", -EBADMSG, false, false, false, NULL},
 		{"ssh-ed25519", -EBADMSG, false, false, false, NULL},
 	};
@@ -105,9 +126,20 @@ static void T29_expiry_times(void **state)
 		const char *text;
 		int64_t time; /* -1: refused */
 	} cases[] = {
-		{"19700101Z", 0}, {"203801190314Z", 2147483640}, {"20380119031408Z", 2147483648}, {"99991231235959Z", 253402300799},
-		{"2030010Z", -1}, {"203001011Z", -1}, {"20301301Z", -1}, {"20300100Z", -1}, {"2030010124Z", -1}, {"202001012500Z", -1},
-		{"20300101ZZ", -1}, {"", -1}, {"-20300101Z", -1}, {"20300101 Z", -1},
+		{"19700101Z", 0},
+		{"203801190314Z", 2147483640},
+		{"20380119031408Z", 2147483648},
+		{"99991231235959Z", 253402300799},
+		{"2030010Z", -1},
+		{"203001011Z", -1},
+		{"20301301Z", -1},
+		{"20300100Z", -1},
+		{"2030010124Z", -1},
+		{"202001012500Z", -1},
+		{"20300101ZZ", -1},
+		{"", -1},
+		{"-20300101Z", -1},
+		{"20300101 Z", -1},
 	};
 	(void)state;
 	for (size_t i = 0; i < ELEMENTS(cases); i++) {
@@ -133,7 +165,8 @@ static void T35_authentication_methods(void **state)
 		{"publickey,publickey", {.key = true, .keys = 2}, true},
 		{"publickey,password", {.key = true, .keys = 1}, false},
 		{"publickey,password", {.key = true, .keys = 1, .password = true}, true},
-		{"publickey,password publickey,keyboard-interactive:pam", {.key = true, .keys = 1, .keyboard = true}, true},
+		{"publickey,password publickey,keyboard-interactive:pam", {.key = true, .keys = 1, .keyboard = true},
+			true},
 		{"gssapi-with-mic", {.key = true, .keys = 1, .password = true, .keyboard = true}, false},
 	};
 	(void)state;

@@ -48,6 +48,17 @@ static void the_environment_is_empty(void **state)
 	assert_string_equal(result.output.bytes, "");
 }
 
+static void closing_its_output_does_not_outwit_the_deadline(void **state)
+{
+	static const char *const argv[] = {"sh", "-c", "exec >&- 2>&-; exec sleep 600", NULL};
+	cleanup_process_result struct process_result result = {0};
+	struct process process = make("/bin/sh", argv);
+
+	(void)state;
+	process.timeout_ms = 200;
+	assert_int_equal(process_run(&process, &result), -ETIMEDOUT);
+}
+
 static void too_much_output_is_an_error(void **state)
 {
 	static const char *const argv[] = {"cat", "/dev/zero", NULL};
@@ -153,6 +164,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(input_and_output_pass_whole),
 		cmocka_unit_test(the_environment_is_empty),
+		cmocka_unit_test(closing_its_output_does_not_outwit_the_deadline),
 		cmocka_unit_test(too_much_output_is_an_error),
 		cmocka_unit_test(P47_a_hung_program_is_killed_with_its_group),
 		cmocka_unit_test(P35_a_missing_or_foreign_program_is_not_run),

@@ -97,13 +97,15 @@ static const struct {
 	{"KbdInteractiveAuthentication", "kbdinteractiveauthentication", {"yes", "no"}, "yes"},
 	{"X11Forwarding", "x11forwarding", {"yes", "no"}, "no"},
 	{"MaxAuthTries", "maxauthtries", {"3", "4"}, "6"},
-	{"AuthorizedKeysFile", "authorizedkeysfile", {".ssh/a", "/etc/ssh/%u"}, ".ssh/authorized_keys .ssh/authorized_keys2"},
+	{"AuthorizedKeysFile", "authorizedkeysfile", {".ssh/a", "/etc/ssh/%u"},
+		".ssh/authorized_keys .ssh/authorized_keys2"},
 };
 
 static void generate(struct buffer *out, uint32_t *seed, const char *directory, unsigned level)
 {
-	static const char *const matches[] = {"Match User nobody-at-all", "match\tuser=x,y", "Match Address 127.0.0.0/8",
-		"Match LocalPort 2222", "Match Group no-such-group", "MATCH Host *.example.com User z"};
+	static const char *const matches[] = {"Match User nobody-at-all", "match\tuser=x,y",
+		"Match Address 127.0.0.0/8", "Match LocalPort 2222", "Match Group no-such-group",
+		"MATCH Host *.example.com User z"};
 	unsigned lines = draw(seed, 9);
 
 	for (unsigned i = 0; i < lines; i++) {

@@ -56,7 +56,8 @@ static void below_another_root_the_scan_answers(void **state)
 {
 	cleanup_close int root = open_tree(*state,
 		"PasswordAuthentication no\nPasswordAuthentication yes\nAllowUsers a b\nAllowUsers c\n"
-		"ChallengeResponseAuthentication no\nPermitRootLogin without-password\nMatch all\nPubkeyAuthentication no\n");
+		"ChallengeResponseAuthentication no\nPermitRootLogin without-password\nMatch all\nPubkeyAuthentication "
+		"no\n");
 	char detail[SSHD_DETAIL_MAX + 1];
 	const struct sshd_effective *effective = NULL;
 	cleanup_sshd struct sshd *sshd = NULL;

@@ -164,7 +164,8 @@ static void the_overlay_stands_where_the_file_would(void **state)
 		scan_ok(tree, &overlay, &scan);
 		assert_global(&scan, "passwordauthentication", "yes", SSHD_DROP_IN ":1");
 		scan_ok(tree, &gone, &without);
-		assert_global(&without, "passwordauthentication", "no", i ? SSHD_DROP_IN_DIRECTORY "/50-x.conf:1" : SSHD_MAIN ":2");
+		assert_global(&without, "passwordauthentication", "no",
+			i ? SSHD_DROP_IN_DIRECTORY "/50-x.conf:1" : SSHD_MAIN ":2");
 		put(tree, SSHD_DROP_IN_DIRECTORY "/50-x.conf", "PasswordAuthentication no\n");
 		put(tree, SSHD_DROP_IN, "PasswordAuthentication old\n");
 	}

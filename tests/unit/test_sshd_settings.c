@@ -12,7 +12,8 @@
 
 #include "lib/file.h"
 #include "lib/process.h"
-#include "plugins/sshd/listener.h"
+#include "lib/sshd_process.h"
+#include "lib/sshd_sockets.h"
 #include "plugins/sshd/place.h"
 #include "plugins/sshd/settings.h"
 
@@ -45,8 +46,9 @@ static void a_change_goes_through_its_plan(void **state)
 	assert_int_equal(settings_touch(&change, &present, SETTING_PASSWORD, "yes"), 0);
 	assert_int_equal(settings_touch(&change, &present, SETTING_KEYBOARD, NULL), 0);
 	assert_int_equal(settings_change_write(&change, &json), 0);
-	assert_string_equal(json, "{\"before\":{\"PasswordAuthentication\":\"\",\"KbdInteractiveAuthentication\":\"no\"},"
-				  "\"after\":{\"PasswordAuthentication\":\"yes\",\"KbdInteractiveAuthentication\":\"\"}}");
+	assert_string_equal(json,
+		"{\"before\":{\"PasswordAuthentication\":\"\",\"KbdInteractiveAuthentication\":\"no\"},"
+		"\"after\":{\"PasswordAuthentication\":\"yes\",\"KbdInteractiveAuthentication\":\"\"}}");
 	assert_int_equal(json_parse_object(json, strlen(json), &plan), 0);
 	assert_int_equal(settings_change_read(plan, &again), 0);
 	assert_true(settings_match(&again, &again.before, &present));
@@ -128,13 +130,16 @@ static void listening_sockets_are_read(void **state)
 {
 	static const char four[] =
 		"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
-		"   0: 0100007F:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 77 1 0 100 0 0 10 0\n"
-		"   1: 0100007F:0016 0100007F:9999 01 00000000:00000000 00:00000000 00000000     0        0 78 1 0 100 0 0 10 0\n"
-		"   2: 0100007F:0017 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 79 1 0 100 0 0 10 0\n"
+		"   0: 0100007F:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 77 1 0 100 "
+		"0 0 10 0\n"
+		"   1: 0100007F:0016 0100007F:9999 01 00000000:00000000 00:00000000 00000000     0        0 78 1 0 100 "
+		"0 0 10 0\n"
+		"   2: 0100007F:0017 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 79 1 0 100 "
+		"0 0 10 0\n"
 		"   3: 01\n\n   4: 0100007F:0016 00000000:0000 0A\n";
-	static const char six[] =
-		"  sl  local_address\n   0: 00000000000000000000000000000000:0016 00000000000000000000000000000000:0000 0A "
-		"00000000:00000000 00:00000000 00000000     0        0 80 1 0 100 0 0 10 0";
+	static const char six[] = "  sl  local_address\n   0: 00000000000000000000000000000000:0016 "
+				  "00000000000000000000000000000000:0000 0A "
+				  "00000000:00000000 00:00000000 00000000     0        0 80 1 0 100 0 0 10 0";
 	struct sshd_sockets sockets = {.count = 0}, before;
 	(void)state;
 
@@ -156,13 +161,45 @@ static void listening_sockets_are_read(void **state)
 static void only_a_listener_is_a_listener(void **state)
 {
 	(void)state;
-	assert_true(listener_is_command_line("sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups"));
-	assert_true(listener_is_command_line("/usr/sbin/sshd"));
-	assert_false(listener_is_command_line("sshd: alice [priv]"));
-	assert_false(listener_is_command_line("/usr/libexec/latchkey/plugins/sshd"));
-	assert_false(listener_is_command_line("/home/alice/sshd"));
-	assert_false(listener_is_command_line("sshd"));
-	assert_false(listener_is_command_line(""));
+	assert_true(sshd_process_is_command_line("sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups"));
+	assert_true(sshd_process_is_command_line("/usr/sbin/sshd"));
+	assert_false(sshd_process_is_command_line("sshd: alice [priv]"));
+	assert_false(sshd_process_is_command_line("/usr/libexec/latchkey/plugins/sshd"));
+	assert_false(sshd_process_is_command_line("/home/alice/sshd"));
+	assert_false(sshd_process_is_command_line("sshd"));
+	assert_false(sshd_process_is_command_line(""));
+}
+
+static void options_of_the_running_sshd(void **state)
+{
+	static const struct {
+		const char *words[8];
+		const char *options; /* joined by | */
+	} cases[] = {
+		{{NULL}, ""},
+		{{"-D", NULL}, ""},
+		{{"-De", "-p", "2222", NULL}, "-p2222"},
+		{{"-p2222", "-4", "-o", "PermitRootLogin=yes", NULL}, "-p2222|-4|-oPermitRootLogin=yes"},
+		{{"-o", "PermitRootLogin", "yes", "-6D", "-oBanner=x", NULL}, "-oPermitRootLogin yes|-6|-oBanner=x"},
+		{{"-E", "/var/log/x", "-f", "/etc/other", "-h/key", NULL}, "-f/etc/other"},
+		{{"-o", NULL}, "-o"},
+		{{"x", "-p", "1", NULL}, ""},
+		{{"-", "-p", "1", NULL}, ""},
+	};
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(cases); i++) {
+		cleanup_buffer struct buffer joined = {0};
+		cleanup_names char **options = NULL;
+		char *words[8] = {0};
+		for (unsigned j = 0; cases[i].words[j]; j++)
+			words[j] = strdup(cases[i].words[j]);
+		assert_int_equal(sshd_process_parse_options(words, &options), 0);
+		for (unsigned j = 0; options[j]; j++)
+			buffer_append_format(&joined, "%s%s", j ? "|" : "", options[j]);
+		assert_string_equal(joined.size ? joined.bytes : "", cases[i].options);
+		for (unsigned j = 0; words[j]; j++)
+			free(words[j]);
+	}
 }
 
 int main(void)
@@ -174,6 +211,7 @@ int main(void)
 		cmocka_unit_test(paths_are_quoted_where_they_must),
 		cmocka_unit_test(P55_every_byte_of_the_main_file_is_kept),
 		cmocka_unit_test(listening_sockets_are_read),
+		cmocka_unit_test(options_of_the_running_sshd),
 		cmocka_unit_test(only_a_listener_is_a_listener),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

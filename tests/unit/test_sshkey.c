@@ -65,7 +65,7 @@ static void T16_T17_key_table(void **state)
 		{"-----BEGIN EC PRIVATE KEY-----\n", CODE_KEY_IS_PRIVATE},
 		{"-----BEGIN PRIVATE KEY-----\n", CODE_KEY_IS_PRIVATE},
 		{"-----BEGIN ENCRYPTED PRIVATE KEY-----\n", CODE_KEY_IS_PRIVATE},
-		{"PuTTY-User-Key-File-3: ssh-ed25519\n", CODE_KEY_IS_PRIVATE},
+		{"PuTTY-User-Key-File-3: ssh-ed25519\n", CODE_KEY_FORMAT},
 		{"---- BEGIN SSH2 PUBLIC KEY ----\n", CODE_KEY_FORMAT},
 		{"-----BEGIN PUBLIC KEY-----\n", CODE_KEY_FORMAT},
 		{"-----BEGIN RSA PUBLIC KEY-----\n", CODE_KEY_FORMAT},

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The sshd that listens, found without a service manager, held by a pidfd; and the options it was started with, which
+ * decide what is in force as much as its files do.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "lib/cleanup.h"
+
+#define SSHD_PROCESS_OPTIONS_MAX 32u /* a unit file's ExecStart has two or three */
+
+struct sshd_process {
+	pid_t pid;      /* 0: none */
+	int descriptor; /* pidfd; -1 where the kernel has none (before 5.3) */
+};
+
+/* The process that the pid file names, else the only listening sshd there is. -ESRCH when none runs. */
+int sshd_process_find(const char *pid_file, struct sshd_process *ret_process) MUST_CHECK;
+/* The process with that id, if it is a listening sshd of root. -ESRCH otherwise. */
+int sshd_process_open(pid_t pid, struct sshd_process *ret_process) MUST_CHECK;
+void sshd_process_close(struct sshd_process *process);
+#define cleanup_sshd_process CLEANUP(sshd_process_close)
+/* SIGHUP: sshd reads its configuration again, keeping its process id and its sessions. */
+int sshd_process_hang_up(const struct sshd_process *process) MUST_CHECK;
+bool sshd_process_is_alive(const struct sshd_process *process);
+/*
+ * Those of its options that decide about its configuration (-4 -6 -f -o -p), each with its argument attached, as
+ * sshd -T takes them. NULL-terminated; free with file_names_free.
+ */
+int sshd_process_options(const struct sshd_process *process, char ***ret_options) MUST_CHECK;
+/* The same from its arguments, NULL-terminated, without the program. -E2BIG. */
+int sshd_process_parse_options(char *const *words, char ***ret_options) MUST_CHECK;
+/* Whether the command line is a listening sshd's: its program's path, or its title with [listener]. */
+bool sshd_process_is_command_line(const char *text);

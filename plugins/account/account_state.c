@@ -102,13 +102,23 @@ static int read_hash(struct batch *batch, const char *user, char **ret_text)
 	return read_field(batch, DATABASE_SHADOW, user, SHADOW_FIELDS, 1, ret_text);
 }
 
+/* "in", "out", or "part" where a crash or a full disk came between group and gshadow. */
 static int read_member(struct batch *batch, const char *user, const char *group, char **ret_text)
 {
-	bool present;
+	bool present, shadowed;
+
 	int r = table_edit_has_member(&batch->database.files[DATABASE_GROUP], group, GROUP_FIELDS, 3, user, &present);
 	if (r < 0)
 		return r;
-	return present ? duplicate("in", 2, ret_text) : duplicate("out", 3, ret_text);
+	shadowed = present;
+	if (batch->database.present[DATABASE_GSHADOW]) {
+		r = table_edit_has_member(
+			&batch->database.files[DATABASE_GSHADOW], group, GROUP_FIELDS, 3, user, &shadowed);
+		if (r < 0 && r != -ENOENT)
+			return r;
+	}
+	const char *word = present != shadowed ? ACCOUNT_STATE_PART : present ? "in" : "out";
+	return duplicate(word, strlen(word), ret_text);
 }
 
 int account_state_read(struct batch *batch, const char *user, const char *facet, char **ret_text)
@@ -402,6 +412,35 @@ int account_state_remove(struct batch *batch, const char *user, gid_t gid)
 	}
 	batch->removing = true;
 	return r;
+}
+
+bool account_state_has_rest(const struct batch *batch, const char *user)
+{
+	static const enum database_file own[] = {DATABASE_SHADOW, DATABASE_SUBUID, DATABASE_SUBGID};
+	static const enum database_file lists[] = {DATABASE_GROUP, DATABASE_GSHADOW};
+	struct account_line line;
+
+	for (unsigned i = 0; i < ELEMENTS(own); i++) {
+		if (account_find_line(&batch->database.files[own[i]].table, user, &line) == 0)
+			return true;
+	}
+	for (unsigned i = 0; i < ELEMENTS(lists); i++) {
+		const struct account_table *table = &batch->database.files[lists[i]].table;
+		size_t offset = 0;
+
+		while (account_next_line(table, &offset, &line)) {
+			cleanup_group struct group_entry group = {0};
+			const char *last = memrchr(line.start, ':', line.size);
+
+			if (!last || !memmem(last, line.size - (size_t)(last - line.start), user, strlen(user)))
+				continue;
+			cleanup_free char *members = strndup(last + 1, line.size - (size_t)(last + 1 - line.start));
+			group.members = members;
+			if (!members || group_has_member(&group, user))
+				return true;
+		}
+	}
+	return false;
 }
 
 int account_state_note(struct batch *batch, const char *user, const struct facet *facet)

@@ -4,6 +4,8 @@
 
 #include "plugins/account/batch.h"
 
+#define ACCOUNT_STATE_PART "part" /* of a membership: in one file of two */
+
 void cleanup_wiped_text(char **text);
 #define cleanup_wiped CLEANUP(cleanup_wiped_text)
 
@@ -25,6 +27,8 @@ int account_state_create(
  * already gone is passed over, so that a half-done removal is finished.
  */
 int account_state_remove(struct batch *batch, const char *user, gid_t gid) MUST_CHECK;
+/* True when another file than passwd still has a line or a membership of that name. */
+bool account_state_has_rest(const struct batch *batch, const char *user);
 /* Brings the ledger in line with the facets that now stand. */
 int account_state_note(struct batch *batch, const char *user, const struct facet *facet) MUST_CHECK;
 /* "UID:GID" */

@@ -195,6 +195,10 @@ static int compare(struct batch *batch, const char *user, const struct facets *f
 			return 0;
 		}
 	}
+	if (strcmp(present, ACCOUNT_STATE_PART) == 0) {
+		*ret_standing = STANDS_BEFORE;
+		return 0;
+	}
 	*ret_standing = strcmp(present, facet->after) == 0    ? STANDS_AFTER
 			: strcmp(present, facet->before) == 0 ? STANDS_BEFORE
 							      : MOVED;
@@ -218,19 +222,20 @@ static int carry_out(struct batch *batch, unsigned index, const struct facets *f
 	}
 	for (unsigned i = 0; i < facets->count; i++) {
 		const struct facet *facet = &facets->items[i];
-		/* These stand in several files, of which a crash may have left only the first written. */
-		bool several = (strcmp(facet->name, "account") == 0 && *facet->after == '\0') ||
-			       strncmp(facet->name, "group.", strlen("group.")) == 0;
+		/* An account stands in several files, of which passwd goes first: a crash may have left the others. */
+		bool removal = strcmp(facet->name, "account") == 0 && *facet->after == '\0';
+		unsigned edits = database_edits(&batch->database);
 
 		if (standing[i] == MOVED) {
 			(void)plugin_set(result, CODE_SUPERSEDED, "%s was changed since by somebody else", facet->name);
 			continue;
 		}
-		if (standing[i] == STANDS_BEFORE || several) {
+		if (standing[i] == STANDS_BEFORE || removal) {
 			r = write_facet(batch, index, facets, facet, result);
 			if (r < 0)
 				return r;
-			result->changes = result->changes || standing[i] == STANDS_BEFORE;
+			result->changes = result->changes || standing[i] == STANDS_BEFORE ||
+					  database_edits(&batch->database) > edits;
 		}
 		r = account_state_note(batch, user, facet);
 		if (r < 0)

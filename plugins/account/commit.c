@@ -136,14 +136,15 @@ void commit_batch(struct batch *batch, struct plugin_result *results)
 {
 	const struct plugin_request *request = batch->request;
 	const char *what = "ledger";
+	bool touched = false;
 
 	/* The ledger first: what we gave is never without its note, and a note too many is put right by the redo. */
 	int r = ledger_write(request->state, &batch->ledger);
-	if (r == 0) {
-		r = database_write(&batch->database, batch->removing, &what);
-		if (r < 0)
-			ledger_restore(request->state, &batch->ledger);
-	}
+	if (r == 0)
+		r = database_write(&batch->database, batch->removing, &what, &touched);
+	/* Once any account file is new, the note stands: what we made must not look like somebody else's. */
+	if (r < 0 && !touched)
+		ledger_restore(request->state, &batch->ledger);
 	for (unsigned i = 0; i < request->count; i++) {
 		if (r < 0 && results[i].changes) {
 			if (results[i].code == CODE_OK || results[i].code == CODE_SUPERSEDED) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/file.h"
+#include "lib/sys.h"
 
 static const struct {
 	const char *name, *backup;
@@ -78,16 +79,25 @@ void database_free(struct database *database)
 	*database = (struct database){.etc = -1};
 }
 
-bool database_changed(const struct database *database)
+unsigned database_edits(const struct database *database)
 {
-	for (unsigned i = 0; i < DATABASE_FILES; i++) {
-		if (database->files[i].changed)
-			return true;
-	}
-	return false;
+	unsigned edits = 0;
+
+	for (unsigned i = 0; i < DATABASE_FILES; i++)
+		edits += database->files[i].edits;
+	return edits;
 }
 
-static int write_file(struct database *database, enum database_file file)
+static bool is_replaced(const struct database *database, enum database_file file, int old)
+{
+	struct stat before, now;
+
+	return sys.fstat(old, &before) < 0 ||
+	       sys.fstatat(database->etc, names[file].name, &now, AT_SYMLINK_NOFOLLOW) < 0 ||
+	       before.st_ino != now.st_ino;
+}
+
+static int write_file(struct database *database, enum database_file file, bool *touched)
 {
 	const struct file_attributes backup = {.mode = 0600, .uid = 0, .gid = 0, .like = -1};
 	const struct account_table *table = &database->files[file].table;
@@ -103,19 +113,21 @@ static int write_file(struct database *database, enum database_file file)
 		return r;
 	const struct file_attributes like = {.uid = (uid_t)-1, .gid = (gid_t)-1, .like = current};
 	r = file_replace(database->etc, names[file].name, table->bytes, table->size, &like);
+	*touched = *touched || r == 0 || is_replaced(database, file, current);
 	if (r < 0)
 		return r;
 	database->files[file].changed = false;
 	return 0;
 }
 
-int database_write(struct database *database, bool removing, const char **ret_file)
+int database_write(struct database *database, bool removing, const char **ret_file, bool *ret_touched)
 {
+	*ret_touched = false;
 	for (unsigned i = 0; i < DATABASE_FILES; i++) {
 		enum database_file file = (enum database_file)(removing ? DATABASE_FILES - 1 - i : i);
 
 		*ret_file = names[file].name;
-		int r = write_file(database, file);
+		int r = write_file(database, file, ret_touched);
 		if (r < 0)
 			return r;
 	}

@@ -38,9 +38,11 @@ const char *database_file_name(enum database_file file);
 int database_read(int root, struct database *ret_database, const char **ret_file) MUST_CHECK;
 void database_free(struct database *database);
 #define cleanup_database CLEANUP(database_free)
-bool database_changed(const struct database *database);
+/* How many edits were made: it grows when a command really changed something. */
+unsigned database_edits(const struct database *database);
 /*
  * Writes the changed files, each with a backup (`passwd-`, 0600) before it, passwd last, or first when accounts are
- * removed. On failure the files not yet reached are as they were; the name of the one that failed is returned.
+ * removed. On failure the files not yet reached are as they were; the name of the one that failed is returned, and
+ * whether any file has its new content (which it can have even though making that durable failed).
  */
-int database_write(struct database *database, bool removing, const char **ret_file) MUST_CHECK;
+int database_write(struct database *database, bool removing, const char **ret_file, bool *ret_touched) MUST_CHECK;

@@ -59,6 +59,13 @@ static int choose_uid(
 {
 	int64_t named = plugin_integer(command, "uid", -1);
 
+	const struct ledger_entry *entry = ledger_find(&batch->ledger, plugin_text(command, "user"));
+
+	/* An earlier try that did not reach passwd: its number is his already, and so may his home be. */
+	if (named < 0 && entry && entry->created && !identifiers_uid_in_use(&batch->database, entry->uid)) {
+		*ret_uid = entry->uid;
+		return 0;
+	}
 	if (named < 0) {
 		int r = identifiers_choose_uid(&batch->database, &batch->defaults, &batch->ledger, ret_uid);
 		return r == -ENOSPC ? plugin_set(result, CODE_UID_EXHAUSTED, "no free uid from %u to %u",

@@ -289,9 +289,8 @@ int home_build(
 	if (sys.mkdirat(parent, temporary, 0700) < 0)
 		return -errno;
 	r = file_open_directory(parent, temporary, &target);
-	if (r < 0)
-		return r;
-	r = fill(root, target, skel, uid, gid, mode);
+	if (r == 0)
+		r = fill(root, target, skel, uid, gid, mode);
 	if (r == 0 && sys.renameat2(parent, temporary, parent, name, RENAME_NOREPLACE) < 0)
 		r = -errno;
 	if (r < 0) {

@@ -128,6 +128,16 @@ void ledger_free(struct ledger *ledger)
 	*ledger = (struct ledger){0};
 }
 
+const struct ledger_entry *ledger_find_created(const struct ledger *ledger, const char *user)
+{
+	for (unsigned i = ledger->count; i > 0; i--) {
+		const struct ledger_entry *entry = &ledger->entries[i - 1];
+		if (entry->created && strcmp(entry->user, user) == 0)
+			return entry;
+	}
+	return NULL;
+}
+
 struct ledger_entry *ledger_find(const struct ledger *ledger, const char *user)
 {
 	for (unsigned i = 0; i < ledger->count; i++) {

@@ -37,6 +37,8 @@ struct ledger {
 int ledger_read(int state, struct ledger *ret_ledger) MUST_CHECK;
 void ledger_free(struct ledger *ledger);
 #define cleanup_ledger CLEANUP(ledger_free)
+/* The newest entry of the user that we created, gone or not, or NULL. */
+const struct ledger_entry *ledger_find_created(const struct ledger *ledger, const char *user);
 /* The living entry of the user, or NULL. */
 struct ledger_entry *ledger_find(const struct ledger *ledger, const char *user);
 /* The same, made when missing; -ENOMEM. */

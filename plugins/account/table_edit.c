@@ -56,6 +56,7 @@ static int splice(struct table_edit *edit, size_t offset, size_t old_size, const
 	edit->table.size = total;
 	edit->table.bytes[total] = '\0';
 	edit->changed = true;
+	edit->edits++;
 	return 0;
 }
 

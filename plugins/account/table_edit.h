@@ -12,6 +12,7 @@ struct table_edit {
 	struct account_table table; /* readable by everything in lib/account_files.h */
 	size_t capacity;
 	bool changed;
+	unsigned edits; /* how often something was really changed */
 };
 
 /* True when the text can be one field: no colon, no control byte. */

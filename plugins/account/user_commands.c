@@ -147,6 +147,23 @@ static int check_removable(struct batch *batch, const struct account *account, s
 	return 0;
 }
 
+/* passwd has no such line: that is what was asked for, unless a removal that failed half-way left the other files. */
+static int decide_rest(struct batch *batch, const char *user, struct plugin_result *result, struct facets *facets)
+{
+	const struct ledger_entry *entry = ledger_find_created(&batch->ledger, user);
+	cleanup_group struct group_entry group = {0};
+	char text[32];
+
+	(void)plugin_set(result, CODE_OK, "there is no such user");
+	if (!entry || !account_state_has_rest(batch, user))
+		return 0;
+	int r = group_find(&batch->database.files[DATABASE_GROUP].table, user, &group);
+	if (r == -ENOMEM)
+		return r;
+	(void)snprintf(text, sizeof(text), "%u:%u", (unsigned)entry->uid, (unsigned)(r == 0 ? group.gid : entry->uid));
+	return facets_add(facets, "account", text, "");
+}
+
 int decide_remove(struct batch *batch, unsigned index, struct plugin_result *result, struct facets *facets,
 	struct json_writer *plan)
 {
@@ -160,7 +177,7 @@ int decide_remove(struct batch *batch, unsigned index, struct plugin_result *res
 
 	int r = batch_find_user(batch, index, result, &account);
 	if (r == -ENOENT && result->code == CODE_NO_SUCH_USER)
-		return plugin_set(result, CODE_OK, "there is no such user"); /* which is what was asked for */
+		return decide_rest(batch, plugin_text(command, "user"), result, facets);
 	if (r < 0)
 		return r;
 	r = batch_check_person(batch, &account, result);

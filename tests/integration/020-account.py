@@ -4,13 +4,12 @@
 import base64
 import crypt
 import ctypes
-import fcntl
 import grp
 import json
 import os
 import pwd
+import re
 import shutil
-import struct
 import subprocess
 import sys
 import time
@@ -261,6 +260,43 @@ def test_passwords():
     shutil.copy("/var/lib/latchkey/identity/box.previous", "/var/lib/latchkey/identity/box")
 
 
+def test_no_secret_leaves():
+    """P60, P62, T23: the canary is in no system call's bytes, no argument, no environment, no core, no file."""
+    canary = "Canary-7-in-the-mine"
+    value = {"instance": "i-1", "id": "c1", "user": "alice", "password": canary}
+    command = {"id": "c1", "do": "password.set", "user": "alice", "sealed": seal(box, value)}
+    traced = Plugin("account")
+    traced.prefix = ["/usr/bin/strace", "-f", "-s", "65535", "-v", "-e", "trace=!read", "-o", "/tmp/trace"]
+    planned = traced.plan(command)
+    trace = read("/tmp/trace")
+    traced.prefix[-1] = "/tmp/trace2"
+    expect(traced.apply([command], planned)[0], "ok", True)
+    trace += read("/tmp/trace2")
+    check(crypt.crypt(canary, shadow("alice")[1]) == shadow("alice")[1], "the canary is the password now")
+    check(b"openat" in trace and canary.encode() not in trace, "P60: strace of plan and apply does not show it")
+    check(trace.count(b"execve(") == 2, "and no program but the plugin ran")
+    check(b"PR_SET_DUMPABLE, SUID_DUMP_DISABLE" in trace and b"RLIMIT_CORE" in trace, "P62: no core, not dumpable")
+    hash_ = shadow("alice")[1].encode()
+    found = subprocess.run(["grep", "-rlF", canary, "/etc", "/home", "/var/lib/latchkey", "/run/latchkey", "/root"],
+                           stdout=subprocess.PIPE).stdout
+    check(found == b"", f"P60: in no file {found}")
+    found = subprocess.run(["grep", "-rlF", hash_, "/etc", "/var/lib/latchkey", "/run/latchkey"], stdout=subprocess.PIPE).stdout
+    check(found.split() == [b"/etc/shadow"], f"P60: the hash only in shadow {found}")
+    os.unlink("/tmp/trace")
+    os.unlink("/tmp/trace2")
+
+
+def test_faillock():
+    """T26."""
+    os.makedirs("/run/faillock", exist_ok=True)
+    with open("/run/faillock/alice", "wb") as file:
+        file.write(b"\1" * 64)
+    expect(set_password("alice", "Correct-Horse7"), "ok", True)
+    check(os.path.getsize("/run/faillock/alice") == 64, "T26: not unless asked")
+    expect(set_password("alice", "Correct-Horse8", clear_faillock=True), "ok", True)
+    check(os.path.getsize("/run/faillock/alice") == 0, "T26: the tally is cleared")
+
+
 def test_generate():
     public, secret = new_box(None)
     to = base64.b64encode(public).decode()
@@ -503,7 +539,7 @@ def test_kill_everywhere():
                 if b"victim" in read(f"/etc/{name}")] + [
                     path for path in ("/home/victim", "/etc/sudoers.d/latchkey-victim") if os.path.exists(path)]
 
-    calls = ("write", "fsync", "renameat2", "fchown", "fchmod", "mkdirat", "unlinkat", "openat")
+    calls = ("write", "fsync", "renameat", "renameat2", "fchown", "fchmod", "mkdirat", "unlinkat", "openat")
     create = {"do": "user.ensure", "user": "victim", "groups": ["dev"], "sudo": "password"}
     killed = sum(kill_at_each(call, create, made) for call in calls)
     check(killed > 100, f"P20: user.ensure killed {killed} times, each time finished by the redo")
@@ -517,9 +553,72 @@ def test_kill_everywhere():
     check(left == [], f"no temporary file stays {left}")
 
 
-for test in (test_create, test_refusals, test_groups_and_sudo, test_passwords, test_lock, test_generate,
+def test_errors_everywhere():
+    """P27, P23, P28: each call failing once with what it may fail with: a precise code, nothing torn, then it works."""
+    command = {"do": "user.ensure", "user": "victim", "groups": ["dev"], "sudo": "password"}
+    codes = {"ENOSPC": "no_space", "EDQUOT": "quota", "EROFS": "read_only", "EPERM": "immutable", "EIO": "io_error",
+             "EMFILE": "busy"}
+    failed = 0
+    for syscall, errors in (("write", ("ENOSPC", "EIO")), ("fsync", ("EIO", "ENOSPC")), ("renameat", ("EPERM", "EROFS")), ("renameat2", ("EPERM",)),
+                            ("fchown", ("EPERM",)), ("fchmod", ("EPERM",)), ("mkdirat", ("EDQUOT", "EROFS")),
+                            ("openat", ("EMFILE",))):
+        for error in errors:
+            when = 0
+            while True:
+                when += 1
+                planned = account.plan(command)
+                broken = Plugin("account")
+                broken.prefix = ["/usr/bin/strace", "-o", "/tmp/trace", "-e", f"inject={syscall}:error={error}:when={when}"]
+                done = broken.call("apply", broken.with_plans([command], planned), may_fail=True)
+                injected = b"(INJECTED)" in read("/tmp/trace")
+                # A helper's own failure (sweeping, the backup of nothing) and a reply that cannot be written are no result.
+                code = done[0]["code"] if done else "crashed"
+                # Without its state directory the plugin cannot note what it gives, whatever the reason was.
+                if injected and done and code not in ("ok", codes[error], *(["read_only"] * (syscall in ("mkdirat", "openat")))):
+                    check(False, f"{syscall} {when} {error}: {done}")
+                failed += injected and code == codes[error]
+                for name in ("passwd", "shadow", "group", "gshadow"):
+                    if b"root" not in read(f"/etc/{name}"):
+                        check(False, f"{syscall} {when} {error}: {name} is torn")
+                if fields("/etc/passwd", "victim") and complaints():
+                    check(False, f"{syscall} {when} {error}: passwd stands without the rest {complaints()}")
+                left = [name for path in ("/etc", "/etc/sudoers.d", "/home") for name in os.listdir(path)
+                        if name.startswith(".latchkey.")]
+                if left and done:
+                    check(False, f"{syscall} {when} {error}: {left} stays")
+                again = ensure("victim", groups=["dev"], sudo="password")
+                if again["code"] != "ok" or complaints():
+                    check(False, f"{syscall} {when} {error}: not finished by the next run {again} {complaints()}")
+                account.one({"do": "user.remove", "user": "victim", "home": "delete"})
+                if not injected:
+                    break
+    remove = {"do": "user.remove", "user": "victim", "home": "delete"}
+    for syscall, error in (("renameat", "EROFS"), ("fsync", "EIO"), ("unlinkat", "EIO"), ("openat", "EMFILE")):
+        when = 0
+        while True:
+            when += 1
+            ensure("victim", groups=["dev"], sudo="password")
+            planned = account.plan(remove)
+            broken = Plugin("account")
+            broken.prefix = ["/usr/bin/strace", "-o", "/tmp/trace", "-e", f"inject={syscall}:error={error}:when={when}"]
+            done = broken.call("apply", broken.with_plans([remove], planned), may_fail=True)
+            injected = b"(INJECTED)" in read("/tmp/trace")
+            failed += injected and bool(done) and done[0]["code"] == codes[error]
+            again = account.one({"do": "user.remove", "user": "victim"})
+            left = [name for name in ("passwd", "shadow", "group", "gshadow", "subuid", "subgid")
+                    if b"victim" in read(f"/etc/{name}")]
+            if again["code"] != "ok" or left or complaints():
+                check(False, f"remove: {syscall} {when} {error}: {done} then {again} {left} {complaints()}")
+            shutil.rmtree("/home/victim", ignore_errors=True)
+            if not injected:
+                break
+    os.unlink("/tmp/trace")
+    check(failed > 90, f"P27: {failed} failures, each with its code, nothing torn, finished by the next run")
+
+
+for test in (test_create, test_refusals, test_groups_and_sudo, test_passwords, test_lock, test_no_secret_leaves, test_faillock, test_generate,
              test_compare_and_set, test_remove, test_ugly_files, test_file_states, test_other_root, test_many,
-             test_concurrency, test_kill_everywhere, test_locks):
+             test_concurrency, test_kill_everywhere, test_errors_everywhere, test_locks):
     print(f"# {test.__name__}", flush=True)
     test()
 print("all good", flush=True)

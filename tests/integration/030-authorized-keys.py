@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """The authorized-keys plugin with a real sshd: tests/rig/enter -- /usr/bin/python3 tests/integration/030-authorized-keys.py"""
+import crypt
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "rig"))
 from plugin import Plugin, check  # noqa: E402
-from sshd import Sshd, key_pair, logs_in  # noqa: E402
+from sshd import SSH, Sshd, key_pair, logs_in  # noqa: E402
 
 POLICY = {"types": ["ed25519", "ecdsa", "rsa", "sk"], "options": ["expires", "from"], "locations": ["home", "system", "runtime"]}
 keys = Plugin("authorized-keys", POLICY)
@@ -351,6 +352,35 @@ def test_root():
     os.chmod("/root", 0o700)
 
 
+def password_logs_in(user, password):
+    ssh = [word.replace("BatchMode=yes", "BatchMode=no") for word in SSH]
+    done = subprocess.run(["sshpass", "-p", password, *ssh,
+                           "-o", "PubkeyAuthentication=no", "-o", "NumberOfPasswordPrompts=1", f"{user}@127.0.0.1", "true"],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+    return done.returncode == 0
+
+
+def test_lock():
+    """P103, P33, T14: what user.lock closes and user.unlock opens, under both values of UsePAM."""
+    account = Plugin("account", {"clear_hash": True})
+    fresh()
+    expect(bind("k1", FIRST), "ok", True)
+    hash_ = crypt.crypt("Correct-Horse7", crypt.mksalt(crypt.METHOD_SHA512))
+    for pam in ("yes", "no"):
+        sshd.configure("00-latchkey", f"UsePAM {pam}\nPasswordAuthentication yes\n")
+        expect(account.one({"do": "password.remove", "user": "alice"}), "ok")
+        check(logs_in("alice", "first"), f"P33: hash * and UsePAM {pam}: the key logs in")
+        expect(account.one({"do": "password.set", "user": "alice", "hash": hash_}), "ok", True)
+        check(password_logs_in("alice", "Correct-Horse7"), f"UsePAM {pam}: the password logs in")
+        check(not password_logs_in("alice", "Wrong-Horse7"), "and no other")
+        expect(account.one({"do": "user.lock", "user": "alice"}), "ok", True)
+        check(not logs_in("alice", "first") and not password_logs_in("alice", "Correct-Horse7"),
+              f"P103: locked and UsePAM {pam}: neither key nor password")
+        expect(account.one({"do": "user.unlock", "user": "alice"}), "ok", True)
+        check(logs_in("alice", "first") and password_logs_in("alice", "Correct-Horse7"), "unlocked: both again")
+    sshd.configure("00-latchkey", None)
+
+
 def test_redo():
     """Compare and set, and SIGKILL of the plugin and of its child at each call that changes something."""
     fresh()
@@ -368,7 +398,7 @@ def test_redo():
     fresh()
     write(FILE, HAND.encode() + b"\n")
     killed = 0
-    for syscall in ("write", "fsync", "renameat2", "mkdirat", "unlinkat", "fchmod"):
+    for syscall in ("write", "fsync", "renameat", "mkdirat", "unlinkat", "fchmod"):
         when = 0
         while True:
             when += 1
@@ -431,7 +461,7 @@ def test_full_disk():
 
 try:
     for test in (test_login, test_bytes, test_planted, test_race, test_modes, test_options, test_bad_keys, test_locations,
-                 test_root, test_redo, test_stopped, test_full_disk):
+                 test_root, test_lock, test_redo, test_stopped, test_full_disk):
         print(f"# {test.__name__}", flush=True)
         test()
 finally:

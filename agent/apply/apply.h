@@ -66,6 +66,7 @@ struct document {
 	cJSON *tree;
 	const char *instance, *actor;
 	int64_t seq, issued, expires;
+	bool finished; /* its journal is gone */
 	bool only_in_hand;        /* a newer document waits: finish what was planned, begin nothing */
 	struct command *commands; /* sorted by stage, plugin, position */
 	size_t count;

@@ -197,6 +197,16 @@ int bindings_plan(struct plugin_request *request, struct plugin_result *results)
 			continue;
 		results[i].changes = work->edit_count > 0;
 		r = work_write_plan(work, &results[i].plan);
+		if (r == 0 && strcmp(work->command->do_name, "keys.unbind") == 0) {
+			cleanup_buffer struct buffer extra = {0};
+			struct json_writer writer = {&extra, false};
+			json_begin_array(&writer, "fingerprints");
+			if (work->lost.size > 0)
+				buffer_append(&extra, work->lost.bytes, work->lost.size);
+			json_end_array(&writer);
+			results[i].extra = buffer_steal(&extra);
+			r = results[i].extra ? 0 : -ENOMEM;
+		}
 		if (r < 0)
 			(void)plugin_set(&results[i], r == -EFBIG ? CODE_TOO_LARGE : CODE_INTERNAL, "the plan: %s",
 				strerror(-r));

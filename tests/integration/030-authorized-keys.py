@@ -45,7 +45,7 @@ def ledger():
 
 def fresh(user="alice"):
     """The user with an empty home and nothing of ours."""
-    subprocess.run(["userdel", "-r", user], stderr=subprocess.DEVNULL)
+    subprocess.run(["userdel", "-f", "-r", user], stderr=subprocess.DEVNULL)
     shutil.rmtree(f"/home/{user}", ignore_errors=True)
     if os.path.islink(f"/home/{user}"):
         os.unlink(f"/home/{user}")

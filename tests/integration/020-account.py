@@ -262,7 +262,7 @@ def test_passwords():
 
 def test_no_secret_leaves():
     """P60, P62, T23: the canary is in no system call's bytes, no argument, no environment, no core, no file."""
-    canary = "Canary-7-in-the-mine"
+    canary = "Canary-7-" + os.urandom(8).hex()  # made up here: this file lies in what is searched
     value = {"instance": "i-1", "id": "c1", "user": "alice", "password": canary}
     command = {"id": "c1", "do": "password.set", "user": "alice", "sealed": seal(box, value)}
     traced = Plugin("account")

@@ -144,6 +144,8 @@ def test():
     wait_for(lambda: "carol:" in read("/etc/passwd"), "the next good document is applied")
 
     # --- the status socket ------------------------------------------------------------------------------------------------
+    wait_for(lambda: machine.status()["seq"] == 4, "the view is written")
+    wait_for(lambda: ask("io.latchkey.Agent.GetStatus")["parameters"]["seq"] == 4, "and handed over")
     answer = ask("io.latchkey.Agent.GetStatus", uid=65534)
     check(answer["parameters"]["seq"] == 4 and answer["parameters"]["endpoint"]["state"] == "ok",
           "P70_ anyone may ask for the status")

@@ -188,7 +188,8 @@ static int decide_bind(const struct plugin_request *request, struct work *work, 
 	for (unsigned i = 0; replace && r == 0 && i < locations->count; i++) {
 		if (!find_label(&work->subject->views[i], label, &line))
 			continue;
-		standing = true;
+		/* Where sshd does not look it is kept in step, but does not let anybody in. */
+		standing = standing || i == place || locations->read_by_sshd[i];
 		/* A line of ours above the user's own would bypass what his says. */
 		r = set_line(work, i, foreign ? "" : work->text.line, request->time);
 	}

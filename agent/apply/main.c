@@ -149,7 +149,8 @@ static int do_document(struct apply *apply, const char *text, size_t size)
 /* Under the lock a temporary file of ours is one that a crash left. */
 static void sweep(const struct apply *apply)
 {
-	static const char *const folders[] = {"identity", "results", "revert", "trust"};
+	static const char *const folders[] = {"identity", "results", "revert", "trust", "plugin/account",
+		"plugin/authorized-keys", "plugin/sshd", "plugin/login"};
 
 	for (unsigned i = 0; i < ELEMENTS(folders); i++) {
 		cleanup_close int directory = -1;

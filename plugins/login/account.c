@@ -164,7 +164,7 @@ static bool is_hash(const char *hash)
 {
 	static const char alphabet[] = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 	static const char *const methods[] = {
-		"1", "2a", "2b", "2x", "2y", "3", "5", "6", "7", "gy", "md5", "sha1", "y"};
+		"1", "2a", "2b", "2x", "2y", "3", "5", "6", "7", "gy", "md5", "sha1", "sm3", "sm3y", "y"};
 	size_t size = strlen(hash);
 
 	if (*hash == '_')

@@ -240,8 +240,8 @@ bool group_has_member(const struct group_entry *entry, const char *name)
 	return list_has(entry->members, strlen(entry->members), name);
 }
 
-int account_groups(const struct account_table *group, const char *name, gid_t primary, gid_t **ret_groups,
-	size_t *ret_count)
+int account_groups(
+	const struct account_table *group, const char *name, gid_t primary, gid_t **ret_groups, size_t *ret_count)
 {
 	struct account_line line;
 	size_t offset = 0, count = 1;

@@ -12,8 +12,8 @@
 
 #include "lib/cleanup.h"
 
-#define ACCOUNT_TABLE_MAX (64u << 20)	/* about a million accounts */
-#define ACCOUNT_LINE_MAX (1u << 20)	/* a group with very many members */
+#define ACCOUNT_TABLE_MAX (64u << 20) /* about a million accounts */
+#define ACCOUNT_LINE_MAX (1u << 20)   /* a group with very many members */
 
 struct account_table {
 	char *bytes; /* NUL after the last byte */

@@ -97,7 +97,7 @@ static bool value_is_valid(const struct config_key *key, const char *value)
 		return is_choice("yes|no", value);
 	case CONFIG_INTEGER:
 		return parse_integer(key->range, &end, &low) && parse_integer(end + 1, &end, &high) &&
-			parse_integer(value, &end, &integer) && *end == '\0' && integer >= low && integer <= high;
+		       parse_integer(value, &end, &integer) && *end == '\0' && integer >= low && integer <= high;
 	case CONFIG_CHOICE:
 		return is_choice(key->range, value);
 	case CONFIG_TEXT:
@@ -120,8 +120,8 @@ struct parser {
 	const char *source;
 	unsigned line;
 	char section[CONFIG_LINE_MAX + 1]; /* "" before the first */
-	const char *name;		   /* of a named section, inside `section` */
-	bool *seen;			   /* keys of the table this file has set */
+	const char *name;                  /* of a named section, inside `section` */
+	bool *seen;                        /* keys of the table this file has set */
 	char *error;
 };
 
@@ -261,8 +261,8 @@ static int parse_line(struct parser *parser, const char *text, size_t size)
 	return set_value(parser, line, value);
 }
 
-int config_parse(struct config *config, const char *source, const char *text, size_t size,
-	char ret_error[CONFIG_ERROR_MAX])
+int config_parse(
+	struct config *config, const char *source, const char *text, size_t size, char ret_error[CONFIG_ERROR_MAX])
 {
 	cleanup_free bool *seen = calloc(config->table->count + 1, sizeof(*seen));
 	cleanup_free struct parser *parser = calloc(1, sizeof(*parser));
@@ -293,7 +293,8 @@ static int load_file(struct config *config, int directory, const char *name, cha
 	if (r < 0)
 		return r;
 	if (geteuid() == 0 && (status.st_uid != 0 || (status.st_mode & 022) != 0)) {
-		(void)snprintf(ret_error, CONFIG_ERROR_MAX, "%s: must belong to root and be writable by root only", name);
+		(void)snprintf(
+			ret_error, CONFIG_ERROR_MAX, "%s: must belong to root and be writable by root only", name);
 		return -EPERM;
 	}
 	r = file_read_descriptor(descriptor, CONFIG_FILE_MAX, &text, &size);

@@ -15,16 +15,16 @@
 
 #define CONFIG_LINE_MAX 4096u
 #define CONFIG_FILE_MAX 262144u
-#define CONFIG_NAMED_MAX 64u  /* [signer NAME] sections */
+#define CONFIG_NAMED_MAX 64u /* [signer NAME] sections */
 #define CONFIG_DROP_INS_MAX 64u
 #define CONFIG_ERROR_MAX 256u
 
 enum config_kind {
-	CONFIG_TEXT,	/* range: most bytes */
+	CONFIG_TEXT, /* range: most bytes */
 	CONFIG_YES_NO,
 	CONFIG_INTEGER, /* range "LOW:HIGH" */
-	CONFIG_CHOICE,	/* range "a|b|c" */
-	CONFIG_LIST,	/* words between blanks */
+	CONFIG_CHOICE,  /* range "a|b|c" */
+	CONFIG_LIST,    /* words between blanks */
 };
 
 struct config_key {
@@ -41,14 +41,14 @@ struct config_table {
 };
 
 struct config_named_value {
-	char *name;   /* of the section */
-	size_t key;   /* index into the table */
+	char *name; /* of the section */
+	size_t key; /* index into the table */
 	char *value;
 };
 
 struct config {
 	const struct config_table *table;
-	char **values;	/* one per key of the table; NULL where unset */
+	char **values;  /* one per key of the table; NULL where unset */
 	char **sources; /* "policy.conf:12" of each value that a file set, else NULL */
 	struct config_named_value *named;
 	size_t named_count;

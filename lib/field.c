@@ -159,10 +159,21 @@ int field_parse_type(const char *declaration, struct field_type *ret_type)
 		enum field_kind kind;
 		unsigned numbers;
 	} kinds[] = {
-		{"user", FIELD_USER, 0}, {"name", FIELD_NAME, 0}, {"label", FIELD_LABEL, 0}, {"text", FIELD_TEXT, 1},
-		{"path", FIELD_PATH, 0}, {"int", FIELD_INT, 2}, {"bool", FIELD_BOOL, 0}, {"time", FIELD_TIME, 0},
-		{"enum", FIELD_ENUM, 0}, {"key", FIELD_KEY, 0}, {"base64", FIELD_BASE64, 1}, {"names", FIELD_NAMES, 1},
-		{"cidrs", FIELD_CIDRS, 1}, {"id", FIELD_ID, 0}, {"object", FIELD_OBJECT, 0},
+		{"user", FIELD_USER, 0},
+		{"name", FIELD_NAME, 0},
+		{"label", FIELD_LABEL, 0},
+		{"text", FIELD_TEXT, 1},
+		{"path", FIELD_PATH, 0},
+		{"int", FIELD_INT, 2},
+		{"bool", FIELD_BOOL, 0},
+		{"time", FIELD_TIME, 0},
+		{"enum", FIELD_ENUM, 0},
+		{"key", FIELD_KEY, 0},
+		{"base64", FIELD_BASE64, 1},
+		{"names", FIELD_NAMES, 1},
+		{"cidrs", FIELD_CIDRS, 1},
+		{"id", FIELD_ID, 0},
+		{"object", FIELD_OBJECT, 0},
 	};
 	struct field_type type = {0};
 	size_t name_size = strcspn(declaration, ":!=");
@@ -242,8 +253,8 @@ static bool check_elements(const struct field_type *type, const cJSON *array)
 	{
 		if (++count > type->high || !cJSON_IsString(element))
 			return false;
-		if (type->kind == FIELD_NAMES ? !field_is_user(element->valuestring) :
-						!field_is_cidr(element->valuestring))
+		if (type->kind == FIELD_NAMES ? !field_is_user(element->valuestring)
+					      : !field_is_cidr(element->valuestring))
 			return false;
 	}
 	return true;
@@ -266,8 +277,8 @@ enum code field_check(const struct field_type *type, const cJSON *value)
 	case FIELD_PATH:
 		return text && field_is_path(text) ? CODE_OK : CODE_FIELD_INVALID;
 	case FIELD_INT:
-		return cJSON_IsNumber(value) && number >= type->low && number <= type->high ? CODE_OK :
-											      CODE_FIELD_INVALID;
+		return cJSON_IsNumber(value) && number >= type->low && number <= type->high ? CODE_OK
+											    : CODE_FIELD_INVALID;
 	case FIELD_BOOL:
 		return cJSON_IsBool(value) ? CODE_OK : CODE_FIELD_INVALID;
 	case FIELD_TIME:

@@ -32,8 +32,8 @@ enum field_kind {
 struct field_type {
 	enum field_kind kind;
 	bool required;
-	int64_t low, high;	  /* int: the range; text, base64, names, cidrs: high is the most bytes or elements */
-	const char *choices;	  /* enum: "a|b|c", borrowed, choices_size long */
+	int64_t low, high;   /* int: the range; text, base64, names, cidrs: high is the most bytes or elements */
+	const char *choices; /* enum: "a|b|c", borrowed, choices_size long */
 	size_t choices_size;
 	const char *default_text; /* after '=', borrowed, ends with the declaration; NULL without */
 };

@@ -10,7 +10,7 @@
 #include "lib/buffer.h"
 #include "lib/sys.h"
 
-#define COMPONENT_MAX 255u  /* NAME_MAX */
+#define COMPONENT_MAX 255u   /* NAME_MAX */
 #define ATTRIBUTES_MAX 65536 /* the kernel's limit on the list of names and on one value */
 
 static int walk(int directory, const char *path, bool create, mode_t mode, int *ret_descriptor)
@@ -244,8 +244,8 @@ static int put(int directory, const char *name, const void *bytes, size_t size,
 	return 0;
 }
 
-int file_replace(int directory, const char *name, const void *bytes, size_t size,
-	const struct file_attributes *attributes)
+int file_replace(
+	int directory, const char *name, const void *bytes, size_t size, const struct file_attributes *attributes)
 {
 	return put(directory, name, bytes, size, attributes, 0);
 }
@@ -256,8 +256,8 @@ int file_replace_simple(int directory, const char *name, const void *bytes, size
 	return put(directory, name, bytes, size, &attributes, 0);
 }
 
-int file_create(int directory, const char *name, const void *bytes, size_t size,
-	const struct file_attributes *attributes)
+int file_create(
+	int directory, const char *name, const void *bytes, size_t size, const struct file_attributes *attributes)
 {
 	return put(directory, name, bytes, size, attributes, RENAME_NOREPLACE);
 }

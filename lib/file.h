@@ -15,10 +15,10 @@
 #define FILE_TEMPORARY_PREFIX ".latchkey." /* and 16 random hex digits */
 
 struct file_attributes {
-	mode_t mode;	/* exact, whatever the umask: mains set it to 0 */
-	uid_t uid;	/* (uid_t)-1: as created */
+	mode_t mode; /* exact, whatever the umask: mains set it to 0 */
+	uid_t uid;   /* (uid_t)-1: as created */
 	gid_t gid;
-	int like;	/* a descriptor whose owner, mode and extended attributes are kept instead, or -1 */
+	int like; /* a descriptor whose owner, mode and extended attributes are kept instead, or -1 */
 };
 
 /*

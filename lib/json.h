@@ -15,7 +15,7 @@
 #include "lib/buffer.h"
 #include "lib/cleanup.h"
 
-#define JSON_DEPTH_MAX 8u /* the deepest document of ours has 6 */
+#define JSON_DEPTH_MAX 8u                 /* the deepest document of ours has 6 */
 #define JSON_INTEGER_MAX 9007199254740991 /* 2^53-1, exact in every reader */
 
 /* 0 and a tree owned by the caller (cJSON_Delete); -EBADMSG on any violation, -ENOMEM. */

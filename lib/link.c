@@ -67,7 +67,9 @@ int link_receive(int link, struct link_message *ret_message, int *ret_descriptor
 		struct cmsghdr header;
 		char bytes[CMSG_SPACE(4 * sizeof(int))];
 	} control = {0};
-	struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
+	struct msghdr header = {.msg_iov = &part,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
 		.msg_controllen = sizeof(control.bytes)};
 	int descriptors[4];
 	size_t count = 0;
@@ -84,7 +86,8 @@ int link_receive(int link, struct link_message *ret_message, int *ret_descriptor
 	}
 	/* Zero bytes are an empty message or the end: both close. */
 	bool good = n == (ssize_t)sizeof(message) && (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 && count <= 1 &&
-		is_terminated(message.etag, sizeof(message.etag)) && is_terminated(message.text, sizeof(message.text));
+		    is_terminated(message.etag, sizeof(message.etag)) &&
+		    is_terminated(message.text, sizeof(message.text));
 	if (!good) {
 		for (size_t i = 0; i < count; i++)
 			(void)close(descriptors[i]);

@@ -14,12 +14,12 @@
 
 enum link_type {
 	/* down: latchkeyd to latchkey-net */
-	LINK_HELLO = 1,	   /* text: instance; descriptor: the listening status socket */
+	LINK_HELLO = 1,    /* text: instance; descriptor: the listening status socket */
 	LINK_IDENTITY = 2, /* body: the signed identity */
-	LINK_HAVE = 3,	   /* etag: of the document taken over last, "" none */
+	LINK_HAVE = 3,     /* etag: of the document taken over last, "" none */
 	LINK_RESULTS = 4,  /* seq, body */
-	LINK_ASK = 5,	   /* code 0: the document; 1: the trust document */
-	LINK_VIEW = 6,	   /* descriptor: the view, read-only */
+	LINK_ASK = 5,      /* code 0: the document; 1: the trust document */
+	LINK_VIEW = 6,     /* descriptor: the view, read-only */
 	/* up: latchkey-net to latchkeyd */
 	LINK_READY = 17,      /* code 1: the version */
 	LINK_DOCUMENT = 18,   /* etag, body */
@@ -32,7 +32,7 @@ enum link_type {
 struct link_message { /* host order, unused bytes zero */
 	uint32_t type, code;
 	uint64_t seq, size; /* size of the body in the descriptor */
-	char etag[128];	    /* as received, with quotes; "" = none */
+	char etag[128];     /* as received, with quotes; "" = none */
 	char text[256];
 	uint8_t pad[104];
 };

@@ -20,10 +20,19 @@ static const struct {
 	const char *name;
 	unsigned bit;
 } capability_names[] = {
-	{"audit_write", CAP_AUDIT_WRITE}, {"chown", CAP_CHOWN}, {"dac_override", CAP_DAC_OVERRIDE},
-	{"dac_read_search", CAP_DAC_READ_SEARCH}, {"fowner", CAP_FOWNER}, {"fsetid", CAP_FSETID}, {"kill", CAP_KILL},
-	{"net_admin", CAP_NET_ADMIN}, {"setfcap", CAP_SETFCAP}, {"setgid", CAP_SETGID}, {"setuid", CAP_SETUID},
-	{"sys_chroot", CAP_SYS_CHROOT}, {"sys_ptrace", CAP_SYS_PTRACE},
+	{"audit_write", CAP_AUDIT_WRITE},
+	{"chown", CAP_CHOWN},
+	{"dac_override", CAP_DAC_OVERRIDE},
+	{"dac_read_search", CAP_DAC_READ_SEARCH},
+	{"fowner", CAP_FOWNER},
+	{"fsetid", CAP_FSETID},
+	{"kill", CAP_KILL},
+	{"net_admin", CAP_NET_ADMIN},
+	{"setfcap", CAP_SETFCAP},
+	{"setgid", CAP_SETGID},
+	{"setuid", CAP_SETUID},
+	{"sys_chroot", CAP_SYS_CHROOT},
+	{"sys_ptrace", CAP_SYS_PTRACE},
 };
 
 const char *manifest_text(const char *plugin)
@@ -222,7 +231,7 @@ enum code manifest_check(const struct manifest_command *row, cJSON *command, cha
 			return code;
 		}
 		optional += !field->type.required && strcmp(field->name, "accept_lockout") != 0 &&
-			strcmp(field->name, "confirm_within") != 0;
+			    strcmp(field->name, "confirm_within") != 0;
 	}
 	if (row->needs_one && optional == 0) {
 		(void)snprintf(ret_detail, DETAIL_MAX + 1, "%s needs at least one thing to set", row->name);

@@ -23,19 +23,19 @@ struct manifest_field {
 };
 
 struct manifest_command {
-	const char *name;	/* "keys.bind" */
-	unsigned stage;		/* 1…6; 0: internal, never accepted in a document */
-	unsigned plugin;	/* index into the set; also its order inside a stage */
+	const char *name; /* "keys.bind" */
+	unsigned stage;   /* 1…6; 0: internal, never accepted in a document */
+	unsigned plugin;  /* index into the set; also its order inside a stage */
 	struct manifest_field fields[MANIFEST_FIELDS_MAX];
 	unsigned field_count;
-	bool needs_one;		/* at least one optional field must be there ("needs_one":true) */
+	bool needs_one; /* at least one optional field must be there ("needs_one":true) */
 };
 
 struct manifest {
 	const char *name;
-	uint64_t capabilities;	/* bit mask, capabilities(7) */
+	uint64_t capabilities; /* bit mask, capabilities(7) */
 	unsigned timeout_s;
-	const cJSON *settings;	/* name → type declaration */
+	const cJSON *settings; /* name → type declaration */
 	struct manifest_command commands[MANIFEST_COMMANDS_MAX];
 	unsigned command_count;
 };

@@ -16,7 +16,8 @@ void notify_read_environment(struct notify *ret_notify)
 	*ret_notify = (struct notify){0};
 	if (path && (path[0] == '/' || path[0] == '@') && strlen(path) < sizeof(ret_notify->socket))
 		memcpy(ret_notify->socket, path, strlen(path));
-	for (; watchdog && *watchdog >= '0' && *watchdog <= '9' && ret_notify->watchdog_us < UINT64_MAX / 100; watchdog++)
+	for (; watchdog && *watchdog >= '0' && *watchdog <= '9' && ret_notify->watchdog_us < UINT64_MAX / 100;
+		watchdog++)
 		ret_notify->watchdog_us = ret_notify->watchdog_us * 10 + (uint64_t)(*watchdog - '0');
 }
 

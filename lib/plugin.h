@@ -20,35 +20,35 @@
 
 struct plugin_command {
 	const char *id, *do_name;
-	const cJSON *fields;	/* the command object itself; checked against the manifest, defaults filled in */
-	const cJSON *plan;	/* apply: what plan returned; NULL in plan */
-	const cJSON *resolved;	/* what latchkey-apply saw of the account: {"uid":…,"privileged":…}; NULL if absent */
+	const cJSON *fields;   /* the command object itself; checked against the manifest, defaults filled in */
+	const cJSON *plan;     /* apply: what plan returned; NULL in plan */
+	const cJSON *resolved; /* what latchkey-apply saw of the account: {"uid":…,"privileged":…}; NULL if absent */
 };
 
 struct plugin_result {
 	enum code code;
-	bool changes;			/* plan: would change; apply: changed */
-	char detail[DETAIL_MAX + 1];	/* printable, never a secret */
-	char *plan;			/* plan: JSON text, owned by the frame once set (free) */
-	char *sealed;			/* apply: base64, owned by the frame once set (free) */
-	char *extra;			/* JSON members without braces that stand beside id and code, or NULL (free) */
-	char *users[PLUGIN_USERS_MAX];	/* owned by the frame (free) */
+	bool changes;                  /* plan: would change; apply: changed */
+	char detail[DETAIL_MAX + 1];   /* printable, never a secret */
+	char *plan;                    /* plan: JSON text, owned by the frame once set (free) */
+	char *sealed;                  /* apply: base64, owned by the frame once set (free) */
+	char *extra;                   /* JSON members without braces that stand beside id and code, or NULL (free) */
+	char *users[PLUGIN_USERS_MAX]; /* owned by the frame (free) */
 	unsigned user_count;
 };
 
 struct plugin_request {
 	bool apply, redo, undo;
-	const char *root_path;	/* "/" or the DIR of --root */
-	int root;		/* its descriptor */
-	bool is_host;		/* root_path is "/": name services and services may be used */
-	int state;		/* root/var/lib/latchkey/plugin/NAME, 0700, the plugin's only own state; -1 if it cannot be had */
+	const char *root_path; /* "/" or the DIR of --root */
+	int root;              /* its descriptor */
+	bool is_host;          /* root_path is "/": name services and services may be used */
+	int state; /* root/var/lib/latchkey/plugin/NAME, 0700, the plugin's only own state; -1 if it cannot be had */
 	const char *instance, *signer, *actor;
-	int64_t seq, time;	/* time: now, never below the floor */
-	const cJSON *settings;	/* as the manifest declares them, all present */
+	int64_t seq, time;     /* time: now, never below the floor */
+	const cJSON *settings; /* as the manifest declares them, all present */
 	struct plugin_command *commands;
 	unsigned count;
 	struct manifest_set manifests;
-	cJSON *document;	/* the tree that everything above is borrowed from */
+	cJSON *document; /* the tree that everything above is borrowed from */
 };
 
 struct plugin {

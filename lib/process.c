@@ -111,8 +111,8 @@ static void execute(const struct process *process, int input, int output, int er
 	if (r == 0) {
 		const char *const *environment = process->environment ? process->environment : empty;
 		/* execve takes non-const arrays for historic reasons and does not write to them. */
-		(void)execve(process->path, (char *const *)(uintptr_t)process->argv,
-			(char *const *)(uintptr_t)environment);
+		(void)execve(
+			process->path, (char *const *)(uintptr_t)process->argv, (char *const *)(uintptr_t)environment);
 		r = -errno;
 	}
 	(void)!write(report, &r, sizeof(r));

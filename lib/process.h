@@ -16,19 +16,19 @@
 
 struct process {
 	const char *path;
-	const char *const *argv;	/* NULL-terminated, argv[0] included */
+	const char *const *argv;        /* NULL-terminated, argv[0] included */
 	const char *const *environment; /* NULL: empty */
-	int working_directory;		/* descriptor, or -1: "/" */
-	const void *input;		/* on descriptor 0 */
+	int working_directory;          /* descriptor, or -1: "/" */
+	const void *input;              /* on descriptor 0 */
 	size_t input_size;
-	size_t output_limit;	 /* of standard output; more is -EFBIG */
-	unsigned timeout_ms;	 /* then SIGKILL to the whole group and -ETIMEDOUT */
-	uint64_t capabilities;	 /* set exactly, with no_new_privs; PROCESS_CAPABILITIES_KEEP leaves both alone */
-	bool switch_user;	 /* become uid and gid with no other group */
+	size_t output_limit;   /* of standard output; more is -EFBIG */
+	unsigned timeout_ms;   /* then SIGKILL to the whole group and -ETIMEDOUT */
+	uint64_t capabilities; /* set exactly, with no_new_privs; PROCESS_CAPABILITIES_KEEP leaves both alone */
+	bool switch_user;      /* become uid and gid with no other group */
 	uid_t uid;
 	gid_t gid;
-	bool inherit_error;	 /* standard error is ours; otherwise captured */
-	const int *inherit;	 /* further descriptors passed as 3, 4, … */
+	bool inherit_error; /* standard error is ours; otherwise captured */
+	const int *inherit; /* further descriptors passed as 3, 4, … */
 	unsigned inherit_count;
 };
 

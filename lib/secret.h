@@ -13,7 +13,7 @@
 
 struct secret {
 	unsigned char *bytes;
-	size_t size;	 /* bytes in use */
+	size_t size;     /* bytes in use */
 	size_t capacity; /* of the mapping */
 };
 

@@ -24,7 +24,8 @@ struct system_operations {
 	int (*ftruncate)(int descriptor, off_t size);
 	int (*fallocate)(int descriptor, int mode, off_t offset, off_t size);
 	int (*mkdirat)(int directory, const char *name, mode_t mode);
-	int (*renameat2)(int old_directory, const char *old_name, int new_directory, const char *new_name, unsigned flags);
+	int (*renameat2)(
+		int old_directory, const char *old_name, int new_directory, const char *new_name, unsigned flags);
 	int (*unlinkat)(int directory, const char *name, int flags);
 	int (*linkat)(int old_directory, const char *old_name, int new_directory, const char *new_name, int flags);
 	int (*symlinkat)(const char *target, int directory, const char *name);

@@ -51,8 +51,8 @@ struct command {
 	cJSON *node;
 	const struct manifest_command *row; /* NULL: unknown */
 	unsigned stage, position;
-	char *plan; /* JSON text, once planned */
-	bool redo;  /* the plan came from the journal */
+	char *plan;   /* JSON text, once planned */
+	bool redo;    /* the plan came from the journal */
 	bool put_off; /* tried before; pending_code is why it could not be done then */
 	enum code pending_code;
 	struct outcome outcome;
@@ -66,6 +66,7 @@ struct document {
 	cJSON *tree;
 	const char *instance, *actor;
 	int64_t seq, issued, expires;
+	bool finished;            /* its journal is gone */
 	bool only_in_hand;        /* a newer document waits: finish what was planned, begin nothing */
 	struct command *commands; /* sorted by stage, plugin, position */
 	size_t count;

@@ -42,6 +42,8 @@ static int open_spare(int state, int *ret_descriptor)
 		*ret_descriptor = steal_descriptor(&descriptor);
 		return 0;
 	}
+	if (descriptor < 0 && errno != ENOENT)
+		return -errno;
 	if (descriptor >= 0) {
 		(void)close(steal_descriptor(&descriptor));
 		if (sys.unlinkat(state, SPARE, 0) < 0)

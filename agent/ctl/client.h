@@ -4,7 +4,7 @@
 
 #include "lib/json.h"
 
-#define CLIENT_TIMEOUT_S 10   /* of one answer; monitor waits for ever */
+#define CLIENT_TIMEOUT_S 10 /* of one answer; monitor waits for ever */
 #define CLIENT_REPLY_MAX (64u << 20)
 
 struct client {

@@ -45,8 +45,8 @@ static int receive(struct client *client, cJSON **ret_reply, const cJSON **ret_p
 	}
 	if (json_get_string(*ret_reply, "error", &error) == 0) {
 		bool denied = strcmp(error, "org.varlink.service.PermissionDenied") == 0;
-		(void)fprintf(stderr, denied ? "latchctl: only root may ask about another user\n" :
-					       "latchctl: the agent refuses the call\n");
+		(void)fprintf(stderr, denied ? "latchctl: only root may ask about another user\n"
+					     : "latchctl: the agent refuses the call\n");
 		return denied ? EXIT_DENIED : EXIT_PROTOCOL;
 	}
 	if (json_get_object(*ret_reply, "parameters", ret_parameters) < 0)
@@ -165,9 +165,11 @@ static int usage(FILE *out, int code)
 {
 	(void)fprintf(out, "Usage: latchctl [--json] COMMAND\n\nWhat the Latchkey agent knows of this machine.\n\n");
 	for (unsigned i = 0; i < ELEMENTS(verbs); i++)
-		(void)fprintf(out, "  %-9s %-7s %s\n", verbs[i].name, verbs[i].operand ? verbs[i].operand : "", verbs[i].help);
+		(void)fprintf(out, "  %-9s %-7s %s\n", verbs[i].name, verbs[i].operand ? verbs[i].operand : "",
+			verbs[i].help);
 	(void)fprintf(out, "\n  --json     print JSON\n  --help     this text\n  --version  the version\n\n"
-			   "A user sees what concerns himself, root everything. Exit codes: 0 ok, 1 the agent is failing, 64 usage,\n"
+			   "A user sees what concerns himself, root everything. Exit codes: 0 ok, 1 the agent is "
+			   "failing, 64 usage,\n"
 			   "69 the agent does not run, 76 no sensible answer, 77 not allowed.\n");
 	return code;
 }
@@ -203,7 +205,8 @@ int main(int argc, char **argv)
 			return usage(stderr, EXIT_USAGE);
 		int r = client_open(PATH_STATUS_SOCKET, &client);
 		if (r < 0) {
-			(void)fprintf(stderr, "latchctl: the agent does not run (%s: %s); try: systemctl status latchkeyd\n",
+			(void)fprintf(stderr,
+				"latchctl: the agent does not run (%s: %s); try: systemctl status latchkeyd\n",
 				PATH_STATUS_SOCKET, strerror(-r));
 			return EXIT_NO_AGENT;
 		}

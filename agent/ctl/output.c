@@ -63,8 +63,8 @@ void output_status(const cJSON *status)
 	(void)!json_get_array(status, "problems", &problems);
 	(void)printf("Latchkey %s", escape(text_of(status, "agent", "?"), cell));
 	(void)printf(" on %s\n", escape(text_of(status, "instance", "an unnamed instance"), cell));
-	(void)printf("    health: %s%s%s\n", color_of(health), escape(health, cell),
-		isatty(STDOUT_FILENO) ? "\033[0m" : "");
+	(void)printf(
+		"    health: %s%s%s\n", color_of(health), escape(health, cell), isatty(STDOUT_FILENO) ? "\033[0m" : "");
 	(void)printf("    policy: %s, trust: %s\n", escape(text_of(status, "mode", "?"), cell),
 		escape(text_of(status, "trust", "?"), other));
 	const char *state = text_of(endpoint, "state", "none");
@@ -94,8 +94,8 @@ void output_command(const cJSON *command)
 	(void)printf("%-10s ", escape(text_of(command, "status", "?"), cell));
 	(void)printf("%-18s ", escape(text_of(command, "code", "?"), cell));
 	(void)printf("%s", escape(text_of(command, "signer", ""), cell));
-	(void)printf("%s%s", text_of(command, "detail", "")[0] ? "  " : "",
-		escape(text_of(command, "detail", ""), cell));
+	(void)printf(
+		"%s%s", text_of(command, "detail", "")[0] ? "  " : "", escape(text_of(command, "detail", ""), cell));
 	(void)printf("\n");
 }
 
@@ -181,7 +181,8 @@ void output_metrics(const cJSON *metrics)
 		if (!cJSON_IsNumber(metric))
 			continue;
 		const char *name = escape(metric->string, cell);
-		(void)printf("# TYPE latchkey_%s gauge\nlatchkey_%s %" PRIi64 "\n", name, name, json_integer_of(metric));
+		(void)printf(
+			"# TYPE latchkey_%s gauge\nlatchkey_%s %" PRIi64 "\n", name, name, json_integer_of(metric));
 	}
 	(void)printf("# EOF\n");
 }

@@ -37,10 +37,10 @@ struct waiting {
 
 struct daemon {
 	int epoll, signals, timer, listener, status_socket, state, run;
-	int link; /* -1: latchkey-net is not there */
+	int link;        /* -1: latchkey-net is not there */
 	bool link_waits; /* READY came before the boot redo had made or read the identity */
 	bool link_ready;
-	bool booted;	 /* the boot redo is done */
+	bool booted; /* the boot redo is done */
 	uid_t agent_uid;
 	gid_t agent_gid;
 	struct notify notify;

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""lint.py includes|calls|closure|headers|format|options|tables [BUILD]: the rules of docs/ARCHITECTURE.md that a reader cannot
+"""lint.py includes|calls|closure|headers|format|tidy|options|tables [BUILD]: the rules of docs/ARCHITECTURE.md that a reader cannot
 be trusted to see. Prints each breach as FILE:LINE: WHAT and exits 1 when there is any."""
 import os
 import re
@@ -141,6 +141,22 @@ def lint_format():
     for line in done.stderr.split("\n"):
         if "error:" in line:
             breach(line.split(" error:")[0].rstrip(":"), "not as clang-format has it")
+
+
+def lint_tidy():
+    """clang-tidy over what ships, with the flags of the fuzz preset, which is clang's."""
+    database = os.path.join(ROOT, "build", "fuzz")
+    if not os.path.exists(os.path.join(database, "compile_commands.json")):
+        breach("build/fuzz", "missing: cmake --preset fuzz makes the flags that clang-tidy needs")
+        return
+    names = [n for n in tracked(".c") if not n.startswith("tests/")]
+    done = subprocess.run(["xargs", "-P", "2", "-n", "8", "clang-tidy", "--quiet", "-p", database], cwd=ROOT, text=True,
+                          input="\n".join(names), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    found = sorted({line for line in done.stdout.split("\n") if "error:" in line or "warning:" in line})
+    for line in found:
+        breach(line.split(" error:")[0].rstrip(":").replace(ROOT + "/", ""), line.split("error:")[-1].strip())
+    if done.returncode != 0 and not found:
+        breach("clang-tidy", done.stderr[-500:])
 
 
 MAN = {"latchkeyd": 8, "latchkey-net": 8, "latchkey-apply": 8, "latchkey-endpoint": 8, "latchctl": 1, "latchkey": 1}

@@ -41,8 +41,10 @@ static void P7_every_field_is_checked_by_its_type(void **state)
 		{CODE_FIELD_INVALID, "{\"do\":\"user.ensure\",\"user\":\"a\",\"uid\":60001}"},
 		{CODE_FIELD_INVALID, "{\"do\":\"user.ensure\",\"user\":\"a\",\"groups\":\"dev\"}"},
 		{CODE_FIELD_INVALID, "{\"do\":\"user.ensure\",\"user\":\"a\",\"groups\":[\"a b\"]}"},
-		{CODE_FIELD_INVALID, "{\"do\":\"keys.bind\",\"user\":\"a\",\"keypair\":\"l\",\"key\":\"k\",\"from\":[\"*\"]}"},
-		{CODE_OK, "{\"do\":\"keys.bind\",\"user\":\"a\",\"keypair\":\"l\",\"key\":\"k\",\"from\":[\"10.0.0.0/8\",\"::1\"]}"},
+		{CODE_FIELD_INVALID,
+			"{\"do\":\"keys.bind\",\"user\":\"a\",\"keypair\":\"l\",\"key\":\"k\",\"from\":[\"*\"]}"},
+		{CODE_OK, "{\"do\":\"keys.bind\",\"user\":\"a\",\"keypair\":\"l\",\"key\":\"k\",\"from\":[\"10.0.0.0/"
+			  "8\",\"::1\"]}"},
 		{CODE_NAME_INVALID, "{\"do\":\"keys.bind\",\"user\":\"a b\",\"keypair\":\"l\",\"key\":\"k\"}"},
 		{CODE_NAME_INVALID, "{\"do\":\"keys.bind\",\"user\":\"a\",\"keypair\":\"l\\n\",\"key\":\"k\"}"},
 	};
@@ -59,8 +61,8 @@ static void P7_every_field_is_checked_by_its_type(void **state)
 /* T17, P29, P30: the names and texts that other tools let through. */
 static void P30_names(void **state)
 {
-	static const char *const bad[] = {"", "-", "-x", "--help", ".", "..", "a/b", "a:b", "a,b", "a b", "a\nb", "a$", "+",
-		"\xc3\x9c", "\xd0\xb0", "a\x7f", "abcdefghijabcdefghijabcdefghijabc", "$(id)", "a;b", "a\"b"};
+	static const char *const bad[] = {"", "-", "-x", "--help", ".", "..", "a/b", "a:b", "a,b", "a b", "a\nb", "a$",
+		"+", "\xc3\x9c", "\xd0\xb0", "a\x7f", "abcdefghijabcdefghijabcdefghijabc", "$(id)", "a;b", "a\"b"};
 	static const char *const only_existing[] = {"0", "1abc", "Alice", "a.b", "A"};
 
 	(void)state;
@@ -78,8 +80,8 @@ static void P30_names(void **state)
 
 static void P29_texts_and_paths(void **state)
 {
-	static const char *const bad_paths[] = {"", "home", "/home/../etc", "/home/./x", "/home//x", "/home/x/", "/a:b",
-		"/a\nb", "/home/.."};
+	static const char *const bad_paths[] = {
+		"", "home", "/home/../etc", "/home/./x", "/home//x", "/home/x/", "/a:b", "/a\nb", "/home/.."};
 
 	(void)state;
 	assert_true(field_is_text("Anna M\xc3\xbcller", 128));

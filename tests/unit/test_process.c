@@ -15,8 +15,12 @@
 
 static struct process make(const char *path, const char *const *argv)
 {
-	return (struct process){.path = path, .argv = argv, .working_directory = -1, .output_limit = 65536,
-		.timeout_ms = 60000, .capabilities = PROCESS_CAPABILITIES_KEEP};
+	return (struct process){.path = path,
+		.argv = argv,
+		.working_directory = -1,
+		.output_limit = 65536,
+		.timeout_ms = 60000,
+		.capabilities = PROCESS_CAPABILITIES_KEEP};
 }
 
 static void input_and_output_pass_whole(void **state)

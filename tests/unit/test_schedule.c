@@ -72,7 +72,8 @@ static void P84_retry_after_is_clamped_and_spread(void **state)
 		schedule_initialise(&schedule, 300000, 0);
 		assert_in_range(schedule_next(&schedule, SCHEDULE_FAILED, 0, 0, next_random(&seed)), 1000, 1250);
 		assert_in_range(schedule_next(&schedule, SCHEDULE_FAILED, 60, 0, next_random(&seed)), 60000, 75000);
-		assert_in_range(schedule_next(&schedule, SCHEDULE_FAILED, 1000000, 0, next_random(&seed)), 3600000, 4500000);
+		assert_in_range(
+			schedule_next(&schedule, SCHEDULE_FAILED, 1000000, 0, next_random(&seed)), 3600000, 4500000);
 	}
 }
 

@@ -14,7 +14,8 @@ static int parse(const char *text)
 
 static void calls_that_are_taken(void **state)
 {
-	static const char text[] = "{\"method\":\"io.latchkey.Agent.GetStatus\",\"parameters\":null,\"com.acme.trace\":\"x\"}";
+	static const char text[] =
+		"{\"method\":\"io.latchkey.Agent.GetStatus\",\"parameters\":null,\"com.acme.trace\":\"x\"}";
 	cleanup_varlink_call struct varlink_call call = {0};
 
 	(void)state;

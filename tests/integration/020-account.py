@@ -560,6 +560,8 @@ def kill_at_each(syscall, command, finished):
     when = 0
     while True:
         when += 1
+        if when >= 500:
+            check(False, "a run that is not interrupted ends")
         planned = account.plan(command)
         if planned[0]["code"] != "ok":
             check(False, f"{syscall} {when}: {planned}")
@@ -624,6 +626,8 @@ def test_errors_everywhere():
             when = 0
             while True:
                 when += 1
+                if when >= 500:
+                    check(False, "a run that is not interrupted ends")
                 planned = account.plan(command)
                 broken = Plugin("account")
                 broken.prefix = ["/usr/bin/strace", "-o", "/tmp/trace", "-e", f"inject={syscall}:error={error}:when={when}"]
@@ -655,6 +659,8 @@ def test_errors_everywhere():
         when = 0
         while True:
             when += 1
+            if when >= 500:
+                check(False, "a run that is not interrupted ends")
             ensure("victim", groups=["dev"], sudo="password")
             planned = account.plan(remove)
             broken = Plugin("account")

@@ -2,7 +2,9 @@
 #include "plugins/account/database.h"
 
 #include <errno.h>
+#include <linux/fs.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "lib/file.h"
 #include "lib/sys.h"
@@ -120,9 +122,32 @@ static int write_file(struct database *database, enum database_file file, bool *
 	return 0;
 }
 
+/* chattr +i on one of several files is common hardening: known before the first is written, nothing is half done. */
+static int check_immutable(const struct database *database, const char **ret_file)
+{
+	for (unsigned i = 0; i < DATABASE_FILES; i++) {
+		cleanup_close int descriptor = -1;
+		int flags = 0;
+
+		if (!database->files[i].changed)
+			continue;
+		*ret_file = names[i].name;
+		int r = file_open(database->etc, names[i].name, &descriptor, NULL);
+		if (r < 0)
+			return r;
+		/* A file system without such flags has none set. */
+		if (ioctl(descriptor, FS_IOC_GETFLAGS, &flags) == 0 && (flags & (FS_IMMUTABLE_FL | FS_APPEND_FL)) != 0)
+			return -EPERM;
+	}
+	return 0;
+}
+
 int database_write(struct database *database, bool removing, const char **ret_file, bool *ret_touched)
 {
 	*ret_touched = false;
+	int immutable = check_immutable(database, ret_file);
+	if (immutable < 0)
+		return immutable;
 	for (unsigned i = 0; i < DATABASE_FILES; i++) {
 		enum database_file file = (enum database_file)(removing ? DATABASE_FILES - 1 - i : i);
 

@@ -142,19 +142,49 @@ static int check_immutable(const struct database *database, const char **ret_fil
 	return 0;
 }
 
+/* Puts the bytes back that stood before this pass. */
+static int restore_file(const struct database *database, enum database_file file)
+{
+	cleanup_close int current = -1;
+
+	int r = file_open(database->etc, names[file].name, &current, NULL);
+	if (r < 0)
+		return r;
+	const struct file_attributes like = {.uid = (uid_t)-1, .gid = (gid_t)-1, .like = current};
+	return file_replace(database->etc, names[file].name, database->old[file], database->old_size[file], &like);
+}
+
+/* A failure half-way takes back what was written, in reverse; what cannot be taken back the next run finishes. */
+static void roll_back(const struct database *database, const bool *written, bool removing, bool *touched)
+{
+	bool all = true;
+
+	for (unsigned i = DATABASE_FILES; i-- > 0;) {
+		enum database_file file = (enum database_file)(removing ? DATABASE_FILES - 1 - i : i);
+		if (written[file] && restore_file(database, file) < 0)
+			all = false;
+	}
+	*touched = !all;
+}
+
 int database_write(struct database *database, bool removing, const char **ret_file, bool *ret_touched)
 {
+	bool written[DATABASE_FILES] = {false};
+
 	*ret_touched = false;
-	int immutable = check_immutable(database, ret_file);
-	if (immutable < 0)
-		return immutable;
+	int r = check_immutable(database, ret_file);
+	if (r < 0)
+		return r;
 	for (unsigned i = 0; i < DATABASE_FILES; i++) {
 		enum database_file file = (enum database_file)(removing ? DATABASE_FILES - 1 - i : i);
 
 		*ret_file = names[file].name;
-		int r = write_file(database, file, ret_touched);
-		if (r < 0)
+		r = write_file(database, file, &written[file]);
+		*ret_touched = *ret_touched || written[file];
+		if (r < 0) {
+			roll_back(database, written, removing, ret_touched);
 			return r;
+		}
 	}
 	return 0;
 }

@@ -15,6 +15,7 @@
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/program.h"
+#include "lib/sys.h"
 
 enum job {
 	JOB_NONE,
@@ -182,9 +183,9 @@ static int reset_floor(struct apply *apply)
 	cleanup_close int directory = -1;
 
 	int r = apply_state_directory(apply, "history", &directory);
-	if (r == 0 && unlinkat(directory, "current", 0) < 0 && errno != ENOENT)
+	if (r == 0 && sys.unlinkat(directory, "current", 0) < 0 && errno != ENOENT)
 		r = -errno;
-	if (r == 0 && unlinkat(directory, "previous", 0) < 0 && errno != ENOENT)
+	if (r == 0 && sys.unlinkat(directory, "previous", 0) < 0 && errno != ENOENT)
 		r = -errno;
 	if (r < 0) {
 		log_error("the history cannot be removed: %s", strerror(-r));

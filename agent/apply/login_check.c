@@ -62,12 +62,29 @@ static int add_unbind(const struct command *command, struct removal *removal)
 	return buffer_status(&removal->keys);
 }
 
-int removal_add(const struct command *command, struct removal *removal)
+/* user.ensure closes an account when it lets it expire now, or gives it a shell that ends every session. */
+static bool ensure_closes(const struct command *command, int64_t now)
+{
+	const char *shell;
+	int64_t expires;
+
+	if (json_get_integer(command->node, "expires", &expires) == 0 && expires <= now)
+		return true;
+	if (json_get_string(command->node, "shell", &shell) < 0)
+		return false;
+	const char *name = strrchr(shell, '/');
+	name = name ? name + 1 : shell;
+	return strcmp(name, "nologin") == 0 || strcmp(name, "false") == 0 || strcmp(name, "true") == 0;
+}
+
+int removal_add(const struct command *command, int64_t now, struct removal *removal)
 {
 	const char *name = command->do_name, *text = NULL;
 	bool value;
 
-	if (strcmp(name, "user.lock") == 0 || strcmp(name, "user.remove") == 0)
+	if (strcmp(name, "user.ensure") == 0 && !ensure_closes(command, now))
+		return 1;
+	if (strcmp(name, "user.lock") == 0 || strcmp(name, "user.remove") == 0 || strcmp(name, "user.ensure") == 0)
 		return add_text(&removal->users, command->user);
 	if (strcmp(name, "password.remove") == 0)
 		return add_text(&removal->passwords, command->user);

@@ -22,7 +22,7 @@ struct trial {
 void removal_free(struct removal *removal);
 #define cleanup_removal CLEANUP(removal_free)
 /* Adds what the command takes away; 0, or 1 when it takes no login away. */
-int removal_add(const struct command *command, struct removal *removal) MUST_CHECK;
+int removal_add(const struct command *command, int64_t now, struct removal *removal) MUST_CHECK;
 int trial_find(const struct apply *apply, struct trial *ret_trial) MUST_CHECK;
 void removal_add_trial(const struct trial *trial, struct removal *removal);
 int removal_copy(const struct removal *from, struct removal *ret_to) MUST_CHECK;

@@ -12,6 +12,7 @@
 #include "agent/apply/revert.h"
 #include "lib/log.h"
 
+#define STAGE_CREATE 1u /* user.ensure can also close an account */
 #define STAGE_RESTRICT 3u
 #define BATCH_MAX 512u              /* commands of one plugin call: request and reply stay under 2 MiB */
 #define BATCH_TEXT_MAX (512u << 10) /* and so do long plans */
@@ -78,7 +79,7 @@ static int guard(const struct apply *apply, const struct document *document, str
 			continue;
 		int r = removal_copy(&sum, &next);
 		if (r == 0)
-			r = removal_add(batch[i], &next);
+			r = removal_add(batch[i], apply->now, &next);
 		if (r < 0)
 			return r;
 		removal_add_trial(&trial, &next);
@@ -89,7 +90,11 @@ static int guard(const struct apply *apply, const struct document *document, str
 				outcome_set(&batch[i]->outcome, code, "the guard could not tell who can log in");
 				continue;
 			}
-			if (!anyone) {
+			/* A service account on a machine that nobody can log in to yet takes nothing away. */
+			bool before = true;
+			if (!anyone && strcmp(batch[i]->do_name, "user.ensure") == 0)
+				code = login_anyone(apply, document, &sum, &before);
+			if (!anyone && (before || code != CODE_OK)) {
 				bool on_trial = trial.password || trial.key || trial.root;
 				outcome_set(&batch[i]->outcome, CODE_WOULD_LOCK_OUT, "%s",
 					on_trial ? "after this nobody could log in once the sshd.set on trial goes "
@@ -243,7 +248,7 @@ static int run_fresh(struct apply *apply, struct document *document, struct jour
 	if (!open || !open_accounts)
 		return -ENOMEM;
 	int r = call(apply, document, PLUGIN_PLAN, batch, accounts, count);
-	if (r == 0 && stage == STAGE_RESTRICT)
+	if (r == 0 && (stage == STAGE_CREATE || stage == STAGE_RESTRICT))
 		r = guard(apply, document, batch, count);
 	if (r < 0)
 		return r;

@@ -52,6 +52,8 @@ def test():
         os.kill(machine.processes["sshd"].pid, 1)
         time.sleep(1)
 
+    check(do({"do": "user.ensure", "user": "early", "shell": "/usr/sbin/nologin"})[0][0] == "ok",
+          "an account without a shell may be made where nobody can log in yet")
     do({"do": "user.ensure", "user": "alice"}, {"do": "keys.bind", "user": "alice", "keypair": "a", "key": second})
     put_keys("alice", read(KEYS).replace(second, first))
     refused("the key under the label is not the one that was bound: it was changed by hand")
@@ -100,6 +102,14 @@ def test():
     os.unlink("/root/.ssh/authorized_keys")
     must("userdel", "-r", "bob")
     reload_sshd()
+
+    check(do({"do": "user.ensure", "user": "service", "shell": "/usr/sbin/nologin"})[0][0] == "ok",
+          "an account without a shell is no loss")
+    refused("a shell that ends every session, by user.ensure",
+            {"do": "user.ensure", "user": "alice", "shell": "/usr/sbin/nologin"})
+    refused("an account that expires at once, by user.ensure", {"do": "user.ensure", "user": "alice", "expires": 86400})
+    check(do({"do": "user.ensure", "user": "alice", "shell": "/bin/sh"})[0][0] == "ok", "another shell is no loss")
+    do({"do": "user.ensure", "user": "alice", "shell": "/bin/bash"})
 
     must("usermod", "-p", must("openssl", "passwd", "-6", "Some-Pass-1").strip(), "alice")
     check(do({"do": "sshd.set", "password_auth": False})[0][0] == "ok", "password login off")

@@ -163,6 +163,7 @@ int field_parse_type(const char *declaration, struct field_type *ret_type)
 		{"name", FIELD_NAME, 0},
 		{"label", FIELD_LABEL, 0},
 		{"text", FIELD_TEXT, 1},
+		{"column", FIELD_COLUMN, 1},
 		{"path", FIELD_PATH, 0},
 		{"int", FIELD_INT, 2},
 		{"bool", FIELD_BOOL, 0},
@@ -274,6 +275,9 @@ enum code field_check(const struct field_type *type, const cJSON *value)
 		return !text ? CODE_FIELD_INVALID : field_is_label(text) ? CODE_OK : CODE_NAME_INVALID;
 	case FIELD_TEXT:
 		return text && field_is_text(text, (size_t)type->high) ? CODE_OK : CODE_FIELD_INVALID;
+	case FIELD_COLUMN:
+		return text && field_is_text(text, (size_t)type->high) && !strchr(text, ':') ? CODE_OK
+											     : CODE_FIELD_INVALID;
 	case FIELD_PATH:
 		return text && field_is_path(text) ? CODE_OK : CODE_FIELD_INVALID;
 	case FIELD_INT:

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The type language of the manifests, one place for what each type accepts: user name label text:N path int:A:B bool
- * time enum:a|b key base64:N names:N cidrs:N id object. A trailing `!` makes a field required, `=x` gives its default.
+ * The type language of the manifests, one place for what each type accepts: user name label text:N column:N path
+ * int:A:B bool time enum:a|b key base64:N names:N cidrs:N id object. A trailing `!` makes a field required, `=x` gives
+ * its default.
  */
 #pragma once
 
@@ -16,6 +17,7 @@ enum field_kind {
 	FIELD_NAME,
 	FIELD_LABEL,
 	FIELD_TEXT,
+	FIELD_COLUMN, /* text without a colon: a column of passwd(5) or shadow(5) */
 	FIELD_PATH,
 	FIELD_INT,
 	FIELD_BOOL,
@@ -32,7 +34,7 @@ enum field_kind {
 struct field_type {
 	enum field_kind kind;
 	bool required;
-	int64_t low, high;   /* int: the range; text, base64, names, cidrs: high is the most bytes or elements */
+	int64_t low, high; /* int: the range; text, column, base64, names, cidrs: high is the most bytes or elements */
 	const char *choices; /* enum: "a|b|c", borrowed, choices_size long */
 	size_t choices_size;
 	const char *default_text; /* after '=', borrowed, ends with the declaration; NULL without */

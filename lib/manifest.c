@@ -192,6 +192,7 @@ static cJSON *make_default(const struct field_type *type)
 	case FIELD_NAME:
 	case FIELD_LABEL:
 	case FIELD_TEXT:
+	case FIELD_COLUMN:
 	case FIELD_PATH:
 	case FIELD_TIME:
 	case FIELD_ENUM:

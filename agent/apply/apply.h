@@ -93,7 +93,7 @@ struct apply {
 	struct policy policy;
 	char instance[INSTANCE_SIZE];
 	struct floors floors;
-	int64_t clock, now; /* now = max(clock, floor), INTERFACES 2 */
+	int64_t clock, now; /* now = max(clock, floor), docs/PROTOCOL.md */
 	bool clock_wrong;
 	bool history_unreadable; /* so nobody knows what was done: nothing new is taken over */
 	cJSON *logins; /* who can log in, as proved in this run: user → {"key":…,"password":…} */

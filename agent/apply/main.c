@@ -16,6 +16,7 @@
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/program.h"
+#include "lib/sys.h"
 
 enum job {
 	JOB_NONE,
@@ -158,8 +159,23 @@ static int do_document(struct apply *apply, const char *text, size_t size)
 	return document_run(apply, &document, &journal);
 }
 
+/* Under the lock a temporary file of ours is one that a crash left. */
+static void sweep(const struct apply *apply)
+{
+	static const char *const folders[] = {"identity", "results", "revert", "trust"};
+
+	for (unsigned i = 0; i < ELEMENTS(folders); i++) {
+		cleanup_close int directory = -1;
+		if (apply_state_directory(apply, folders[i], &directory) == 0)
+			file_sweep_temporaries(directory, INT64_MAX);
+	}
+	if (apply->run >= 0)
+		file_sweep_temporaries(apply->run, INT64_MAX);
+}
+
 static int do_redo(struct apply *apply)
 {
+	sweep(apply);
 	int r = identity_refresh(apply);
 	if (r < 0)
 		log_warning("the identity cannot be brought up to date: %s", strerror(-r));

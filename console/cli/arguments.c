@@ -313,6 +313,7 @@ static cJSON *make_value(const struct field_type *type, const char *text, int64_
 	case FIELD_NAME:
 	case FIELD_LABEL:
 	case FIELD_TEXT:
+	case FIELD_COLUMN:
 	case FIELD_PATH:
 	case FIELD_ENUM:
 	case FIELD_KEY:
@@ -393,6 +394,7 @@ static const char *kind_word(const struct field_type *type)
 	case FIELD_NAME:
 	case FIELD_LABEL:
 	case FIELD_TEXT:
+	case FIELD_COLUMN:
 	case FIELD_ENUM:
 	case FIELD_KEY:
 	case FIELD_BASE64:

@@ -2,7 +2,9 @@
 #include "plugins/account/database.h"
 
 #include <errno.h>
+#include <linux/fs.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "lib/file.h"
 #include "lib/sys.h"
@@ -120,16 +122,69 @@ static int write_file(struct database *database, enum database_file file, bool *
 	return 0;
 }
 
+/* chattr +i on one of several files is common hardening: known before the first is written, nothing is half done. */
+static int check_immutable(const struct database *database, const char **ret_file)
+{
+	for (unsigned i = 0; i < DATABASE_FILES; i++) {
+		cleanup_close int descriptor = -1;
+		int flags = 0;
+
+		if (!database->files[i].changed)
+			continue;
+		*ret_file = names[i].name;
+		int r = file_open(database->etc, names[i].name, &descriptor, NULL);
+		if (r < 0)
+			return r;
+		/* A file system without such flags has none set. */
+		if (ioctl(descriptor, FS_IOC_GETFLAGS, &flags) == 0 && (flags & (FS_IMMUTABLE_FL | FS_APPEND_FL)) != 0)
+			return -EPERM;
+	}
+	return 0;
+}
+
+/* Puts the bytes back that stood before this pass. */
+static int restore_file(const struct database *database, enum database_file file)
+{
+	cleanup_close int current = -1;
+
+	int r = file_open(database->etc, names[file].name, &current, NULL);
+	if (r < 0)
+		return r;
+	const struct file_attributes like = {.uid = (uid_t)-1, .gid = (gid_t)-1, .like = current};
+	return file_replace(database->etc, names[file].name, database->old[file], database->old_size[file], &like);
+}
+
+/* A failure half-way takes back what was written, in reverse; what cannot be taken back the next run finishes. */
+static void roll_back(const struct database *database, const bool *written, bool removing, bool *touched)
+{
+	bool all = true;
+
+	for (unsigned i = DATABASE_FILES; i-- > 0;) {
+		enum database_file file = (enum database_file)(removing ? DATABASE_FILES - 1 - i : i);
+		if (written[file] && restore_file(database, file) < 0)
+			all = false;
+	}
+	*touched = !all;
+}
+
 int database_write(struct database *database, bool removing, const char **ret_file, bool *ret_touched)
 {
+	bool written[DATABASE_FILES] = {false};
+
 	*ret_touched = false;
+	int r = check_immutable(database, ret_file);
+	if (r < 0)
+		return r;
 	for (unsigned i = 0; i < DATABASE_FILES; i++) {
 		enum database_file file = (enum database_file)(removing ? DATABASE_FILES - 1 - i : i);
 
 		*ret_file = names[file].name;
-		int r = write_file(database, file, ret_touched);
-		if (r < 0)
+		r = write_file(database, file, &written[file]);
+		*ret_touched = *ret_touched || written[file];
+		if (r < 0) {
+			roll_back(database, written, removing, ret_touched);
 			return r;
+		}
 	}
 	return 0;
 }

@@ -42,7 +42,7 @@ void database_free(struct database *database);
 unsigned database_edits(const struct database *database);
 /*
  * Writes the changed files, each with a backup (`passwd-`, 0600) before it, passwd last, or first when accounts are
- * removed. On failure the files not yet reached are as they were; the name of the one that failed is returned, and
- * whether any file has its new content (which it can have even though making that durable failed).
+ * removed. On failure those written are taken back, as far as that works; the name of the one that failed is returned,
+ * and whether any file has its new content (which it can have even though making that durable failed).
  */
 int database_write(struct database *database, bool removing, const char **ret_file, bool *ret_touched) MUST_CHECK;

@@ -7,6 +7,7 @@
 #include "lib/log.h"
 #include "plugins/authorized-keys/key_lines.h"
 #include "plugins/authorized-keys/ledger.h"
+#include "plugins/authorized-keys/sessions.h"
 #include "plugins/authorized-keys/work.h"
 
 #define HOMES_TIMEOUT_MS 20000u   /* what all homes of a batch may cost; the plugin's own deadline is above it */
@@ -105,14 +106,22 @@ static bool is_binding(const struct work *work)
 	return strcmp(work->command->do_name, "keys.bind") == 0 || strcmp(work->command->do_name, "keys.replace") == 0;
 }
 
-/* Who it is about, and for a binding the line it wants. Without a subject the result says why. */
+static int run_sessions(const struct plugin_request *request, struct work *work)
+{
+	return request->apply ? sessions_apply(request, work->command, work->result)
+			      : sessions_plan(request, work->command, work->result);
+}
+
+/* Who it is about, and for a binding the line it wants. Without a subject the result says why, or is complete. */
 static int prepare(struct batch *batch, struct work *work, bool with_key)
 {
 	const char *user = plugin_text(work->command, "user");
 
-	if (!is_binding(work) && strcmp(work->command->do_name, "keys.unbind") != 0)
-		return plugin_set(
-			work->result, CODE_UNSUPPORTED, "%s is not part of this version", work->command->do_name);
+	if (strcmp(work->command->do_name, "sessions.end") == 0)
+		return run_sessions(batch->request, work);
+	if (strcmp(work->command->do_name, "keys.revoke") == 0)
+		return plugin_set(work->result, CODE_UNSUPPORTED,
+			"RevokedKeys is not part of this version; unbind the key from each user");
 	int r = plugin_add_user(work->result, user);
 	if (r == 0)
 		r = find_subject(batch, user, &work->subject);
@@ -163,7 +172,7 @@ static int decide_all(struct batch *batch)
 	for (unsigned i = 0; r == 0 && i < batch->request->count; i++) {
 		struct work *work = &batch->works[i];
 
-		if (work->result->code != CODE_OK)
+		if (work->result->code != CODE_OK || !work->subject)
 			continue;
 		r = work_decide(batch->request, work);
 		if (r == -E2BIG)
@@ -193,7 +202,7 @@ int bindings_plan(struct plugin_request *request, struct plugin_result *results)
 	for (unsigned i = 0; i < request->count; i++) {
 		struct work *work = &batch.works[i];
 
-		if (results[i].code != CODE_OK)
+		if (results[i].code != CODE_OK || !work->subject)
 			continue;
 		results[i].changes = work->edit_count > 0;
 		r = work_write_plan(work, &results[i].plan);
@@ -334,7 +343,7 @@ static int find_edits(struct batch *batch)
 	for (unsigned i = 0; r == 0 && i < batch->request->count; i++) {
 		struct work *work = &batch->works[i];
 
-		if (work->result->code != CODE_OK)
+		if (work->result->code != CODE_OK || !work->subject)
 			continue;
 		r = work_read_plan(work, batch->request->undo);
 		if (r == -EBADMSG)

@@ -152,8 +152,9 @@ static int edit_place(const struct key_task *task, unsigned place, struct key_vi
 		outcomes[i] = KEY_DONE;
 		changed = true;
 	}
+	/* latchkey-apply runs one at a time, so a temporary file of ours is one that a crash left. */
 	if (content.directory >= 0)
-		file_sweep_temporaries(content.directory, task->sweep_before);
+		file_sweep_temporaries(content.directory, INT64_MAX);
 	return changed ? write_content(&task->places[place], &content, &text, view) : 0;
 }
 

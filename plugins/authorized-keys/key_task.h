@@ -62,8 +62,7 @@ struct key_task {
 	unsigned edit_count;
 	const struct key_blob *blobs;
 	unsigned blob_count;
-	unsigned timeout_ms;  /* of the child */
-	int64_t sweep_before; /* temporary files of ours from a crash that are an hour older are removed */
+	unsigned timeout_ms; /* of the child */
 };
 
 /*

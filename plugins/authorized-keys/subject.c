@@ -119,9 +119,7 @@ static int run_kind(const struct plugin_request *request, struct subject *subjec
 	for (unsigned i = 0; i < locations->count; i++)
 		chosen[i] = (locations->places[i].home_size > 0) == below_home;
 	const struct key_task task = {request->root_path, below_home ? user : root, locations->places, locations->count,
-		chosen, edits, edit_count, subject->blobs, subject->blob_count, subject->timeout_ms,
-		/* In a redo nobody else is at work: what is there, a crash left. */
-		request->redo ? INT64_MAX : request->time};
+		chosen, edits, edit_count, subject->blobs, subject->blob_count, subject->timeout_ms};
 	int r = key_task_run(&task, subject->views, outcomes);
 	if (r == 0 || r == -ENOMEM)
 		return r;

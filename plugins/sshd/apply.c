@@ -131,6 +131,7 @@ int change_apply(
 {
 	cleanup_settings_change struct settings_change planned = {0};
 
+	place_sweep(request->root);
 	int r = settings_change_read(command->plan, &planned);
 	if (r == -EBADMSG)
 		return plugin_set(result, CODE_INTERNAL, "the plan is not one of ours");

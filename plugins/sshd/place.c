@@ -130,6 +130,17 @@ static int choose(const struct place *place, const struct settings *settings, co
 	return 0;
 }
 
+void place_sweep(int root)
+{
+	static const char *const paths[] = {&SSHD_DIRECTORY[1], &SSHD_DROP_IN_DIRECTORY[1]};
+
+	for (unsigned i = 0; i < ELEMENTS(paths); i++) {
+		cleanup_close int directory = -1;
+		if (file_open_directory(root, paths[i], &directory) == 0)
+			file_sweep_temporaries(directory, INT64_MAX);
+	}
+}
+
 static int put_drop_in(struct place *place, const void *bytes, size_t size, bool exists)
 {
 	cleanup_close int directory = -1;

@@ -26,6 +26,8 @@ struct place {
 	struct settings settings; /* what we set at present */
 };
 
+/* Removes what a crash left of our own: latchkey-apply runs one at a time, so a temporary file of ours is nobody's. */
+void place_sweep(int root);
 /* Reads both files below root. -ENOENT when there is no etc/ssh. */
 int place_read(int root, struct place *ret_place) MUST_CHECK;
 /*

@@ -160,6 +160,64 @@ def test_refusals():
         file.write(before["passwd"])
 
 
+def test_details():
+    """P46, T03: the skeleton, login.defs, an account of the image and what adopt allows."""
+    os.symlink("/etc/shadow", "/etc/skel/link")
+    os.makedirs("/etc/skel/a/b", mode=0o750)
+    with open("/etc/skel/a/b/script", "w") as file:
+        file.write("x")
+    os.chmod("/etc/skel/a/b/script", 0o750)
+    os.mkfifo("/etc/skel/fifo")
+    defs = read("/etc/login.defs")
+    with open("/etc/login.defs", "ab") as file:
+        file.write(b"HOME_MODE 0711\nPASS_MAX_DAYS 90\n")
+    expect(ensure("kim", uid=1500, home="/srv/people/kim", shell="/bin/bash", expires=1893542400), "ok", True)
+    entry = pwd.getpwnam("kim")
+    check((entry.pw_uid, entry.pw_gid, entry.pw_dir, entry.pw_shell) == (1500, 1500, "/srv/people/kim", "/bin/bash"), "as named")
+    check(oct(os.stat(entry.pw_dir).st_mode & 0o777) == "0o711" and shadow("kim")[4] == "90", "login.defs is honoured")
+    check(shadow("kim")[7] == str(1893542400 // 86400), "expires is a day")
+    check(os.readlink("/srv/people/kim/link") == "/etc/shadow" and os.lstat("/srv/people/kim/link").st_uid == 1500
+          and os.stat("/etc/shadow").st_uid == 0, "P46: a link in the skeleton is copied as a link")
+    status = os.stat("/srv/people/kim/a/b/script")
+    check((status.st_uid, status.st_mode & 0o777) == (1500, 0o750) and not os.path.exists("/srv/people/kim/fifo"), "P46: the tree")
+    os.makedirs("/home/ready")
+    os.chown("/home/ready", 1600, 1600)
+    open("/home/ready/mine", "w").close()
+    expect(ensure("ready", uid=1600), "ok", True, "a home of that very uid stands already")
+    check(sorted(os.listdir("/home/ready")) == ["mine"], "and is left as it is")
+    expect(account.one({"do": "user.remove", "user": "ready"}), "ok", True)
+    with open("/etc/login.defs", "wb") as file:
+        file.write(defs.replace(b"USERGROUPS_ENAB yes", b"USERGROUPS_ENAB no"))
+    expect(ensure("lee"), "ok", True)
+    check(pwd.getpwnam("lee").pw_gid == 100 and not fields("/etc/group", "lee"), "USERGROUPS_ENAB no: the common group")
+    with open("/etc/login.defs", "wb") as file:
+        file.write(defs)
+    for path in ("/etc/skel/link", "/etc/skel/fifo", "/etc/skel/a/b/script"):
+        os.unlink(path)
+    os.removedirs("/etc/skel/a/b")
+    before = fields("/etc/passwd", "reference")
+    expect(ensure("reference", shell="/bin/bash"), "not_ours", False, "T03: an account of the image")
+    expect(ensure("reference", home="/srv"), "not_ours", False)
+    expect(ensure("reference", uid=4711), "conflict", False)
+    check(fields("/etc/passwd", "reference") == before, "T03: unchanged")
+    expect(ensure("reference", gecos="named", groups=["users"]), "ok", True, "what is named changes")
+    expect(ensure("reference", shell="/bin/bash", adopt=True), "ok", True, "the shell with adopt")
+    check(fields("/etc/passwd", "reference") == before[:4] + ["named", before[5], "/bin/bash"], "and nothing else")
+    expect(account.one({"do": "user.remove", "user": "reference"}), "not_ours", False, "T03: never removed")
+    os.rename("/etc/.pwd.lock", "/etc/.pwd.lock.real")
+    os.symlink("/etc/shadow", "/etc/.pwd.lock")
+    expect(ensure("lee", gecos="x"), "symlink", False, ".pwd.lock is a link")
+    os.unlink("/etc/.pwd.lock")
+    if subprocess.run(["chattr", "+i", "/etc/passwd"], stderr=subprocess.DEVNULL).returncode == 0:
+        files = {name: read(f"/etc/{name}") for name in ("passwd", "shadow", "group", "gshadow", "subuid", "subgid")}
+        expect(ensure("lee", gecos="x"), "immutable", False, "chattr +i /etc/passwd")
+        expect(ensure("mia"), "immutable", False)
+        check(files == {name: read(f"/etc/{name}") for name in files}, "and no other file was written first")
+        subprocess.run(["chattr", "-i", "/etc/passwd"], check=True)
+    expect(ensure("lee", gecos="x"), "ok", True)
+    clean("details")
+
+
 def test_groups_and_sudo():
     for group in ("dev", "ops"):
         subprocess.run(["groupadd", group], check=True)
@@ -262,7 +320,7 @@ def test_passwords():
 
 def test_no_secret_leaves():
     """P60, P62, T23: the canary is in no system call's bytes, no argument, no environment, no core, no file."""
-    canary = "Canary-7-in-the-mine"
+    canary = "Canary-7-" + os.urandom(8).hex()  # made up here: this file lies in what is searched
     value = {"instance": "i-1", "id": "c1", "user": "alice", "password": canary}
     command = {"id": "c1", "do": "password.set", "user": "alice", "sealed": seal(box, value)}
     traced = Plugin("account")
@@ -502,6 +560,8 @@ def kill_at_each(syscall, command, finished):
     when = 0
     while True:
         when += 1
+        if when >= 500:
+            check(False, "a run that is not interrupted ends")
         planned = account.plan(command)
         if planned[0]["code"] != "ok":
             check(False, f"{syscall} {when}: {planned}")
@@ -566,6 +626,8 @@ def test_errors_everywhere():
             when = 0
             while True:
                 when += 1
+                if when >= 500:
+                    check(False, "a run that is not interrupted ends")
                 planned = account.plan(command)
                 broken = Plugin("account")
                 broken.prefix = ["/usr/bin/strace", "-o", "/tmp/trace", "-e", f"inject={syscall}:error={error}:when={when}"]
@@ -597,6 +659,8 @@ def test_errors_everywhere():
         when = 0
         while True:
             when += 1
+            if when >= 500:
+                check(False, "a run that is not interrupted ends")
             ensure("victim", groups=["dev"], sudo="password")
             planned = account.plan(remove)
             broken = Plugin("account")
@@ -616,7 +680,7 @@ def test_errors_everywhere():
     check(failed > 90, f"P27: {failed} failures, each with its code, nothing torn, finished by the next run")
 
 
-for test in (test_create, test_refusals, test_groups_and_sudo, test_passwords, test_lock, test_no_secret_leaves, test_faillock, test_generate,
+for test in (test_create, test_refusals, test_details, test_groups_and_sudo, test_passwords, test_lock, test_no_secret_leaves, test_faillock, test_generate,
              test_compare_and_set, test_remove, test_ugly_files, test_file_states, test_other_root, test_many,
              test_concurrency, test_kill_everywhere, test_errors_everywhere, test_locks):
     print(f"# {test.__name__}", flush=True)

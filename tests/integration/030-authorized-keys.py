@@ -45,7 +45,7 @@ def ledger():
 
 def fresh(user="alice"):
     """The user with an empty home and nothing of ours."""
-    subprocess.run(["userdel", "-r", user], stderr=subprocess.DEVNULL)
+    subprocess.run(["userdel", "-f", "-r", user], stderr=subprocess.DEVNULL)
     shutil.rmtree(f"/home/{user}", ignore_errors=True)
     if os.path.islink(f"/home/{user}"):
         os.unlink(f"/home/{user}")
@@ -381,6 +381,31 @@ def test_lock():
     sshd.configure("00-latchkey", None)
 
 
+def test_sessions():
+    """sessions.end ends alice's sessions and nobody else's, whatever he calls his own processes."""
+    fresh("alicia")
+    fresh()
+    expect(bind("k1", FIRST), "ok", True)
+    expect(bind("k1", FIRST, user="alicia"), "ok", True)
+    expect(keys.one({"do": "sessions.end", "user": "alice"}), "ok", False, "no session, nothing to do")
+    uid = pwd.getpwnam("alice").pw_uid
+    fake = subprocess.Popen(["/bin/bash", "-c", "exec -a 'sshd: alice [priv]' sleep 60"], user=uid, group=uid)
+    fake_other = subprocess.Popen(["/bin/bash", "-c", "exec -a 'sshd: alicia [priv]' sleep 60"], user=uid, group=uid)
+    open_sessions = [subprocess.Popen([*SSH, "-i", "/tmp/first", f"{user}@127.0.0.1", "echo in; sleep 60"],
+                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) for user in ("alice", "alice", "alicia")]
+    for session in open_sessions:
+        session.stdout.readline()
+    expect(keys.one({"do": "sessions.end", "user": "alice"}), "ok", True, "two sessions", "2 sessions ended")
+    check([session.wait(10) != 0 for session in open_sessions[:2]] == [True, True], "both of alice's are gone")
+    check(open_sessions[2].poll() is None and fake.poll() is None and fake_other.poll() is None, "nothing else")
+    expect(unbind("k1"), "ok", True)
+    for process in (fake, fake_other, open_sessions[2]):
+        process.kill()
+        process.wait()
+    expect(keys.one({"do": "sessions.end", "user": "alice", "fingerprint": "SHA256:x"}), "unsupported")
+    expect(keys.one({"do": "keys.revoke", "fingerprint": "SHA256:x"}), "unsupported")
+
+
 def test_redo():
     """Compare and set, and SIGKILL of the plugin and of its child at each call that changes something."""
     fresh()
@@ -402,6 +427,8 @@ def test_redo():
         when = 0
         while True:
             when += 1
+            if when >= 500:
+                check(False, "a run that is not interrupted ends")
             victim = Plugin("authorized-keys", POLICY)
             victim.prefix = ["/usr/bin/strace", "-f", "-o", "/dev/null", "-e", f"inject={syscall}:signal=KILL:when={when}"]
             for command in ({"do": "keys.bind", "user": "alice", "keypair": "k1", "key": FIRST},
@@ -461,7 +488,7 @@ def test_full_disk():
 
 try:
     for test in (test_login, test_bytes, test_planted, test_race, test_modes, test_options, test_bad_keys, test_locations,
-                 test_root, test_lock, test_redo, test_stopped, test_full_disk):
+                 test_root, test_lock, test_sessions, test_redo, test_stopped, test_full_disk):
         print(f"# {test.__name__}", flush=True)
         test()
 finally:

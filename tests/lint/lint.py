@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""lint.py includes|calls|closure|headers|format|options|tables [BUILD]: the rules of docs/ARCHITECTURE.md that a reader cannot
+"""lint.py includes|calls|closure|headers|format|tidy|options|tables [BUILD]: the rules of docs/ARCHITECTURE.md that a reader cannot
 be trusted to see. Prints each breach as FILE:LINE: WHAT and exits 1 when there is any."""
 import os
 import re
@@ -69,6 +69,8 @@ BANNED = [
     (r"\bcJSON_Parse\s*\(|\bcJSON_GetObjectItem\s*\(|\bvalueint\b", "not through lib/json"),
     (r"\blckpwdf\s*\(", "lckpwdf: see plugins/account"),
     (r"\b(rand|srand|random|srandom)\s*\(\s*\)", "random numbers come from getrandom"),
+    (r"(?<![.\w])(renameat2?|rename|unlinkat|unlink|mkdirat|mkdir|fsync|fdatasync|ftruncate|linkat|symlinkat|fchown|fchmod|"
+     r"fsetxattr|fallocate)\s*\(", "not through lib/sys"),
     (r"return errno;", "a positive errno as a return value"),
     (r"^\s*/\*.*\b(XXX|FIXME|TODO)\b|//\s", "a note to oneself, or a // comment"),
 ]
@@ -84,6 +86,8 @@ def lint_calls():
             if re.match(r"\s*(/?\*)", code):
                 continue
             for pattern, what in BANNED:
+                if what == "not through lib/sys" and not re.match(r"(lib/(?!sys)|plugins/|agent/(apply|daemon)/|policy/)", name):
+                    continue
                 if re.search(pattern, re.sub(r"/\*.*?\*/", "", code)):
                     breach(f"{name}:{number}", f"{what}: {line.strip()}")
         if len(text) > 700:
@@ -143,6 +147,22 @@ def lint_format():
             breach(line.split(" error:")[0].rstrip(":"), "not as clang-format has it")
 
 
+def lint_tidy():
+    """clang-tidy over what ships, with the flags of the fuzz preset, which is clang's."""
+    database = os.path.join(ROOT, "build", "fuzz")
+    if not os.path.exists(os.path.join(database, "compile_commands.json")):
+        breach("build/fuzz", "missing: cmake --preset fuzz makes the flags that clang-tidy needs")
+        return
+    names = [n for n in tracked(".c") if not n.startswith("tests/")]
+    done = subprocess.run(["xargs", "-P", "2", "-n", "8", "clang-tidy", "--quiet", "-p", database], cwd=ROOT, text=True,
+                          input="\n".join(names), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    found = sorted({line for line in done.stdout.split("\n") if "error:" in line or "warning:" in line})
+    for line in found:
+        breach(line.split(" error:")[0].rstrip(":").replace(ROOT + "/", ""), line.split("error:")[-1].strip())
+    if done.returncode != 0 and not found:
+        breach("clang-tidy", done.stderr[-500:])
+
+
 MAN = {"latchkeyd": 8, "latchkey-net": 8, "latchkey-apply": 8, "latchkey-endpoint": 8, "latchctl": 1, "latchkey": 1}
 
 
@@ -169,7 +189,7 @@ TABLES = {"lib/agent_config.c": "man/latchkey.conf.5", "policy/policy.c": "man/l
 
 
 def lint_tables():
-    """Every configuration key of the two tables stands in its manual page with its default."""
+    """Every configuration key stands in its manual page with its default, every result code in docs/PROTOCOL.md."""
     for source, page in TABLES.items():
         text = "\n".join(lines(source))
         rows = re.findall(r'\{"(\w+)", "(\w+)", CONFIG_\w+, (?:NULL|"([^"]*)"), (?:NULL|"([^"]*)"),', text)
@@ -185,6 +205,14 @@ def lint_tables():
                 breach(page, f"does not name [{section}] {key}")
             elif default and f"default: {default}" not in where:
                 breach(page, f"[{section}] {key}: the default is {default}")
+
+
+    codes = re.findall(r'X\(\w+, "(\w+)", \w+\)', "\n".join(lines("lib/code.h")))
+    assert len(codes) > 50, "no code table in lib/code.h"
+    protocol = "\n".join(lines("docs/PROTOCOL.md"))
+    for code in codes:
+        if not re.search(rf"\b{code}\b", protocol):
+            breach("docs/PROTOCOL.md", f"does not name the code {code}")
 
 
 def main():

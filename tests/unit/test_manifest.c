@@ -37,6 +37,7 @@ static void P7_every_field_is_checked_by_its_type(void **state)
 		{CODE_FIELD_INVALID, "{\"do\":\"sshd.set\",\"password_auth\":\"false\"}"},
 		{CODE_FIELD_INVALID, "{\"do\":\"sshd.set\",\"password_auth\":0}"},
 		{CODE_FIELD_INVALID, "{\"do\":\"sshd.set\",\"permit_root_login\":\"without\"}"},
+		{CODE_FIELD_INVALID, "{\"do\":\"user.ensure\",\"user\":\"a\",\"gecos\":\"x:0:0\"}"},
 		{CODE_FIELD_INVALID, "{\"do\":\"user.ensure\",\"user\":\"a\",\"uid\":999}"},
 		{CODE_FIELD_INVALID, "{\"do\":\"user.ensure\",\"user\":\"a\",\"uid\":60001}"},
 		{CODE_FIELD_INVALID, "{\"do\":\"user.ensure\",\"user\":\"a\",\"groups\":\"dev\"}"},

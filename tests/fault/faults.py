@@ -1,0 +1,173 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""faults.py [--only PROGRAM:NUMBER:ACTION] [--programs NAME,…] [--actions NAME,…]
+
+The general fault driver, on the preset `fault` (lib/sys_fault.c). A document that creates a user, binds a key, sets a
+password and switches sshd is applied; at every call of the table of system operations, in every program, each fault
+strikes once: kill, short reads and writes, and each errno. Afterwards the redo runs and the invariants must hold: the
+command is wholly done or has a clear code and left nothing; the account files are consistent (pwck, grpck); foreign
+bytes are unchanged; no temporary file stays; nothing is done twice; the next document applies. Prints how many cases were
+tried and survived; --only replays one."""
+import argparse
+import errno
+import json
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "rig"))
+from machine import APPLY, Machine, Signer, check, keygen, main, read, write  # noqa: E402
+
+PLAN, LOG = "/run/latchkey-fault", "/run/latchkey-fault.log"
+ACTIONS = {"kill": "kill", "short": "short", **{name: str(getattr(errno, name)) for name in (
+    "ENOSPC", "EDQUOT", "EIO", "EROFS", "EPERM", "EMFILE", "EINTR", "ENOMEM", "EACCES")}}
+# The name that prctl(2) shows has 15 bytes.
+PROGRAMS = ("latchkey-apply", "account", "authorized-keys", "sshd", "login")
+FOREIGN = "mallory:x:not-a-line\n+nis::::::\n"
+
+
+def lines_of(path):
+    try:
+        return read(path).splitlines()
+    except FileNotFoundError:
+        return []
+
+
+class Case:
+    """The machine between two documents; each case has a user of its own."""
+
+    def __init__(self):
+        self.machine, self.ops = Machine(url=None), Signer()
+        self.seq, self.tried, self.survived = 0, 0, 0
+        self.key = keygen("/tmp/key")
+        write("/etc/latchkey/allowed_signers", self.ops.line())
+        write("/etc/latchkey/policy.conf", "[password]\nclear_hash = yes\n")
+        with open("/etc/passwd", "a") as passwd:
+            passwd.write(FOREIGN)
+        self.machine.start_sshd()
+        self.machine.redo()
+        self.hash = subprocess.run(["openssl", "passwd", "-6", "-salt", "abcdefgh", "Nightingale-7"], check=True,
+                                   stdout=subprocess.PIPE, text=True).stdout.strip()
+
+    def document(self, user):
+        self.seq += 1
+        n = self.seq
+        return self.ops.document(n, [
+            {"id": f"u{n}", "do": "user.ensure", "user": user, "gecos": "Fault"},
+            {"id": f"k{n}", "do": "keys.bind", "user": user, "keypair": "laptop", "key": self.key},
+            {"id": f"p{n}", "do": "password.set", "user": user, "hash": self.hash},
+            {"id": f"s{n}", "do": "sshd.set", "permit_root_login": "no" if n % 2 else "prohibit-password"}])
+
+    def apply(self, text, *arguments):
+        return subprocess.run([APPLY, *(arguments or ("--document", "-"))], input=text, env={}, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL).returncode
+
+    def count(self, programs):
+        """The calls that each program makes in one document: its longest process."""
+        write(LOG, "", 0o666)
+        os.chmod(LOG, 0o666)
+        self.apply(self.document("count"))
+        counts = {program: 0 for program in programs}
+        for line in lines_of(LOG):
+            name, number, _ = line.split(" ")
+            if name in counts:
+                counts[name] = max(counts[name], int(number))
+        os.unlink(LOG)
+        return counts
+
+    def results(self):
+        codes = {}
+        for result in (self.machine.results(self.seq) or {"results": []})["results"]:
+            codes[result["id"]] = (result["status"], result["code"])
+        return codes
+
+    def problems(self, user):
+        """What does not hold; an empty list when everything does."""
+        found, n = [], self.seq
+        codes = self.results()
+        names = [line.split(":")[0] for line in lines_of("/etc/passwd")]
+        if names.count(user) > 1:
+            found.append("the user is there twice")
+        if [line for line in lines_of("/etc/passwd") if line in FOREIGN.splitlines()] != FOREIGN.splitlines():
+            found.append("foreign lines of /etc/passwd are changed")
+        ours = [line for line in lines_of(f"/home/{user}/.ssh/authorized_keys") if self.key in line]
+        if len(ours) > 1:
+            found.append("the key is there twice")
+        shadow = [line.split(":")[1] for line in lines_of("/etc/shadow") if line.startswith(user + ":")]
+        if codes.get(f"u{n}") == ("ok", "ok") and (names.count(user) != 1 or not os.path.isdir(f"/home/{user}")):
+            found.append("user.ensure is ok and the user is not there")
+        if codes.get(f"k{n}") == ("ok", "ok") and len(ours) != 1:
+            found.append("keys.bind is ok and the key is not there")
+        if codes.get(f"p{n}") == ("ok", "ok") and shadow != [self.hash]:
+            found.append("password.set is ok and the hash is not there")
+        if names.count(user) == 1 and (not shadow or shadow[0] == ""):
+            found.append("a user without a shadow entry, or with an empty one")
+        if codes.get(f"s{n}") == ("ok", "ok"):
+            wanted = "no" if n % 2 else "without-password"
+            if f"PermitRootLogin {wanted}" not in read("/etc/ssh/sshd_config.d/00-latchkey.conf"):
+                found.append("sshd.set is ok and the setting is not made")
+        if set(codes) != {f"{c}{n}" for c in "ukps"}:
+            found.append(f"not every command has a result: {codes}")
+        if os.listdir("/var/lib/latchkey/journal"):
+            found.append("the journal stays")
+        for folder in ("/etc", "/etc/ssh", "/etc/ssh/sshd_config.d", "/home", f"/home/{user}", f"/home/{user}/.ssh"):
+            if os.path.isdir(folder):
+                found += [f"{folder}/{name} stays" for name in os.listdir(folder) if name.startswith(".latchkey.")]
+        for program in (["/usr/sbin/pwck", "-rq"], ["/usr/sbin/grpck", "-r"]):
+            done = subprocess.run(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, input="n\n" * 50)
+            for line in done.stdout.splitlines():
+                if user in line:
+                    found.append(f"{program[0]}: {line}")
+        if subprocess.run(["/usr/sbin/sshd", "-t"]).returncode != 0:
+            found.append("sshd -t fails")
+        return found
+
+    def run(self, program, number, action):
+        self.tried += 1
+        user = f"f{self.tried}"
+        text = self.document(user)
+        write(PLAN, f"{program} {number} {ACTIONS[action]}\n", 0o644)
+        code = self.apply(text)
+        struck = not os.path.exists(PLAN)
+        if not struck:
+            os.unlink(PLAN)
+        # What a crash or a put-off command leaves is finished by the redo; what was not taken over is offered again.
+        for _ in range(3):
+            self.apply(b"", "--redo")
+        if not self.results():
+            self.apply(text)
+            self.apply(b"", "--redo")
+        pending = [id for id, (status, _) in self.results().items() if status == "pending"]
+        found = self.problems(user) + [f"{id} is still pending" for id in pending]
+        if code not in (0, 65, 66, 70, 75, -9):
+            found.append(f"latchkey-apply ended with {code}")
+        if found:
+            print(f"FAIL {program}:{number}:{action}: {'; '.join(found)} {self.results()}", flush=True)
+            return
+        self.survived += 1
+
+
+def test():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only")
+    parser.add_argument("--programs", default=",".join(PROGRAMS))
+    parser.add_argument("--actions", default=",".join(ACTIONS))
+    parser.add_argument("--stride", type=int, default=1, help="every n-th call, from a start that differs by action")
+    options = parser.parse_args()
+    case = Case()
+    if options.only:
+        program, number, action = options.only.split(":")
+        case.run(program, int(number), action)
+    else:
+        counts = case.count(options.programs.split(","))
+        print(f"calls: {counts}", flush=True)
+        check(all(count > 5 for count in counts.values()), "every program goes through the table")
+        for program in options.programs.split(","):
+            for place, action in enumerate(options.actions.split(",")):
+                for number in range(1 + place % options.stride, counts[program] + 1, options.stride):
+                    case.run(program, number, action)
+    print(f"{case.tried} cases tried, {case.survived} survived")
+    check(case.tried == case.survived, "all cases survived")
+
+
+main(test)

@@ -1,0 +1,23 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""systemd-analyze verify is silent on our units, their exposure stays under a limit, and latchkeyd's bounding set is the
+union of the manifests. Run inside tests/rig/enter."""
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "rig"))
+from machine import check, read, root_capabilities  # noqa: E402
+
+UNITS = "/usr/lib/systemd/system"
+LIMITS = {"latchkeyd.service": 48, "latchkey-net.service": 16}
+
+done = subprocess.run(["systemd-analyze", "verify", *LIMITS], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+check(done.returncode == 0 and not done.stdout.strip(), f"systemd-analyze verify is silent {done.stdout}")
+for unit, limit in LIMITS.items():
+    done = subprocess.run(["systemd-analyze", "security", "--offline=true", f"--threshold={limit}", f"{UNITS}/{unit}"],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    check(done.returncode == 0, f"{unit}: exposure under {limit / 10} ({done.stdout.strip().splitlines()[-1]})")
+line = next(line for line in read(f"{UNITS}/latchkeyd.service").splitlines() if line.startswith("CapabilityBoundingSet="))
+unit = {name.removeprefix("CAP_").lower() for name in line.split("=")[1].split()}
+check(unit == set(root_capabilities().split(",")), f"latchkeyd's bounding set is the union of the manifests {unit}")

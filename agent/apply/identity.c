@@ -109,7 +109,8 @@ static int read_secret(int directory, const char *name, size_t wanted, struct se
 /* Another machine's keys and history: a clone starts over, so that neither its commands nor its secrets are ours. */
 static int forget_model(const struct apply *apply, const char *machine)
 {
-	static const char *const folders[] = {"identity", "journal", "results", "history", "revert"};
+	/* What would be applied goes first, and `machine`, which tells a clone, stays: after a crash this is done again. */
+	static const char *const folders[] = {"journal", "revert", "results", "history", "identity"};
 
 	log_notice(
 		"this disk was cloned from another machine: new identity, nothing of the old one is applied (now %s)",
@@ -124,7 +125,7 @@ static int forget_model(const struct apply *apply, const char *machine)
 		if (r < 0)
 			return r;
 		for (size_t j = 0; j < count; j++) {
-			if (sys.unlinkat(directory, names[j], 0) < 0)
+			if (strcmp(names[j], "machine") != 0 && sys.unlinkat(directory, names[j], 0) < 0)
 				return -errno;
 		}
 		if (sys.fsync(directory) < 0)

@@ -61,15 +61,21 @@ static int find(int directory, const char *id, char **ret_name, int64_t *ret_seq
 	return -ENOENT;
 }
 
-bool revert_is_pending(const struct apply *apply, const char *id)
+int revert_find(const struct apply *apply, const char *id, int64_t *ret_seq)
 {
 	cleanup_close int directory = -1;
 	cleanup_free char *name = NULL;
-	int64_t seq;
 
-	if (apply->state < 0 || file_open_directory(apply->state, "revert", &directory) < 0)
-		return false;
-	return find(directory, id, &name, &seq) == 0;
+	if (apply->state < 0)
+		return -ENOENT;
+	int r = file_open_directory(apply->state, "revert", &directory);
+	return r < 0 ? r : find(directory, id, &name, ret_seq);
+}
+
+bool revert_is_pending(const struct apply *apply, const char *id)
+{
+	int64_t seq;
+	return revert_find(apply, id, &seq) == 0;
 }
 
 int revert_prepare(const struct apply *apply, const struct document *document, struct command *command, int64_t within)

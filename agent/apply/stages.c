@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "agent/apply/history.h"
 #include "agent/apply/journal.h"
 #include "agent/apply/login_check.h"
 #include "agent/apply/plugin_call.h"
@@ -142,6 +143,12 @@ static int repeats(const char *id, const cJSON *other, void *context)
 	return 0;
 }
 
+/* Killed or gone mad half-way: nobody knows what it changed, so the way back stays until its time. */
+static bool may_have_changed(enum code code)
+{
+	return code == CODE_TIMEOUT || code == CODE_PLUGIN_CRASHED || code == CODE_PLUGIN_PROTOCOL;
+}
+
 /* What is applied on trial waits for its confirmation; what failed has nothing to take back. */
 static void settle_reverts(const struct apply *apply, struct command **batch, size_t count)
 {
@@ -157,7 +164,7 @@ static void settle_reverts(const struct apply *apply, struct command **batch, si
 			outcome_set(outcome, CODE_AWAITING_CONFIRM, "%.100s%sgoes back in %lld s without sshd.confirm",
 				detail, detail[0] ? "; " : "", (long long)within);
 			outcome->changed = true;
-		} else if (!code_is_retried(outcome->code)) {
+		} else if (!may_have_changed(outcome->code)) {
 			(void)!revert_remove(apply, batch[i]->id, &seq);
 		}
 	}
@@ -198,6 +205,20 @@ static void settle_repeated(struct document *document, const char *id)
 	}
 }
 
+/* A crash may have come between the confirmation and this document's own end. */
+static bool was_confirmed(const struct apply *apply, const struct command *confirmed)
+{
+	cleanup_history struct history history = {0};
+	cleanup_json cJSON *line = NULL;
+	const char *code = "", *detail = "";
+
+	if (history_load(apply, &history) < 0 || history_find(&history, confirmed->id, &line) < 0)
+		return false;
+	(void)!json_get_string(line, "code", &code);
+	(void)!json_get_string(line, "detail", &detail);
+	return strcmp(code, code_name(CODE_OK)) == 0 && strcmp(detail, confirmed->outcome.detail) == 0;
+}
+
 static void confirm(const struct apply *apply, struct document *document, struct command *command)
 {
 	struct command confirmed = {.do_name = "sshd.set", .actor = command->actor};
@@ -205,23 +226,27 @@ static void confirm(const struct apply *apply, struct document *document, struct
 
 	if (json_get_string(command->node, "confirms", &confirmed.id) < 0)
 		return;
-	int r = revert_remove(apply, confirmed.id, &seq);
-	if (r == -ENOENT) {
+	outcome_set(&confirmed.outcome, CODE_OK, "confirmed by %.64s", command->id);
+	confirmed.outcome.changed = true;
+	int r = revert_find(apply, confirmed.id, &seq);
+	if (r == -ENOENT && !was_confirmed(apply, &confirmed)) {
 		outcome_set(&command->outcome, CODE_CONFLICT,
 			"nothing awaits confirmation under that id: it was confirmed or taken back");
 		return;
 	}
-	if (r < 0) {
+	/* Reported before the way back goes: after a crash between the two this is simply done again. */
+	if (r == 0) {
+		int reported = report_late(apply, seq, &confirmed);
+		if (reported < 0)
+			log_error("cannot report that %s was confirmed: %s", confirmed.id, strerror(-reported));
+		r = revert_remove(apply, confirmed.id, &seq);
+	}
+	if (r < 0 && r != -ENOENT) {
 		outcome_set(&command->outcome, code_from_errno(-r), "the way back could not be removed");
 		return;
 	}
 	outcome_set(&command->outcome, CODE_OK, "confirmed");
 	command->outcome.changed = true;
-	outcome_set(&confirmed.outcome, CODE_OK, "confirmed by %.64s", command->id);
-	confirmed.outcome.changed = true;
-	r = report_late(apply, seq, &confirmed);
-	if (r < 0)
-		log_error("cannot report that %s was confirmed: %s", confirmed.id, strerror(-r));
 	settle_repeated(document, confirmed.id);
 }
 

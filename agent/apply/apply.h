@@ -52,6 +52,8 @@ struct command {
 	const struct manifest_command *row; /* NULL: unknown */
 	unsigned stage, position;
 	char *plan;   /* JSON text, once planned */
+	cJSON *lost;  /* fingerprints of the keys that it would take away, as the plugin saw them; NULL if it says none
+		       */
 	bool redo;    /* the plan came from the journal */
 	bool put_off; /* tried before; pending_code is why it could not be done then */
 	enum code pending_code;

@@ -130,6 +130,15 @@ static int refuse(const struct apply *apply, const struct document *document, en
 	return signature_held ? EXIT_TAKEN_OVER : EXIT_REFUSED;
 }
 
+static bool is_about_keys(const struct document *document)
+{
+	for (size_t i = 0; i < document->count; i++) {
+		if (strncmp(document->commands[i].do_name, "keys.", strlen("keys.")) == 0)
+			return true;
+	}
+	return false;
+}
+
 static int do_document(struct apply *apply, const char *text, size_t size)
 {
 	cleanup_document struct document document = {0};
@@ -156,6 +165,9 @@ static int do_document(struct apply *apply, const char *text, size_t size)
 			strerror(-r));
 		return EXIT_TRY_AGAIN;
 	}
+	/* Where the operator has moved AuthorizedKeysFile, keys go there, and sshd reads them there. */
+	if (apply->is_host && is_about_keys(&document))
+		sshd_paths_ensure(apply);
 	return document_run(apply, &document, &journal);
 }
 

@@ -124,6 +124,39 @@ int revert_remove(const struct apply *apply, const char *id, int64_t *ret_seq)
 	return r;
 }
 
+int revert_walk(
+	const struct apply *apply, int (*visit)(const char *id, const cJSON *command, void *context), void *context)
+{
+	cleanup_close int directory = -1;
+	cleanup_names char **names = NULL;
+	size_t count;
+
+	if (apply->state < 0)
+		return 0;
+	int r = file_open_directory(apply->state, "revert", &directory);
+	if (r == 0)
+		r = file_list(directory, ".", REVERTS_MAX, &names, &count);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		cleanup_json cJSON *request = NULL;
+		cleanup_free char *text = NULL;
+		const cJSON *commands;
+		struct entry entry;
+		size_t size;
+		if (!parse_name(names[i], &entry))
+			continue;
+		r = file_read(directory, names[i], PLUGIN_MESSAGE_MAX, &text, &size);
+		if (r == 0)
+			r = json_parse_object(text, size, &request);
+		if (r == 0)
+			r = json_get_array(request, "commands", &commands);
+		if (r == 0 && commands->child)
+			r = visit(entry.id, commands->child, context);
+	}
+	return r;
+}
+
 /* Runs the stored request; OK when the former state is back. */
 static enum code undo(const struct apply *apply, int directory, const char *name, char detail[DETAIL_MAX + 1])
 {

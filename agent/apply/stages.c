@@ -64,6 +64,13 @@ static int call(const struct apply *apply, const struct document *document, enum
 static int guard(const struct apply *apply, const struct document *document, struct command **batch, size_t count)
 {
 	cleanup_removal struct removal sum = {.password = -1, .key = -1};
+	struct trial trial;
+
+	int s = trial_find(apply, &trial);
+	if (s == -ENOMEM)
+		return s;
+	if (s < 0) /* what is on trial cannot be read: count on none of these doors */
+		trial = (struct trial){true, true, true};
 
 	for (size_t i = 0; i < count; i++) {
 		cleanup_removal struct removal next = {0};
@@ -72,9 +79,10 @@ static int guard(const struct apply *apply, const struct document *document, str
 			continue;
 		int r = removal_copy(&sum, &next);
 		if (r == 0)
-			r = removal_add(apply, batch[i], &next);
+			r = removal_add(batch[i], &next);
 		if (r < 0)
 			return r;
+		removal_add_trial(&trial, &next);
 		(void)!json_get_bool(batch[i]->node, "accept_lockout", &accepted);
 		if (r == 0 && !accepted) {
 			enum code code = login_anyone(apply, document, &next, &anyone);
@@ -83,9 +91,12 @@ static int guard(const struct apply *apply, const struct document *document, str
 				continue;
 			}
 			if (!anyone) {
-				outcome_set(&batch[i]->outcome, CODE_WOULD_LOCK_OUT,
-					"after this nobody could log in: bind a key or set a password that works "
-					"first");
+				bool on_trial = trial.password || trial.key || trial.root;
+				outcome_set(&batch[i]->outcome, CODE_WOULD_LOCK_OUT, "%s",
+					on_trial ? "after this nobody could log in once the sshd.set on trial goes "
+						   "back: confirm it, or bind a key or set a password that works first"
+						 : "after this nobody could log in: bind a key or set a password that "
+						   "works first");
 				continue;
 			}
 		}
@@ -106,6 +117,23 @@ static int prepare_reverts(
 		int r = revert_prepare(apply, document, batch[i], within);
 		if (r < 0)
 			return r;
+	}
+	return 0;
+}
+
+/* The same value is on trial under another id: its end would take this command's word back. */
+static int repeats(const char *id, const cJSON *other, void *context)
+{
+	static const char *const fields[] = {"pubkey_auth", "password_auth", "permit_root_login"};
+	struct command *command = context;
+
+	for (unsigned i = 0; i < ELEMENTS(fields); i++) {
+		const cJSON *ours = json_member(command->node, fields[i]), *theirs = json_member(other, fields[i]);
+		if (!ours || !theirs || strcmp(id, command->id) == 0 || !cJSON_Compare(ours, theirs, true))
+			continue;
+		outcome_set(&command->outcome, CODE_CONFLICT,
+			"%s has that value on trial already: send sshd.confirm for %.64s", fields[i], id);
+		return 1;
 	}
 	return 0;
 }
@@ -296,6 +324,9 @@ static int run_batch(struct apply *apply, struct document *document, struct jour
 		if (!command_is_ended(batch[i]) && strcmp(batch[i]->do_name, "sshd.confirm") == 0 &&
 			policy_mode(&apply->policy) == POLICY_ENFORCE)
 			confirm(apply, document, batch[i]);
+		if (!command_is_ended(batch[i]) && strcmp(batch[i]->do_name, "sshd.set") == 0 && !batch[i]->redo &&
+			revert_walk(apply, repeats, batch[i]) < 0)
+			outcome_set(&batch[i]->outcome, CODE_IO_ERROR, "what is on trial cannot be read");
 		if (command_is_ended(batch[i]))
 			continue;
 		fresh_accounts[kept] = accounts[i];

@@ -13,7 +13,7 @@
 #define SUDOERS_PATH_MAX 512u
 #define SUDOERS_DEPTH_MAX 8u /* of nested @include; sudo allows 128 */
 #define ALIAS_DEPTH_MAX 8u
-#define ITEM_MAX 256u /* of a user name or group in a rule */
+#define ITEM_MAX 256u    /* of a user name or group in a rule */
 #define OURS "latchkey-" /* /etc/sudoers.d/latchkey-USER: what policy itself let us give */
 
 /* Members of these can become root or read and write what root owns. */
@@ -89,7 +89,8 @@ static size_t comment_start(const char *line, size_t size)
 	return size;
 }
 
-/* As sudo's lexer: a backslash continues the line, blanks and a carriage return may follow it; but never in a comment. */
+/* As sudo's lexer: a backslash continues the line, blanks and a carriage return may follow it; but never in a comment.
+ */
 int resolve_read_sudoers_text(const char *source, const char *text, size_t size, struct buffer *out)
 {
 	struct account_table table = {(char *)(uintptr_t)text, size};

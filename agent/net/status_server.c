@@ -51,7 +51,8 @@ static int flush(struct connection *connection)
 		if (connection->ends && !connection->backlog)
 			return -1;
 	}
-	/* A client that does not read is not read from either; what it has sent already waits until it can be answered. */
+	/* A client that does not read is not read from either; what it has sent already waits until it can be answered.
+	 */
 	uint32_t events = waits ? EPOLLOUT : connection->ends ? 0 : EPOLLIN;
 	return sd_event_source_set_io_events(connection->source, events) < 0 ? -1 : 0;
 }

@@ -122,6 +122,7 @@ struct parser {
 	char section[CONFIG_LINE_MAX + 1]; /* "" before the first */
 	const char *name;                  /* of a named section, inside `section` */
 	bool *seen;                        /* keys of the table this file has set */
+	size_t named_before;               /* named values of earlier files */
 	char *error;
 };
 
@@ -148,8 +149,17 @@ static int set_named(const struct parser *parser, size_t index, const char *valu
 
 	for (size_t i = 0; i < config->named_count; i++) {
 		struct config_named_value *named = &config->named[i];
-		if (named->key == index && strcmp(named->name, parser->name) == 0)
+		if (named->key != index || strcmp(named->name, parser->name) != 0)
+			continue;
+		if (i >= parser->named_before)
 			return refuse(parser, "this key is set twice for that name");
+		/* An earlier file's: a drop-in replaces it. */
+		char *copy = strdup(value);
+		if (!copy)
+			return -ENOMEM;
+		free(named->value);
+		named->value = copy;
+		return 0;
 	}
 	if (config->named_count == (size_t)CONFIG_NAMED_MAX * 8)
 		return refuse(parser, "too many named sections");
@@ -269,7 +279,11 @@ int config_parse(
 
 	if (!seen || !parser)
 		return -ENOMEM;
-	*parser = (struct parser){.config = config, .source = source, .seen = seen, .error = ret_error};
+	*parser = (struct parser){.config = config,
+		.source = source,
+		.seen = seen,
+		.error = ret_error,
+		.named_before = config->named_count};
 	for (size_t offset = 0; offset < size;) {
 		const char *newline = memchr(text + offset, '\n', size - offset);
 		size_t line = newline ? (size_t)(newline - text) - offset : size - offset;

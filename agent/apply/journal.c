@@ -11,7 +11,8 @@
 #include "lib/sys.h"
 
 #define SPARE "spare"
-#define JOURNALS_MAX 64u /* one, and those that could not be ended (no space for their results); then no more is begun */
+#define JOURNALS_MAX \
+	64u /* one, and those that could not be ended (no space for their results); then no more is begun */
 #define DOCUMENT_HEAD "{\"v\":1,\"t\":\"document\",\"digest\":\""
 #define ISSUED_HEAD "\",\"issued\":"
 
@@ -42,7 +43,8 @@ static int open_spare(int state, int *ret_descriptor)
 	char first = 1;
 
 	descriptor = sys.openat(state, SPARE, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
-	if (descriptor >= 0 && sys.fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode) && pread(descriptor, &first, 1, 0) == 1 && first == '\0') {
+	if (descriptor >= 0 && sys.fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode) &&
+		pread(descriptor, &first, 1, 0) == 1 && first == '\0') {
 		*ret_descriptor = steal_descriptor(&descriptor);
 		return 0;
 	}
@@ -434,8 +436,8 @@ void journal_raise_floors(const struct apply *apply, struct floors *floors)
 		floors->issued = issued;
 }
 
-static int resume_in(const struct apply *apply, int parent, int64_t seq, struct journal *ret_journal,
-	struct document *ret_document)
+static int resume_in(
+	const struct apply *apply, int parent, int64_t seq, struct journal *ret_journal, struct document *ret_document)
 {
 	cleanup_journal struct journal journal = {.directory = -1, .descriptor = -1};
 	struct stat status;
@@ -465,8 +467,7 @@ static int resume_in(const struct apply *apply, int parent, int64_t seq, struct 
 	return 0;
 }
 
-int journal_resume(
-	const struct apply *apply, int64_t after, struct journal *ret_journal, struct document *ret_document)
+int journal_resume(const struct apply *apply, int64_t after, struct journal *ret_journal, struct document *ret_document)
 {
 	int64_t state = scan(apply->state, false, after), run = scan(apply->run, false, after);
 

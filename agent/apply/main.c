@@ -104,7 +104,8 @@ static int redo(struct apply *apply, bool only_in_hand)
 		document.only_in_hand = only_in_hand || journal.seq < newest;
 		enum code signer = verify_signer_again(apply, &document);
 		if (signer != CODE_OK) {
-			log_warning("document %lld: its signer is not trusted any more: only what is in hand is finished",
+			log_warning(
+				"document %lld: its signer is not trusted any more: only what is in hand is finished",
 				(long long)document.seq);
 			refuse_what_is_open(&document);
 		}

@@ -261,6 +261,20 @@ static void observe(struct command **batch, size_t count)
 	}
 }
 
+/* What needs an account that could not be made yet waits with it, instead of failing for good. */
+static void wait_for_account(const struct document *document, struct command *command)
+{
+	for (size_t i = 0; command->user && i < document->count; i++) {
+		const struct command *other = &document->commands[i];
+		if (strcmp(other->do_name, "user.ensure") != 0 || !other->user ||
+			strcmp(other->user, command->user) != 0 || other == command || !other->outcome.known ||
+			!code_is_retried(other->outcome.code))
+			continue;
+		outcome_set(&command->outcome, other->outcome.code, "waits for user.ensure of %s", command->user);
+		return;
+	}
+}
+
 static int run_fresh(struct apply *apply, struct document *document, struct journal *journal, unsigned stage,
 	struct command **batch, const struct resolved_account *accounts, size_t count)
 {
@@ -332,6 +346,8 @@ static int run_batch(struct apply *apply, struct document *document, struct jour
 		if (!command_is_ended(batch[i]) && strcmp(batch[i]->do_name, "sshd.set") == 0 && !batch[i]->redo &&
 			revert_walk(apply, repeats, batch[i]) < 0)
 			outcome_set(&batch[i]->outcome, CODE_IO_ERROR, "what is on trial cannot be read");
+		if (!command_is_ended(batch[i]) && !accounts[i].exists)
+			wait_for_account(document, batch[i]);
 		if (command_is_ended(batch[i]))
 			continue;
 		fresh_accounts[kept] = accounts[i];

@@ -283,6 +283,7 @@ int config_parse(
 		.source = source,
 		.seen = seen,
 		.error = ret_error,
+		.named_before = config->named_count,
 		.named_before = config->named_count};
 	for (size_t offset = 0; offset < size;) {
 		const char *newline = memchr(text + offset, '\n', size - offset);

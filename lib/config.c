@@ -122,7 +122,6 @@ struct parser {
 	char section[CONFIG_LINE_MAX + 1]; /* "" before the first */
 	const char *name;                  /* of a named section, inside `section` */
 	bool *seen;                        /* keys of the table this file has set */
-	size_t named_before;               /* named values of earlier files */
 	char *error;
 };
 
@@ -151,7 +150,7 @@ static int set_named(const struct parser *parser, size_t index, const char *valu
 		struct config_named_value *named = &config->named[i];
 		if (named->key != index || strcmp(named->name, parser->name) != 0)
 			continue;
-		if (i >= parser->named_before)
+		if (named->file == config->files)
 			return refuse(parser, "this key is set twice for that name");
 		/* An earlier file's: a drop-in replaces it. */
 		char *copy = strdup(value);
@@ -159,6 +158,7 @@ static int set_named(const struct parser *parser, size_t index, const char *valu
 			return -ENOMEM;
 		free(named->value);
 		named->value = copy;
+		named->file = config->files;
 		return 0;
 	}
 	if (config->named_count == (size_t)CONFIG_NAMED_MAX * 8)
@@ -168,7 +168,8 @@ static int set_named(const struct parser *parser, size_t index, const char *valu
 		return -ENOMEM;
 	config->named = more;
 	struct config_named_value *named = &more[config->named_count];
-	*named = (struct config_named_value){.name = strdup(parser->name), .key = index, .value = strdup(value)};
+	*named = (struct config_named_value){
+		.name = strdup(parser->name), .key = index, .value = strdup(value), .file = config->files};
 	if (!named->name || !named->value) {
 		free(named->name);
 		free(named->value);
@@ -279,12 +280,8 @@ int config_parse(
 
 	if (!seen || !parser)
 		return -ENOMEM;
-	*parser = (struct parser){.config = config,
-		.source = source,
-		.seen = seen,
-		.error = ret_error,
-		.named_before = config->named_count,
-		.named_before = config->named_count};
+	*parser = (struct parser){.config = config, .source = source, .seen = seen, .error = ret_error};
+	config->files++;
 	for (size_t offset = 0; offset < size;) {
 		const char *newline = memchr(text + offset, '\n', size - offset);
 		size_t line = newline ? (size_t)(newline - text) - offset : size - offset;

@@ -418,7 +418,7 @@ int batch_apply(struct plugin_request *request, struct plugin_result *results)
 
 	int r = file_open_directory(request->root, "etc", &etc);
 	if (r == 0)
-		r = database_lock(etc, DATABASE_LOCK_TIMEOUT_MS, &lock, holder);
+		r = database_lock(etc, DATABASE_LOCK_TIMEOUT_MS, request->is_host, &lock, holder);
 	if (r == -EBUSY) {
 		for (unsigned i = 0; i < request->count; i++)
 			(void)plugin_set(&results[i], CODE_BUSY, "the account files are locked by %s", holder);

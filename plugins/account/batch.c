@@ -12,6 +12,8 @@
 #include "plugins/account/database_lock.h"
 #include "plugins/account/identifiers.h"
 
+#define INDEX_FROM 4u /* commands; for fewer reading the lines is as fast */
+
 static const struct {
 	const char *name;
 	decide_function decide;
@@ -115,6 +117,11 @@ static int batch_open(struct batch *batch, struct plugin_request *request, const
 	int r = database_read(request->root, &batch->database, ret_what);
 	if (r < 0)
 		return r;
+	if (request->count >= INDEX_FROM) {
+		r = database_index(&batch->database);
+		if (r < 0)
+			return r;
+	}
 	*ret_what = "login.defs";
 	r = account_defaults_read(request->root, &batch->defaults);
 	if (r < 0)

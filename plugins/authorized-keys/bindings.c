@@ -4,18 +4,20 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/account_index.h"
 #include "lib/log.h"
 #include "plugins/authorized-keys/key_lines.h"
 #include "plugins/authorized-keys/ledger.h"
 #include "plugins/authorized-keys/sessions.h"
 #include "plugins/authorized-keys/work.h"
 
+#define INDEX_FROM 4u             /* commands; for fewer reading the lines is as fast */
 #define HOMES_TIMEOUT_MS 20000u   /* what all homes of a batch may cost; the plugin's own deadline is above it */
 #define HOME_TIMEOUT_MIN_MS 1000u /* a slow disk still answers in this */
 
 struct batch {
 	struct plugin_request *request;
-	struct account_table passwd, group;
+	struct account_table passwd, members; /* members: the groups that list somebody */
 	struct sshd *sshd;
 	struct key_ledger ledger;
 	struct subject **subjects;
@@ -36,7 +38,7 @@ static void batch_free(struct batch *batch)
 	sshd_close(batch->sshd);
 	key_ledger_free(&batch->ledger);
 	account_table_free(&batch->passwd);
-	account_table_free(&batch->group);
+	account_table_free(&batch->members);
 }
 
 static int find_subject(struct batch *batch, const char *user, struct subject **ret_subject)
@@ -53,7 +55,7 @@ static int find_subject(struct batch *batch, const char *user, struct subject **
 	bool ask = true;
 	for (unsigned i = 0; i < batch->subject_count; i++)
 		ask = ask && !batch->subjects[i]->name_services_hang;
-	int r = subject_open(batch->request, batch->sshd, &batch->passwd, &batch->group, user, ask, subject);
+	int r = subject_open(batch->request, batch->sshd, &batch->passwd, &batch->members, user, ask, subject);
 	if (r < 0) {
 		free(subject);
 		return r;
@@ -65,6 +67,7 @@ static int find_subject(struct batch *batch, const char *user, struct subject **
 
 static int batch_open(struct batch *batch, struct plugin_request *request, struct plugin_result *results)
 {
+	cleanup_account_table struct account_table group = {0};
 	char detail[SSHD_DETAIL_MAX + 1] = "";
 
 	batch->request = request;
@@ -78,7 +81,11 @@ static int batch_open(struct batch *batch, struct plugin_request *request, struc
 	}
 	int r = account_table_read(request->root, "etc/passwd", &batch->passwd);
 	if (r == 0)
-		r = account_table_read(request->root, "etc/group", &batch->group);
+		r = account_table_read(request->root, "etc/group", &group);
+	if (r == 0)
+		r = account_members_read(&group, &batch->members);
+	if (r == 0 && request->count >= INDEX_FROM)
+		r = account_index_build(&batch->passwd);
 	if (r < 0)
 		return r;
 	r = key_ledger_read(request->state, &batch->ledger);

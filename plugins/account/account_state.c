@@ -307,8 +307,8 @@ int account_state_create(
 		return -EEXIST;
 	}
 	if (batch->applying) {
-		r = home_build(
-			batch->request->root, home, batch->defaults.skel, uid, gid, batch->defaults.home_mode, &state);
+		r = home_build(batch->request->root, home, batch->defaults.skel, uid, gid, batch->defaults.home_mode,
+			batch->sync_once ? &batch->homes : NULL, &state);
 		if (r < 0)
 			return r;
 		if (state == HOME_FOREIGN || state == HOME_NOT_SAFE) {

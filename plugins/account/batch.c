@@ -118,6 +118,7 @@ static int batch_open(struct batch *batch, struct plugin_request *request, const
 	if (r < 0)
 		return r;
 	if (request->count >= INDEX_FROM) {
+		batch->sync_once = home_sync_is_reliable();
 		r = database_index(&batch->database);
 		if (r < 0)
 			return r;
@@ -137,6 +138,7 @@ static void batch_free(struct batch *batch)
 		free(batch->deferred[i].home);
 	free(batch->deferred);
 	free(batch->known_elsewhere);
+	home_sync_free(&batch->homes);
 	database_free(&batch->database);
 	ledger_free(&batch->ledger);
 }

@@ -18,6 +18,7 @@
 struct batch {
 	struct plugin_request *request;
 	struct account_table passwd, members; /* members: the groups that list somebody */
+	struct sharers sharers;
 	struct sshd *sshd;
 	struct key_ledger ledger;
 	struct subject **subjects;
@@ -37,6 +38,7 @@ static void batch_free(struct batch *batch)
 	free(batch->subjects);
 	sshd_close(batch->sshd);
 	key_ledger_free(&batch->ledger);
+	sharers_free(&batch->sharers);
 	account_table_free(&batch->passwd);
 	account_table_free(&batch->members);
 }
@@ -55,7 +57,7 @@ static int find_subject(struct batch *batch, const char *user, struct subject **
 	bool ask = true;
 	for (unsigned i = 0; i < batch->subject_count; i++)
 		ask = ask && !batch->subjects[i]->name_services_hang;
-	int r = subject_open(batch->request, batch->sshd, &batch->passwd, &batch->members, user, ask, subject);
+	int r = subject_open(batch->request, batch->sshd, &batch->sharers, &batch->members, user, ask, subject);
 	if (r < 0) {
 		free(subject);
 		return r;
@@ -88,6 +90,7 @@ static int batch_open(struct batch *batch, struct plugin_request *request, struc
 		r = account_index_build(&batch->passwd);
 	if (r < 0)
 		return r;
+	batch->sharers.passwd = &batch->passwd;
 	r = key_ledger_read(request->state, &batch->ledger);
 	if (r < 0)
 		return r;

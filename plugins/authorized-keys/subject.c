@@ -63,14 +63,14 @@ static int resolve(const struct plugin_request *request, const struct account_ta
 	return account_groups(group, subject->user, subject->account.gid, &subject->groups, &subject->group_count);
 }
 
-int subject_open(const struct plugin_request *request, struct sshd *sshd, const struct account_table *passwd,
+int subject_open(const struct plugin_request *request, struct sshd *sshd, struct sharers *sharers,
 	const struct account_table *group, const char *user, bool ask, struct subject *ret_subject)
 {
 	struct subject subject = {.user = user};
 
-	int r = resolve(request, passwd, group, ask, &subject);
+	int r = resolve(request, sharers->passwd, group, ask, &subject);
 	if (r == 0 && subject.code == CODE_OK)
-		r = locations_find(request, sshd, passwd, &subject.account, &subject.locations);
+		r = locations_find(request, sshd, sharers, &subject.account, &subject.locations);
 	if (r < 0) {
 		subject_free(&subject);
 		return r;

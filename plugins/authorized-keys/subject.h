@@ -26,7 +26,7 @@ struct subject {
  * Looks the account up and finds its places; an account that cannot be worked on gets a code. Name services are asked
  * about a name that is not in the files, unless `ask` is false because they hang.
  */
-int subject_open(const struct plugin_request *request, struct sshd *sshd, const struct account_table *passwd,
+int subject_open(const struct plugin_request *request, struct sshd *sshd, struct sharers *sharers,
 	const struct account_table *group, const char *user, bool ask, struct subject *ret_subject) MUST_CHECK;
 void subject_free(struct subject *subject);
 /* Remembers a key to look for. The bytes stay the caller's and must outlive the subject. */

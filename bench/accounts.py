@@ -51,6 +51,13 @@ def seal(user, id, instance, password, public):
     return base64.b64encode(out.raw).decode()
 
 
+def fresh_homes():
+    """/home on an ext4 of its own: in one from which thousands of files were just deleted, as by an earlier run, ext4 looks
+    through them for each new inode, which costs more than all the rest."""
+    subprocess.run("truncate -s 2G /var/homes.img && mkfs.ext4 -q -N 200000 -E lazy_itable_init=0,lazy_journal_init=0 "
+                   "/var/homes.img && mount -o loop /var/homes.img /home", shell=True, check=True)
+
+
 class Bench:
     def __init__(self):
         self.machine, self.ops, self.seq, self.made = Machine(url=None), Signer(), 0, 0
@@ -106,6 +113,7 @@ class Bench:
 
 
 def bench():
+    fresh_homes()
     bench = Bench()
     sizes = [int(size) for size in sys.argv[1:]] or [10, 100, 1000, 10000]
     for size in sizes:

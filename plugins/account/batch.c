@@ -118,7 +118,7 @@ static int batch_open(struct batch *batch, struct plugin_request *request, const
 	if (r < 0)
 		return r;
 	if (request->count >= INDEX_FROM) {
-		batch->sync_once = home_sync_is_reliable();
+		batch->sync_once = file_syncfs_is_reliable();
 		r = database_index(&batch->database);
 		if (r < 0)
 			return r;

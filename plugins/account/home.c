@@ -7,7 +7,6 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "lib/file.h"
@@ -280,22 +279,6 @@ static bool sync_later(struct home_sync *sync, int parent)
 	sync->devices[sync->count] = status.st_dev;
 	sync->descriptors[sync->count++] = descriptor;
 	return true;
-}
-
-bool home_sync_is_reliable(void)
-{
-	struct utsname name;
-	unsigned numbers[2] = {0, 0};
-
-	if (uname(&name) < 0)
-		return false;
-	const char *at = name.release;
-	for (unsigned i = 0; i < 2; i++) {
-		for (; *at >= '0' && *at <= '9' && numbers[i] < 1000; at++)
-			numbers[i] = numbers[i] * 10 + (unsigned)(*at - '0');
-		at += *at == '.';
-	}
-	return numbers[0] > 5 || (numbers[0] == 5 && numbers[1] >= 8);
 }
 
 int home_sync_finish(struct home_sync *sync)

@@ -37,8 +37,6 @@ struct home_sync {
  */
 int home_build(int root, const char *path, const char *skel, uid_t uid, gid_t gid, mode_t mode, struct home_sync *sync,
 	enum home_state *ret_state) MUST_CHECK;
-/* True where the kernel tells an error of syncfs(2): from Linux 5.8. */
-bool home_sync_is_reliable(void);
 /* Brings all of them to disk. */
 int home_sync_finish(struct home_sync *sync) MUST_CHECK;
 void home_sync_free(struct home_sync *sync);

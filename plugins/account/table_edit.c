@@ -60,7 +60,7 @@ static int splice(struct table_edit *edit, size_t offset, size_t old_size, const
 	edit->table.bytes[total] = '\0';
 	edit->changed = true;
 	edit->edits++;
-	if (edit->table.index)
+	if (edit->table.index && offset + size < total)
 		account_index_splice(edit->table.index, offset, old_size, size);
 	if (edit->end != SIZE_MAX && offset <= edit->end)
 		edit->end += size - old_size;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/account_index.h"
+#include "lib/file.h"
 #include "lib/log.h"
 #include "plugins/authorized-keys/key_lines.h"
 #include "plugins/authorized-keys/ledger.h"
@@ -18,6 +19,7 @@
 struct batch {
 	struct plugin_request *request;
 	struct account_table passwd, members; /* members: the groups that list somebody */
+	struct login_definitions definitions;
 	struct sharers sharers;
 	struct sshd *sshd;
 	struct key_ledger ledger;
@@ -57,11 +59,13 @@ static int find_subject(struct batch *batch, const char *user, struct subject **
 	bool ask = true;
 	for (unsigned i = 0; i < batch->subject_count; i++)
 		ask = ask && !batch->subjects[i]->name_services_hang;
-	int r = subject_open(batch->request, batch->sshd, &batch->sharers, &batch->members, user, ask, subject);
+	int r = subject_open(batch->request, batch->sshd, &batch->sharers, &batch->members,
+		&batch->definitions, user, ask, subject);
 	if (r < 0) {
 		free(subject);
 		return r;
 	}
+	subject->sync_later = batch->request->count >= INDEX_FROM && file_syncfs_is_reliable();
 	batch->subjects[batch->subject_count++] = subject;
 	*ret_subject = subject;
 	return 0;
@@ -88,6 +92,8 @@ static int batch_open(struct batch *batch, struct plugin_request *request, struc
 		r = account_members_read(&group, &batch->members);
 	if (r == 0 && request->count >= INDEX_FROM)
 		r = account_index_build(&batch->passwd);
+	if (r == 0)
+		r = login_definitions_read(request->root, &batch->definitions);
 	if (r < 0)
 		return r;
 	batch->sharers.passwd = &batch->passwd;
@@ -362,6 +368,45 @@ static int find_edits(struct batch *batch)
 	return r;
 }
 
+static void fail_unsynced(struct batch *batch, const struct subject *subject, int error)
+{
+	for (unsigned i = 0; i < batch->request->count; i++) {
+		struct work *work = &batch->works[i];
+		if (work->subject == subject && work->result->code == CODE_OK)
+			(void)plugin_set(work->result, error == -ETIMEDOUT ? CODE_TIMEOUT : code_from_errno(-error),
+				"the key could not be brought to disk: %s", strerror(-error));
+	}
+}
+
+/* The new files of all users, one file system after the other; the journal is open until then. */
+static int sync_all(struct batch *batch)
+{
+	cleanup_free dev_t *done = calloc((size_t)batch->subject_count * KEY_PLACES_MAX + 1, sizeof(*done));
+	cleanup_free int *errors = calloc((size_t)batch->subject_count * KEY_PLACES_MAX + 1, sizeof(*errors));
+	size_t count = 0;
+
+	if (!done || !errors)
+		return -ENOMEM;
+	for (unsigned i = 0; i < batch->subject_count; i++) {
+		const struct subject *subject = batch->subjects[i];
+
+		for (unsigned place = 0; place < subject->locations.count; place++) {
+			size_t at = 0;
+			if (!subject->views[place].unsynced)
+				continue;
+			while (at < count && done[at] != subject->views[place].device)
+				at++;
+			if (at == count) {
+				done[count] = subject->views[place].device;
+				errors[count++] = subject_sync(batch->request, subject, place);
+			}
+			if (errors[at] < 0)
+				fail_unsynced(batch, subject, errors[at]);
+		}
+	}
+	return 0;
+}
+
 int bindings_apply(struct plugin_request *request, struct plugin_result *results)
 {
 	CLEANUP(batch_free) struct batch batch = {.request = request};
@@ -371,6 +416,8 @@ int bindings_apply(struct plugin_request *request, struct plugin_result *results
 		r = find_edits(&batch);
 	for (unsigned i = 0; r == 0 && i < batch.subject_count; i++)
 		r = carry_out(&batch, batch.subjects[i]);
+	if (r == 0)
+		r = sync_all(&batch);
 	if (r < 0)
 		return fail_all(request, results, r);
 	/* The keys stand whether or not the list of them could be written: a full disk must not keep a runtime key out.

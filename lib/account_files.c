@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "lib/account_index.h"
 #include "lib/file.h"
 
 #define DEFINITIONS_MAX 65536u /* login.defs is 10 KiB everywhere */
@@ -31,6 +32,7 @@ void account_table_free(struct account_table *table)
 	if (table->bytes)
 		explicit_bzero(table->bytes, table->size); /* shadow passes through here too */
 	free(table->bytes);
+	account_index_free(table->index);
 	*table = (struct account_table){0};
 }
 
@@ -51,6 +53,8 @@ int account_find_line(const struct account_table *table, const char *name, struc
 	size_t size = strlen(name), offset = 0;
 	struct account_line line, found = {0};
 
+	if (table->index && !memchr(name, ':', size))
+		return account_index_find(table, name, size, ret_line);
 	while (account_next_line(table, &offset, &line)) {
 		if (line.size <= size || line.start[size] != ':' || memcmp(line.start, name, size) != 0)
 			continue;

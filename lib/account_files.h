@@ -15,9 +15,12 @@
 #define ACCOUNT_TABLE_MAX (64u << 20) /* about a million accounts */
 #define ACCOUNT_LINE_MAX (1u << 20)   /* a group with very many members */
 
+struct account_index;
+
 struct account_table {
 	char *bytes; /* NUL after the last byte */
 	size_t size;
+	struct account_index *index; /* lib/account_index.h; NULL: every look-up reads the lines */
 };
 
 struct account_line {

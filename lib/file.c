@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/xattr.h>
+#include <sys/utsname.h>
 
 #include "lib/buffer.h"
 #include "lib/sys.h"
@@ -209,7 +210,7 @@ static int write_temporary(int descriptor, const void *bytes, size_t size, const
 		if (sys.fchmod(descriptor, old.st_mode & 07777) < 0)
 			return -errno;
 	}
-	if (sys.fsync(descriptor) < 0)
+	if (!wanted.unsynced && sys.fsync(descriptor) < 0)
 		return -errno;
 	return 0;
 }
@@ -239,7 +240,7 @@ static int put(int directory, const char *name, const void *bytes, size_t size,
 		(void)sys.unlinkat(directory, temporary, 0);
 		return r;
 	}
-	if (sys.fsync(directory) < 0)
+	if (!attributes->unsynced && sys.fsync(directory) < 0)
 		return -errno;
 	return 0;
 }
@@ -260,6 +261,22 @@ int file_create(
 	int directory, const char *name, const void *bytes, size_t size, const struct file_attributes *attributes)
 {
 	return put(directory, name, bytes, size, attributes, RENAME_NOREPLACE);
+}
+
+bool file_syncfs_is_reliable(void)
+{
+	struct utsname name;
+	unsigned numbers[2] = {0, 0};
+
+	if (uname(&name) < 0)
+		return false;
+	const char *at = name.release;
+	for (unsigned i = 0; i < 2; i++) {
+		for (; *at >= '0' && *at <= '9' && numbers[i] < 1000; at++)
+			numbers[i] = numbers[i] * 10 + (unsigned)(*at - '0');
+		at += *at == '.';
+	}
+	return numbers[0] > 5 || (numbers[0] == 5 && numbers[1] >= 8);
 }
 
 int file_remove(int directory, const char *name)

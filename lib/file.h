@@ -19,6 +19,7 @@ struct file_attributes {
 	uid_t uid;   /* (uid_t)-1: as created */
 	gid_t gid;
 	int like; /* a descriptor whose owner, mode and extended attributes are kept instead, or -1 */
+	bool unsynced; /* not brought to disk: the caller does it for many files at once, before anything names them */
 };
 
 /*
@@ -46,6 +47,8 @@ int file_replace_simple(int directory, const char *name, const void *bytes, size
 /* As file_replace, but -EEXIST when the name is taken (RENAME_NOREPLACE). */
 int file_create(int directory, const char *name, const void *bytes, size_t size,
 	const struct file_attributes *attributes) MUST_CHECK;
+/* True where syncfs(2) tells a write error: from Linux 5.8. */
+bool file_syncfs_is_reliable(void);
 /* unlink and fsync of the directory; a missing file is -ENOENT. */
 int file_remove(int directory, const char *name) MUST_CHECK;
 /* Sorted names of a directory without "." and "..", NULL-terminated; free with file_names_free. -EFBIG over limit. */

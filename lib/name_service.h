@@ -14,8 +14,17 @@
 #define NAME_SERVICE_TIMEOUT_MS 3000u /* what one unreachable directory costs a whole batch */
 
 /*
- * For each name whether getpwnam finds it. The child becomes the agent's own user as passwd has it, else nobody.
- * -ETIMEDOUT when no answer came in time, -ECHILD when a module crashed.
+ * For each name whether getpwnam finds it, and for each uid whether getpwuid does; the caller has looked in the files
+ * already. Either list may be empty. The child becomes the agent's own user as passwd has it, else nobody. -ETIMEDOUT
+ * when no answer came in time, -ECHILD when a module crashed.
  */
+int name_service_ask(const struct account_table *passwd, const char *const *names, unsigned count, bool *ret_known,
+	const uid_t *uids, unsigned uid_count, bool *ret_uid_known) MUST_CHECK;
+/* The same for names alone. */
 int name_service_known(
 	const struct account_table *passwd, const char *const *names, unsigned count, bool *ret_known) MUST_CHECK;
+/*
+ * The services of a `passwd:` line of nsswitch.conf(5) but `files`, which reads a whole file for each name that is not in
+ * it. False where that would change what is asked: an action in brackets, a line too long, no such line.
+ */
+bool name_service_others(const char *text, size_t size, char *ret_services, size_t services_size);

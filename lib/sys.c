@@ -18,6 +18,7 @@ const struct system_operations sys = {
 	.fstatat = fstatat,
 	.fsync = fsync,
 	.fdatasync = fdatasync,
+	.syncfs = syncfs,
 	.fchown = fchown,
 	.fchmod = fchmod,
 	.ftruncate = ftruncate,

@@ -19,6 +19,7 @@ struct system_operations {
 	int (*fstatat)(int directory, const char *name, struct stat *status, int flags);
 	int (*fsync)(int descriptor);
 	int (*fdatasync)(int descriptor);
+	int (*syncfs)(int descriptor);
 	int (*fchown)(int descriptor, uid_t uid, gid_t gid);
 	int (*fchmod)(int descriptor, mode_t mode);
 	int (*ftruncate)(int descriptor, off_t size);

@@ -125,6 +125,11 @@ static int call_fdatasync(int descriptor)
 	return fails("fdatasync") ? -1 : fdatasync(descriptor);
 }
 
+static int call_syncfs(int descriptor)
+{
+	return fails("syncfs") ? -1 : syncfs(descriptor);
+}
+
 static int call_fchown(int descriptor, uid_t uid, gid_t gid)
 {
 	return fails("fchown") ? -1 : fchown(descriptor, uid, gid);
@@ -184,6 +189,7 @@ const struct system_operations sys = {
 	.fstatat = call_fstatat,
 	.fsync = call_fsync,
 	.fdatasync = call_fdatasync,
+	.syncfs = call_syncfs,
 	.fchown = call_fchown,
 	.fchmod = call_fchmod,
 	.ftruncate = call_ftruncate,

@@ -93,7 +93,7 @@ static size_t comment_start(const char *line, size_t size)
  */
 int resolve_read_sudoers_text(const char *source, const char *text, size_t size, struct buffer *out)
 {
-	struct account_table table = {(char *)(uintptr_t)text, size};
+	struct account_table table = {.bytes = (char *)(uintptr_t)text, .size = size};
 	struct account_line line;
 	size_t offset = 0;
 	unsigned number = 0;
@@ -165,6 +165,15 @@ int resolver_open(int root, struct resolver *ret_resolver)
 	r = account_table_read(root, "etc/group", &resolver.group);
 	if (r < 0)
 		return r;
+	r = account_index_build(&resolver.passwd);
+	if (r == 0)
+		r = account_index_build(&resolver.group);
+	if (r == 0)
+		r = account_numbers_read(&resolver.passwd, 2, &resolver.uids);
+	if (r == 0)
+		r = account_members_read(&resolver.group, &resolver.members);
+	if (r < 0)
+		return r;
 	r = login_definitions_read(root, &resolver.definitions);
 	if (r < 0)
 		return r;
@@ -183,6 +192,8 @@ void resolver_free(struct resolver *resolver)
 {
 	account_table_free(&resolver->passwd);
 	account_table_free(&resolver->group);
+	account_table_free(&resolver->members);
+	account_numbers_free(&resolver->uids);
 	free(resolver->sudoers);
 	*resolver = (struct resolver){0};
 }
@@ -370,7 +381,7 @@ static int judge(const struct resolver *resolver, const struct account *account,
 		(void)snprintf(result->reason, sizeof(result->reason), "uid 0");
 		return 0;
 	}
-	int r = account_groups(&resolver->group, account->name, account->gid, &groups, &count);
+	int r = account_groups(&resolver->members, account->name, account->gid, &groups, &count);
 	if (r < 0)
 		return r;
 	const struct subject subject = {resolver, account->name, account->uid, groups, count};
@@ -397,8 +408,8 @@ int resolve_account(const struct resolver *resolver, const char *name, struct re
 {
 	struct resolved_account result = {.is_person = true};
 	cleanup_account struct account account = {0};
+	const struct account_number *first;
 	struct account_line line;
-	size_t offset = 0;
 
 	int r = account_find(&resolver->passwd, name, &account);
 	if (r == -ENOENT || r == -ENOTUNIQ || r == -EBADMSG) {
@@ -417,15 +428,15 @@ int resolve_account(const struct resolver *resolver, const char *name, struct re
 	r = judge(resolver, &account, &result);
 	if (r < 0)
 		return r;
-	if (!result.privileged && account_count_uid(&resolver->passwd, account.uid) > 1) {
-		while (!result.privileged && account_next_line(&resolver->passwd, &offset, &line)) {
-			cleanup_account struct account other = {0};
-			if (account_parse(&line, &other) < 0 || other.uid != account.uid)
-				continue;
-			r = judge(resolver, &other, &result);
-			if (r < 0)
-				return r;
-		}
+	size_t alike = account_numbers_find(&resolver->uids, account.uid, &first);
+	for (size_t i = 0; alike > 1 && i < alike && !result.privileged; i++) {
+		cleanup_account struct account other = {0};
+		size_t offset = first[i].offset;
+		if (!account_next_line(&resolver->passwd, &offset, &line) || account_parse(&line, &other) < 0)
+			continue;
+		r = judge(resolver, &other, &result);
+		if (r < 0)
+			return r;
 	}
 	*ret_account = result;
 	return 0;

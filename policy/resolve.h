@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "lib/account_files.h"
+#include "lib/account_index.h"
 #include "lib/buffer.h"
 
 struct resolved_account {
@@ -23,7 +24,8 @@ struct resolved_account {
 
 /* Everything that is read once per batch. */
 struct resolver {
-	struct account_table passwd, group;
+	struct account_table passwd, group, members; /* members: the groups that list somebody */
+	struct account_numbers uids;
 	struct login_definitions definitions;
 	char *sudoers; /* joined logical lines, each prefixed by "FILE:LINE\t" */
 };

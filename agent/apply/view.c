@@ -10,11 +10,13 @@
 #include "agent/apply/login_check.h"
 #include "agent/apply/trust.h"
 #include "lib/account_files.h"
+#include "lib/account_index.h"
 #include "lib/file.h"
 #include "lib/log.h"
 
 #define VIEW_MAX (32u << 20)
 #define VIEW_COMMANDS_MAX 256u /* the newest; the rest is in the history */
+#define INDEX_FROM 4u          /* users; for fewer reading the lines is as fast */
 #define VIEW_USERS_MAX 1024u   /* asked of the login plugin at once */
 
 struct view {
@@ -25,6 +27,8 @@ struct view {
 	bool have_passwd;
 	char **asked; /* users whose login nobody knows yet */
 	size_t asked_count;
+	char **managed; /* the users of the account plugin's ledger, sorted */
+	size_t managed_count, managed_capacity;
 };
 
 static void put_problem(struct json_writer *writer, unsigned *count, const char *code, const char *detail)
@@ -311,24 +315,6 @@ static void put_login(struct json_writer *writer, const cJSON *logins, const cha
 	json_end_object(writer);
 }
 
-struct user_walk {
-	struct view *view;
-	const char *wanted; /* of the keys' users: only those that the account ledger does not have */
-	bool found;
-};
-
-static int visit_same_user(const cJSON *line, void *context)
-{
-	struct user_walk *walk = context;
-	const char *user;
-
-	if (json_get_string(line, "user", &user) == 0 && strcmp(user, walk->wanted) == 0) {
-		walk->found = true;
-		return 1;
-	}
-	return 0;
-}
-
 static void put_user(struct view *view, const char *user, const cJSON *ledger_line)
 {
 	struct json_writer writer = {&view->out, false};
@@ -360,6 +346,48 @@ static void put_user(struct view *view, const char *user, const cJSON *ledger_li
 	buffer_append(&view->out, "\n", 1);
 }
 
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The names in the account plugin's ledger, sorted. */
+static int visit_name(const cJSON *line, void *context)
+{
+	struct view *view = context;
+	const char *user;
+
+	if (json_get_string(line, "user", &user) < 0)
+		return 0;
+	if (view->managed_count == view->managed_capacity) {
+		size_t capacity = view->managed_capacity * 2 + 64;
+		char **more = reallocarray(view->managed, capacity, sizeof(*more));
+		if (!more)
+			return -ENOMEM;
+		view->managed = more;
+		view->managed_capacity = capacity;
+	}
+	view->managed[view->managed_count] = strdup(user);
+	return view->managed[view->managed_count++] ? 0 : -ENOMEM;
+}
+
+static int list_managed(struct view *view)
+{
+	int r = ledger_walk(view->apply, "account", visit_name, view);
+	if (r == 0 && view->managed_count > 0)
+		qsort(view->managed, view->managed_count, sizeof(*view->managed), compare_names);
+	/* One look-up reads every line, and each of these users is one. */
+	if (r == 0 && view->have_passwd && view->managed_count >= INDEX_FROM)
+		r = account_index_build(&view->passwd);
+	return r;
+}
+
+static bool is_managed(const struct view *view, const char *user)
+{
+	return view->managed_count > 0 &&
+	       bsearch(&user, view->managed, view->managed_count, sizeof(*view->managed), compare_names) != NULL;
+}
+
 static bool user_exists(const struct view *view, const char *user)
 {
 	struct account_line line;
@@ -382,9 +410,9 @@ static int visit_key(const cJSON *line, void *context)
 		"user", "keypair", "fingerprint", "signer", "command", "bound", "expires", "state"};
 	struct view *view = context;
 	struct json_writer writer = {&view->out, false};
-	struct user_walk walk = {view, NULL, false};
+	const char *user;
 
-	if (json_get_string(line, "user", &walk.wanted) < 0)
+	if (json_get_string(line, "user", &user) < 0)
 		return 0;
 	json_begin_object(&writer, NULL);
 	json_put_string(&writer, "t", "key");
@@ -393,7 +421,7 @@ static int visit_key(const cJSON *line, void *context)
 		if (member)
 			json_put_value(&writer, members[i], member);
 	}
-	put_uid(view, &writer, walk.wanted);
+	put_uid(view, &writer, user);
 	json_end_object(&writer);
 	buffer_append(&view->out, "\n", 1);
 	return 0;
@@ -403,20 +431,17 @@ static int visit_key(const cJSON *line, void *context)
 static int visit_key_user(const cJSON *line, void *context)
 {
 	struct view *view = context;
-	struct user_walk walk = {view, NULL, false};
+	const char *user;
 
-	if (json_get_string(line, "user", &walk.wanted) < 0 || is_asked(view, walk.wanted) ||
-		!user_exists(view, walk.wanted))
+	if (json_get_string(line, "user", &user) < 0 || is_managed(view, user) || is_asked(view, user) ||
+		!user_exists(view, user))
 		return 0;
-	int r = ledger_walk(view->apply, "account", visit_same_user, &walk);
-	if (r < 0 || walk.found)
-		return r;
 	if (view->asked_count < VIEW_USERS_MAX) {
-		view->asked[view->asked_count] = strdup(walk.wanted);
+		view->asked[view->asked_count] = strdup(user);
 		if (!view->asked[view->asked_count])
 			return -ENOMEM;
 		view->asked_count++;
-		put_user(view, walk.wanted, NULL);
+		put_user(view, user, NULL);
 	}
 	return 0;
 }
@@ -449,7 +474,9 @@ static int fill(struct view *view, const struct link_message *message)
 	put_commands(view);
 	ask_unknown(view);
 	forget_asked(view);
-	r = ledger_walk(apply, "account", visit_user, view);
+	r = list_managed(view);
+	if (r == 0)
+		r = ledger_walk(apply, "account", visit_user, view);
 	if (r == 0)
 		r = ledger_walk(apply, "authorized-keys", visit_key_user, view);
 	if (r == 0)
@@ -479,6 +506,9 @@ int view_write(struct apply *apply, const struct link_message *endpoint)
 	}
 	if (view.asked)
 		forget_asked(&view);
+	for (size_t i = 0; i < view.managed_count; i++)
+		free(view.managed[i]);
+	free(view.managed);
 	free(view.asked);
 	cJSON_Delete(view.logins);
 	account_table_free(&view.passwd);

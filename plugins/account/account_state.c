@@ -246,13 +246,14 @@ static int add_ranges(struct batch *batch, const char *user)
 		int r = account_find_line(&edit->table, user, &line);
 		if (r == 0 || r == -ENOTUNIQ)
 			continue;
-		r = identifiers_choose_range(&edit->table, tables[i].min, tables[i].max, tables[i].count, &start);
+		r = identifiers_choose_range(
+			&batch->database, tables[i].file, tables[i].min, tables[i].max, tables[i].count, &start);
 		if (r == -ENOSPC)
 			continue; /* no containers for him; nothing else needs it */
 		if (r < 0)
 			return r;
 		(void)snprintf(text, sizeof(text), "%s:%" PRIi64 ":%" PRIi64, user, start, tables[i].count);
-		r = table_edit_add_line(edit, text);
+		r = identifiers_add_line(&batch->database, tables[i].file, text, start, tables[i].count);
 		if (r < 0)
 			return r;
 	}
@@ -273,7 +274,7 @@ static int add_group(struct batch *batch, const char *user, gid_t gid)
 		return 0;
 	if (r == -ENOENT) {
 		(void)snprintf(text, sizeof(text), "%s:x:%u:", user, (unsigned)gid);
-		r = table_edit_add_line(&batch->database.files[DATABASE_GROUP], text);
+		r = identifiers_add_line(&batch->database, DATABASE_GROUP, text, gid, 0);
 	}
 	if (r < 0 || !batch->database.present[DATABASE_GSHADOW])
 		return r;
@@ -306,8 +307,8 @@ int account_state_create(
 		return -EEXIST;
 	}
 	if (batch->applying) {
-		r = home_build(
-			batch->request->root, home, batch->defaults.skel, uid, gid, batch->defaults.home_mode, &state);
+		r = home_build(batch->request->root, home, batch->defaults.skel, uid, gid, batch->defaults.home_mode,
+			batch->sync_once ? &batch->homes : NULL, &state);
 		if (r < 0)
 			return r;
 		if (state == HOME_FOREIGN || state == HOME_NOT_SAFE) {
@@ -330,7 +331,7 @@ int account_state_create(
 		line = NULL;
 		return -ENOMEM;
 	}
-	return table_edit_add_line(&batch->database.files[DATABASE_PASSWD], line);
+	return identifiers_add_line(&batch->database, DATABASE_PASSWD, line, uid, 0);
 }
 
 /* Takes the user out of every list of that file; lines that cannot be edited are not ours to understand. */

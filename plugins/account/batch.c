@@ -12,6 +12,8 @@
 #include "plugins/account/database_lock.h"
 #include "plugins/account/identifiers.h"
 
+#define INDEX_FROM 4u /* commands; for fewer reading the lines is as fast */
+
 static const struct {
 	const char *name;
 	decide_function decide;
@@ -115,6 +117,12 @@ static int batch_open(struct batch *batch, struct plugin_request *request, const
 	int r = database_read(request->root, &batch->database, ret_what);
 	if (r < 0)
 		return r;
+	if (request->count >= INDEX_FROM) {
+		batch->sync_once = file_syncfs_is_reliable();
+		r = database_index(&batch->database);
+		if (r < 0)
+			return r;
+	}
 	*ret_what = "login.defs";
 	r = account_defaults_read(request->root, &batch->defaults);
 	if (r < 0)
@@ -130,6 +138,7 @@ static void batch_free(struct batch *batch)
 		free(batch->deferred[i].home);
 	free(batch->deferred);
 	free(batch->known_elsewhere);
+	home_sync_free(&batch->homes);
 	database_free(&batch->database);
 	ledger_free(&batch->ledger);
 }
@@ -418,7 +427,7 @@ int batch_apply(struct plugin_request *request, struct plugin_result *results)
 
 	int r = file_open_directory(request->root, "etc", &etc);
 	if (r == 0)
-		r = database_lock(etc, DATABASE_LOCK_TIMEOUT_MS, &lock, holder);
+		r = database_lock(etc, DATABASE_LOCK_TIMEOUT_MS, request->is_host, &lock, holder);
 	if (r == -EBUSY) {
 		for (unsigned i = 0; i < request->count; i++)
 			(void)plugin_set(&results[i], CODE_BUSY, "the account files are locked by %s", holder);

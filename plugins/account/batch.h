@@ -9,6 +9,7 @@
 #include "plugins/account/database.h"
 #include "plugins/account/defaults.h"
 #include "plugins/account/facet.h"
+#include "plugins/account/home.h"
 #include "plugins/account/ledger.h"
 
 /* Done after the account files stand: nothing here is needed for a login to be refused or allowed. */
@@ -27,6 +28,8 @@ struct batch {
 	struct account_defaults defaults;
 	bool applying; /* files outside the database are written too */
 	bool removing; /* an account goes: passwd is written first */
+	bool sync_once; /* many homes: to disk all at once, before an account file names one */
+	struct home_sync homes;
 	struct deferred *deferred;
 	unsigned deferred_count;
 	/* For each command, whether name services know its user though the files do not. */

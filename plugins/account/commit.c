@@ -140,6 +140,10 @@ void commit_batch(struct batch *batch, struct plugin_result *results)
 
 	/* The ledger first: what we gave is never without its note, and a note too many is put right by the redo. */
 	int r = ledger_write(request->state, &batch->ledger);
+	if (r == 0) {
+		what = "the homes";
+		r = home_sync_finish(&batch->homes);
+	}
 	if (r == 0)
 		r = database_write(&batch->database, batch->removing, &what, &touched);
 	/* Once any account file is new, the note stands: what we made must not look like somebody else's. */

@@ -6,8 +6,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "lib/account_index.h"
 #include "lib/file.h"
 #include "lib/sys.h"
+#include "plugins/account/identifiers.h"
 
 static const struct {
 	const char *name, *backup;
@@ -68,8 +70,19 @@ int database_read(int root, struct database *ret_database, const char **ret_file
 	return 0;
 }
 
+int database_index(struct database *database)
+{
+	for (unsigned i = 0; i < DATABASE_FILES; i++) {
+		int r = database->present[i] ? account_index_build(&database->files[i].table) : 0;
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 void database_free(struct database *database)
 {
+	identifiers_forget(database);
 	for (unsigned i = 0; i < DATABASE_FILES; i++) {
 		table_edit_free(&database->files[i]);
 		if (database->old[i])

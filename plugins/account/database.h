@@ -22,12 +22,15 @@ enum database_file {
 #define SHADOW_FIELDS 9u
 #define GROUP_FIELDS 4u
 
+struct used_numbers; /* identifiers.c: what it has read of a file, until lines come or go */
+
 struct database {
 	int etc;
 	struct table_edit files[DATABASE_FILES];
 	bool present[DATABASE_FILES];
 	char *old[DATABASE_FILES]; /* bytes as read, for the backup; wiped */
 	size_t old_size[DATABASE_FILES];
+	struct used_numbers *numbers[DATABASE_FILES];
 };
 
 const char *database_file_name(enum database_file file);
@@ -36,6 +39,8 @@ const char *database_file_name(enum database_file file);
  * missing: such systems manage their accounts otherwise, and guessing would break them.
  */
 int database_read(int root, struct database *ret_database, const char **ret_file) MUST_CHECK;
+/* For many commands: names are found without reading every line. */
+int database_index(struct database *database) MUST_CHECK;
 void database_free(struct database *database);
 #define cleanup_database CLEANUP(database_free)
 /* How many edits were made: it grows when a command really changed something. */

@@ -6,31 +6,27 @@
 #include <time.h>
 
 #include "lib/file.h"
+#include "lib/log.h"
 #include "lib/sys.h"
+#include "plugins/account/lock_holder.h"
 
-#define POLL_MS 20u /* a chpasswd holds the lock for about 10 ms */
+#define POLL_MS 20u          /* a chpasswd holds the lock for about 10 ms */
+#define AFTER_KILL_MS 2000u /* for the kernel to take the lock from who was killed */
 
-static void describe_holder(int descriptor, char holder[DATABASE_LOCK_HOLDER_MAX])
+static pid_t find_holder(int descriptor)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	char path[32], name[17] = "?";
 
-	(void)snprintf(holder, DATABASE_LOCK_HOLDER_MAX, "unknown");
 	if (fcntl(descriptor, F_GETLK, &lock) < 0 || lock.l_type == F_UNLCK || lock.l_pid <= 0)
-		return;
-	(void)snprintf(path, sizeof(path), "/proc/%d/comm", (int)lock.l_pid);
-	cleanup_close int comm = open(path, O_RDONLY | O_CLOEXEC);
-	if (comm >= 0) {
-		ssize_t size = read(comm, name, sizeof(name) - 1);
-		name[size > 0 ? size : 0] = '\0';
-		name[strcspn(name, "\n")] = '\0';
-	}
-	(void)snprintf(holder, DATABASE_LOCK_HOLDER_MAX, "%d %s", (int)lock.l_pid, name);
+		return 0;
+	return lock.l_pid;
 }
 
-int database_lock(int etc, unsigned timeout_ms, int *ret_descriptor, char ret_holder[DATABASE_LOCK_HOLDER_MAX])
+int database_lock(int etc, unsigned timeout_ms, bool end_holder, int *ret_descriptor,
+	char ret_holder[DATABASE_LOCK_HOLDER_MAX])
 {
 	const struct timespec pause = {0, POLL_MS * 1000000L};
+	struct lock_holder first = {0}, last = {0};
 	cleanup_close int descriptor =
 		sys.openat(etc, ".pwd.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
 
@@ -43,8 +39,22 @@ int database_lock(int etc, unsigned timeout_ms, int *ret_descriptor, char ret_ho
 			break;
 		if (errno != EAGAIN && errno != EACCES && errno != EINTR)
 			return -errno;
+		if (waited == 0)
+			lock_holder_look(find_holder(descriptor), &first);
 		if (waited >= timeout_ms) {
-			describe_holder(descriptor, ret_holder);
+			lock_holder_look(find_holder(descriptor), &last);
+			if (end_holder && lock_holder_is_stuck_tool(&first, &last) && lock_holder_end(&last)) {
+				log_warning("%d %s held the account files for %u s and was ended", (int)last.pid,
+					last.name, timeout_ms / 1000);
+				end_holder = false;
+				timeout_ms += AFTER_KILL_MS;
+				continue;
+			}
+			if (last.pid > 0)
+				(void)snprintf(
+					ret_holder, DATABASE_LOCK_HOLDER_MAX, "%d %s", (int)last.pid, last.name);
+			else
+				(void)snprintf(ret_holder, DATABASE_LOCK_HOLDER_MAX, "unknown");
 			return -EBUSY;
 		}
 		(void)nanosleep(&pause, NULL);

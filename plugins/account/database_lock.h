@@ -6,14 +6,19 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "lib/cleanup.h"
 
 #define DATABASE_LOCK_TIMEOUT_MS 30000u /* as long as people wait for passwd; half of the plugin's own deadline */
 #define DATABASE_LOCK_HOLDER_MAX 64u    /* "PID NAME" */
 
 /*
+ * With `end_holder`, who holds the lock for the whole time is killed at its end if it is one of the setuid tools by
+ * which an unprivileged user gets at the lock (he may have stopped or frozen it), and the lock is taken after it.
+ *
  * 0 and the descriptor that holds the lock until it is closed (no other descriptor of the file may be open in this
  * process); -EBUSY and the holder as text at the deadline; -ELOOP, -EROFS, … when the file cannot be opened.
  */
-int database_lock(
-	int etc, unsigned timeout_ms, int *ret_descriptor, char ret_holder[DATABASE_LOCK_HOLDER_MAX]) MUST_CHECK;
+int database_lock(int etc, unsigned timeout_ms, bool end_holder, int *ret_descriptor,
+	char ret_holder[DATABASE_LOCK_HOLDER_MAX]) MUST_CHECK;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "lib/file.h"
 #include "lib/sys.h"
@@ -102,7 +103,7 @@ int home_look(int root, const char *path, uid_t uid, enum home_state *ret_state)
 	return r < 0 ? r : look_at(parent, name, uid, ret_state);
 }
 
-static int copy_file(int from, const char *name, int to, uid_t uid, gid_t gid)
+static int copy_file(int from, const char *name, int to, uid_t uid, gid_t gid, bool later)
 {
 	cleanup_close int source = -1, target = -1;
 	struct stat status;
@@ -126,7 +127,7 @@ static int copy_file(int from, const char *name, int to, uid_t uid, gid_t gid)
 		if (r < 0)
 			return r;
 	}
-	if (sys.fchown(target, uid, gid) < 0 || sys.fsync(target) < 0)
+	if (sys.fchown(target, uid, gid) < 0 || (!later && sys.fsync(target) < 0))
 		return -errno;
 	return 0;
 }
@@ -148,7 +149,7 @@ static int copy_link(int from, const char *name, int to, uid_t uid, gid_t gid)
 }
 
 /* The target directory is root's 0700 until its contents are complete. */
-static int copy_tree(int from, int to, uid_t uid, gid_t gid, unsigned depth)
+static int copy_tree(int from, int to, uid_t uid, gid_t gid, bool later, unsigned depth)
 {
 	cleanup_names char **names = NULL;
 	size_t count;
@@ -163,7 +164,7 @@ static int copy_tree(int from, int to, uid_t uid, gid_t gid, unsigned depth)
 		if (sys.fstatat(from, names[i], &status, AT_SYMLINK_NOFOLLOW) < 0)
 			return -errno;
 		if (S_ISREG(status.st_mode))
-			r = copy_file(from, names[i], to, uid, gid);
+			r = copy_file(from, names[i], to, uid, gid, later);
 		else if (S_ISLNK(status.st_mode))
 			r = copy_link(from, names[i], to, uid, gid);
 		if (!S_ISDIR(status.st_mode))
@@ -175,11 +176,11 @@ static int copy_tree(int from, int to, uid_t uid, gid_t gid, unsigned depth)
 			return -errno;
 		r = file_open_directory(to, names[i], &target);
 		if (r == 0)
-			r = copy_tree(source, target, uid, gid, depth + 1);
+			r = copy_tree(source, target, uid, gid, later, depth + 1);
 		if (r == 0 && (sys.fchmod(target, status.st_mode & 0777) < 0 || sys.fchown(target, uid, gid) < 0))
 			r = -errno;
 	}
-	if (r == 0 && sys.fsync(to) < 0)
+	if (r == 0 && !later && sys.fsync(to) < 0)
 		r = -errno;
 	return r;
 }
@@ -242,25 +243,63 @@ static int remove_directory(int parent, const char *name, uint64_t mount)
 	return r;
 }
 
-static int fill(int root, int target, const char *skel, uid_t uid, gid_t gid, mode_t mode)
+static int fill(int root, int target, const char *skel, uid_t uid, gid_t gid, mode_t mode, bool later)
 {
 	cleanup_close int source = -1;
 
 	int r = file_open_directory(root, skel + strspn(skel, "/"), &source);
 	if (r == 0)
-		r = copy_tree(source, target, uid, gid, 0);
+		r = copy_tree(source, target, uid, gid, later, 0);
 	else if (r == -ENOENT)
 		r = 0; /* a minimal image without a skeleton */
 	if (r < 0)
 		return r;
 	/* The owner last: until here nobody but root can look inside. */
-	if (sys.fchmod(target, mode) < 0 || sys.fchown(target, uid, gid) < 0 || sys.fsync(target) < 0)
+	if (sys.fchmod(target, mode) < 0 || sys.fchown(target, uid, gid) < 0 || (!later && sys.fsync(target) < 0))
 		return -errno;
 	return 0;
 }
 
-int home_build(
-	int root, const char *path, const char *skel, uid_t uid, gid_t gid, mode_t mode, enum home_state *ret_state)
+/* Keeps a descriptor of the file system. False when there are too many: then nothing may wait. */
+static bool sync_later(struct home_sync *sync, int parent)
+{
+	struct stat status;
+
+	if (!sync || sys.fstat(parent, &status) < 0)
+		return false;
+	for (unsigned i = 0; i < sync->count; i++) {
+		if (sync->devices[i] == status.st_dev)
+			return true;
+	}
+	if (sync->count == HOME_SYNC_MAX)
+		return false;
+	int descriptor = fcntl(parent, F_DUPFD_CLOEXEC, 3);
+	if (descriptor < 0)
+		return false;
+	sync->devices[sync->count] = status.st_dev;
+	sync->descriptors[sync->count++] = descriptor;
+	return true;
+}
+
+int home_sync_finish(struct home_sync *sync)
+{
+	for (unsigned i = 0; i < sync->count; i++) {
+		if (sys.syncfs(sync->descriptors[i]) < 0)
+			return -errno;
+	}
+	home_sync_free(sync);
+	return 0;
+}
+
+void home_sync_free(struct home_sync *sync)
+{
+	for (unsigned i = 0; i < sync->count; i++)
+		(void)close(sync->descriptors[i]);
+	sync->count = 0;
+}
+
+int home_build(int root, const char *path, const char *skel, uid_t uid, gid_t gid, mode_t mode, struct home_sync *sync,
+	enum home_state *ret_state)
 {
 	cleanup_close int parent = -1, target = -1;
 	enum home_state state;
@@ -288,16 +327,17 @@ int home_build(
 		return r;
 	if (sys.mkdirat(parent, temporary, 0700) < 0)
 		return -errno;
+	bool later = sync_later(sync, parent);
 	r = file_open_directory(parent, temporary, &target);
 	if (r == 0)
-		r = fill(root, target, skel, uid, gid, mode);
+		r = fill(root, target, skel, uid, gid, mode, later);
 	if (r == 0 && sys.renameat2(parent, temporary, parent, name, RENAME_NOREPLACE) < 0)
 		r = -errno;
 	if (r < 0) {
 		(void)!remove_directory(parent, temporary, mount);
 		return r;
 	}
-	if (sys.fsync(parent) < 0)
+	if (!later && sys.fsync(parent) < 0)
 		return -errno;
 	*ret_state = HOME_MISSING;
 	return 0;

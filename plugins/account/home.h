@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "lib/cleanup.h"
@@ -12,6 +13,7 @@
 #define HOME_DEPTH_MAX 32u     /* directories in directories; skeletons have two or three levels */
 #define HOME_ENTRIES_MAX 4096u /* of one skeleton directory */
 #define HOME_DELETE_DEPTH_MAX 256u
+#define HOME_SYNC_MAX 8u /* file systems with homes; on a ninth each home is brought to disk by itself */
 
 enum home_state {
 	HOME_MISSING,  /* it can be built */
@@ -22,9 +24,22 @@ enum home_state {
 
 /* Looks only. -ELOOP for a symbolic link on the way. */
 int home_look(int root, const char *path, uid_t uid, enum home_state *ret_state) MUST_CHECK;
-/* Builds it where it is missing, creating parents 0755. ret_state tells what stood before. */
-int home_build(int root, const char *path, const char *skel, uid_t uid, gid_t gid, mode_t mode,
+/* Homes that are built but not yet on disk, by file system: many are cheaper to bring there at once. */
+struct home_sync {
+	int descriptors[HOME_SYNC_MAX];
+	dev_t devices[HOME_SYNC_MAX];
+	unsigned count;
+};
+
+/*
+ * Builds it where it is missing, creating parents 0755. ret_state tells what stood before. With `sync` it is on disk
+ * only after home_sync_finish.
+ */
+int home_build(int root, const char *path, const char *skel, uid_t uid, gid_t gid, mode_t mode, struct home_sync *sync,
 	enum home_state *ret_state) MUST_CHECK;
+/* Brings all of them to disk. */
+int home_sync_finish(struct home_sync *sync) MUST_CHECK;
+void home_sync_free(struct home_sync *sync);
 /*
  * Deletes it with all below, following no link and crossing no mount. 0 also when it is gone already; -EPERM when it
  * does not belong to the uid or is not safe; -EXDEV when something is mounted below it.

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#define NUMBERS_MAX 131072 /* ids above it are rare, and looked for line by line */
 #define RANGES_MAX 65536u /* lines of /etc/subuid; a range of 65536 ids each fills the whole space */
 
 /* The number in field `index` of a colon-separated line, which may end there. */
@@ -27,7 +28,129 @@ static bool field_number(const struct account_line *line, unsigned index, int64_
 	return true;
 }
 
-static bool in_use(const struct account_table *table, int64_t id)
+struct range {
+	int64_t start, count;
+};
+
+struct used_numbers {
+	unsigned lines; /* the table's own count when this was true */
+	uint64_t bits[NUMBERS_MAX / 64];
+	struct range *ranges; /* sorted */
+	size_t range_count, range_capacity;
+	/* No gap of `wanted` above `from` lies before ranges[at], and none below `next`. */
+	int64_t from, wanted, next;
+	size_t at;
+};
+
+static void numbers_free(struct used_numbers *numbers)
+{
+	if (numbers)
+		free(numbers->ranges);
+	free(numbers);
+}
+
+void identifiers_forget(struct database *database)
+{
+	for (unsigned i = 0; i < DATABASE_FILES; i++) {
+		numbers_free(database->numbers[i]);
+		database->numbers[i] = NULL;
+	}
+}
+
+static void mark(struct used_numbers *numbers, int64_t number)
+{
+	if (number >= 0 && number < NUMBERS_MAX)
+		numbers->bits[number / 64] |= UINT64_C(1) << (number % 64);
+}
+
+static bool is_marked(const struct used_numbers *numbers, int64_t number)
+{
+	return numbers->bits[number / 64] & UINT64_C(1) << (number % 64);
+}
+
+static int insert_range(struct used_numbers *numbers, size_t at, struct range range)
+{
+	if (numbers->range_count == RANGES_MAX)
+		return -ENOSPC;
+	if (numbers->range_count == numbers->range_capacity) {
+		size_t capacity = numbers->range_capacity * 2 + 64;
+		struct range *more = reallocarray(numbers->ranges, capacity, sizeof(*numbers->ranges));
+		if (!more)
+			return -ENOMEM;
+		numbers->ranges = more;
+		numbers->range_capacity = capacity;
+	}
+	memmove(numbers->ranges + at + 1, numbers->ranges + at, (numbers->range_count - at) * sizeof(range));
+	numbers->ranges[at] = range;
+	numbers->range_count++;
+	return 0;
+}
+
+static int compare_ranges(const void *a, const void *b)
+{
+	const struct range *first = a, *second = b;
+	return (first->start > second->start) - (first->start < second->start);
+}
+
+static int read_ranges(const struct account_table *table, struct used_numbers *numbers)
+{
+	struct account_line line;
+	size_t offset = 0;
+
+	while (account_next_line(table, &offset, &line)) {
+		struct range range;
+		if (!field_number(&line, 1, &range.start) || !field_number(&line, 2, &range.count) || range.count == 0)
+			continue;
+		int r = insert_range(numbers, numbers->range_count, range);
+		if (r < 0)
+			return r;
+	}
+	if (numbers->range_count > 0)
+		qsort(numbers->ranges, numbers->range_count, sizeof(*numbers->ranges), compare_ranges);
+	return 0;
+}
+
+static void read_numbers(const struct account_table *table, struct used_numbers *numbers)
+{
+	struct account_line line;
+	size_t offset = 0;
+	int64_t number;
+
+	while (account_next_line(table, &offset, &line)) {
+		if (field_number(&line, 2, &number))
+			mark(numbers, number);
+	}
+}
+
+/* What the file's lines use, read once for as long as no other line comes or goes. */
+static int numbers_of(struct database *database, enum database_file file, struct used_numbers **ret_numbers)
+{
+	struct used_numbers *numbers = database->numbers[file];
+	const struct table_edit *edit = &database->files[file];
+	int r = 0;
+
+	if (!numbers || numbers->lines != edit->lines) {
+		numbers_free(numbers);
+		numbers = database->numbers[file] = calloc(1, sizeof(*numbers));
+		if (!numbers)
+			return -ENOMEM;
+		numbers->lines = edit->lines;
+		numbers->from = -1;
+		if (file == DATABASE_SUBUID || file == DATABASE_SUBGID)
+			r = read_ranges(&edit->table, numbers);
+		else
+			read_numbers(&edit->table, numbers);
+	}
+	if (r < 0) {
+		numbers_free(numbers);
+		database->numbers[file] = NULL;
+		return r;
+	}
+	*ret_numbers = numbers;
+	return 0;
+}
+
+static bool stands_in_table(const struct account_table *table, int64_t id)
 {
 	struct account_line line;
 	size_t offset = 0;
@@ -40,18 +163,53 @@ static bool in_use(const struct account_table *table, int64_t id)
 	return false;
 }
 
-bool identifiers_uid_in_use(const struct database *database, uid_t uid)
+static bool in_use(struct database *database, enum database_file file, int64_t id)
 {
-	return in_use(&database->files[DATABASE_PASSWD].table, uid);
+	struct used_numbers *numbers;
+
+	if (id < NUMBERS_MAX && numbers_of(database, file, &numbers) == 0)
+		return is_marked(numbers, id);
+	return stands_in_table(&database->files[file].table, id);
 }
 
-bool identifiers_gid_in_use(const struct database *database, gid_t gid)
+bool identifiers_uid_in_use(struct database *database, uid_t uid)
 {
-	return in_use(&database->files[DATABASE_GROUP].table, gid);
+	return in_use(database, DATABASE_PASSWD, uid);
 }
 
-/* Marks what is in use in [min, max] and takes the number above the highest, else the lowest free one. */
-static int choose(
+bool identifiers_gid_in_use(struct database *database, gid_t gid)
+{
+	return in_use(database, DATABASE_GROUP, gid);
+}
+
+int identifiers_add_line(
+	struct database *database, enum database_file file, const char *line, int64_t number, int64_t count)
+{
+	struct used_numbers *numbers = database->numbers[file];
+	struct table_edit *edit = &database->files[file];
+	bool valid = numbers && numbers->lines == edit->lines;
+
+	int r = table_edit_add_line(edit, line);
+	if (r < 0 || !valid)
+		return r;
+	if (count == 0) {
+		mark(numbers, number);
+	} else {
+		/* The gap that the last search found. Anything else is read again. */
+		if (numbers->from < 0 || number != numbers->next)
+			return 0;
+		r = insert_range(numbers, numbers->at, (struct range){number, count});
+		if (r < 0)
+			return 0; /* read again, which says so */
+		numbers->at++;
+		numbers->next = number + count;
+	}
+	numbers->lines = edit->lines;
+	return 0;
+}
+
+/* For numbers beyond the bitmap. Marks what is in use in [min, max] and takes the number above the highest, else the lowest free one. */
+static int choose_far(
 	const struct account_table *table, const struct ledger *ledger, int64_t min, int64_t max, uint32_t *ret_id)
 {
 	struct account_line line;
@@ -90,68 +248,81 @@ static int choose(
 	return -ENOSPC;
 }
 
-int identifiers_choose_uid(const struct database *database, const struct account_defaults *defaults,
+/* The number above the highest one in use, else the lowest free one. */
+static int choose(struct database *database, enum database_file file, const struct ledger *ledger, int64_t min,
+	int64_t max, uint32_t *ret_id)
+{
+	struct used_numbers *numbers;
+
+	if (min > max || max >= NUMBERS_MAX)
+		return min > max ? -ENOSPC : choose_far(&database->files[file].table, ledger, min, max, ret_id);
+	int r = numbers_of(database, file, &numbers);
+	if (r < 0)
+		return r;
+	cleanup_free uint64_t *bits = malloc(sizeof(numbers->bits));
+	if (!bits)
+		return -ENOMEM;
+	memcpy(bits, numbers->bits, sizeof(numbers->bits));
+	for (unsigned i = 0; ledger && i < ledger->count; i++) {
+		uid_t uid = ledger->entries[i].uid;
+		if (uid < NUMBERS_MAX)
+			bits[uid / 64] |= UINT64_C(1) << (uid % 64);
+	}
+	int64_t id = max;
+	while (id >= min && !(bits[id / 64] & UINT64_C(1) << (id % 64)))
+		id -= bits[id / 64] == 0 && id % 64 == 63 ? 64 : 1;
+	id = id < min ? min : id + 1;
+	for (int64_t free_id = min; id > max && free_id <= max; free_id++) {
+		if (!(bits[free_id / 64] & UINT64_C(1) << (free_id % 64)))
+			id = free_id;
+	}
+	if (id > max)
+		return -ENOSPC;
+	*ret_id = (uint32_t)id;
+	return 0;
+}
+
+int identifiers_choose_uid(struct database *database, const struct account_defaults *defaults,
 	const struct ledger *ledger, uid_t *ret_uid)
 {
-	return choose(&database->files[DATABASE_PASSWD].table, ledger, defaults->ranges.uid_min,
-		defaults->ranges.uid_max, ret_uid);
+	return choose(
+		database, DATABASE_PASSWD, ledger, defaults->ranges.uid_min, defaults->ranges.uid_max, ret_uid);
 }
 
 int identifiers_choose_gid(
-	const struct database *database, const struct account_defaults *defaults, gid_t preferred, gid_t *ret_gid)
+	struct database *database, const struct account_defaults *defaults, gid_t preferred, gid_t *ret_gid)
 {
 	if (preferred >= defaults->ranges.gid_min && preferred <= defaults->ranges.gid_max &&
 		!identifiers_gid_in_use(database, preferred)) {
 		*ret_gid = preferred;
 		return 0;
 	}
-	return choose(&database->files[DATABASE_GROUP].table, NULL, defaults->ranges.gid_min, defaults->ranges.gid_max,
-		ret_gid);
+	return choose(database, DATABASE_GROUP, NULL, defaults->ranges.gid_min, defaults->ranges.gid_max, ret_gid);
 }
 
-struct range {
-	int64_t start, count;
-};
-
-static int compare_ranges(const void *a, const void *b)
+int identifiers_choose_range(struct database *database, enum database_file file, int64_t min, int64_t max,
+	int64_t count, int64_t *ret_start)
 {
-	const struct range *first = a, *second = b;
-	return (first->start > second->start) - (first->start < second->start);
-}
+	struct used_numbers *numbers;
 
-int identifiers_choose_range(
-	const struct account_table *table, int64_t min, int64_t max, int64_t count, int64_t *ret_start)
-{
-	cleanup_free struct range *ranges = NULL;
-	struct account_line line;
-	size_t offset = 0, used = 0, capacity = 0;
-
-	while (account_next_line(table, &offset, &line)) {
-		struct range range;
-		if (!field_number(&line, 1, &range.start) || !field_number(&line, 2, &range.count) || range.count == 0)
-			continue;
-		if (used == RANGES_MAX)
-			return -ENOSPC;
-		if (used == capacity) {
-			capacity = capacity * 2 + 64;
-			struct range *more = reallocarray(ranges, capacity, sizeof(*ranges));
-			if (!more)
-				return -ENOMEM;
-			ranges = more;
-		}
-		ranges[used++] = range;
+	int r = numbers_of(database, file, &numbers);
+	if (r < 0)
+		return r;
+	if (numbers->from != min || numbers->wanted != count) {
+		numbers->from = min;
+		numbers->wanted = count;
+		numbers->next = min;
+		numbers->at = 0;
 	}
-	if (used > 0)
-		qsort(ranges, used, sizeof(*ranges), compare_ranges);
-	int64_t start = min;
-	for (size_t i = 0; i < used; i++) {
-		if (ranges[i].start >= start + count)
+	for (; numbers->at < numbers->range_count; numbers->at++) {
+		const struct range *range = &numbers->ranges[numbers->at];
+		if (range->start >= numbers->next + count)
 			break;
-		if (ranges[i].start + ranges[i].count > start)
-			start = ranges[i].start + ranges[i].count;
+		if (range->start + range->count > numbers->next)
+			numbers->next = range->start + range->count;
 	}
-	if (count <= 0 || start + count - 1 > max)
+	if (count <= 0 || numbers->next + count - 1 > max)
 		return -ENOSPC;
-	*ret_start = start;
+	*ret_start = numbers->next;
 	return 0;
 }

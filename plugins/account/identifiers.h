@@ -10,14 +10,19 @@
 #include "plugins/account/defaults.h"
 #include "plugins/account/ledger.h"
 
-bool identifiers_uid_in_use(const struct database *database, uid_t uid);
-bool identifiers_gid_in_use(const struct database *database, gid_t gid);
+bool identifiers_uid_in_use(struct database *database, uid_t uid);
+bool identifiers_gid_in_use(struct database *database, gid_t gid);
 /* -ENOSPC when the range is used up. */
-int identifiers_choose_uid(const struct database *database, const struct account_defaults *defaults,
+int identifiers_choose_uid(struct database *database, const struct account_defaults *defaults,
 	const struct ledger *ledger, uid_t *ret_uid) MUST_CHECK;
 /* The preferred number when no group has it (so that uid and gid are alike), else as for a uid. */
-int identifiers_choose_gid(const struct database *database, const struct account_defaults *defaults, gid_t preferred,
-	gid_t *ret_gid) MUST_CHECK;
+int identifiers_choose_gid(
+	struct database *database, const struct account_defaults *defaults, gid_t preferred, gid_t *ret_gid) MUST_CHECK;
 /* The first gap of `count` in a subuid or subgid file. -ENOSPC when there is none. */
-int identifiers_choose_range(
-	const struct account_table *table, int64_t min, int64_t max, int64_t count, int64_t *ret_start) MUST_CHECK;
+int identifiers_choose_range(struct database *database, enum database_file file, int64_t min, int64_t max,
+	int64_t count, int64_t *ret_start) MUST_CHECK;
+/* Adds a line whose number (of the account, of the group, or the start of its range) is known. */
+int identifiers_add_line(
+	struct database *database, enum database_file file, const char *line, int64_t number, int64_t count) MUST_CHECK;
+/* Frees what was read. */
+void identifiers_forget(struct database *database);

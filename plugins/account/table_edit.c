@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/account_index.h"
+
 #define GROWTH 4096u /* room for some thirty new lines before the next copy */
 
 void table_edit_begin(struct table_edit *edit, struct account_table *table)
@@ -17,6 +19,7 @@ void table_edit_free(struct table_edit *edit)
 	if (edit->table.bytes)
 		explicit_bzero(edit->table.bytes, edit->capacity);
 	free(edit->table.bytes);
+	account_index_free(edit->table.index);
 	*edit = (struct table_edit){0};
 }
 
@@ -57,6 +60,10 @@ static int splice(struct table_edit *edit, size_t offset, size_t old_size, const
 	edit->table.bytes[total] = '\0';
 	edit->changed = true;
 	edit->edits++;
+	if (edit->table.index && offset + size < total)
+		account_index_splice(edit->table.index, offset, old_size, size);
+	if (edit->end != SIZE_MAX && offset <= edit->end)
+		edit->end += size - old_size;
 	return 0;
 }
 
@@ -118,22 +125,31 @@ int table_edit_set_field(struct table_edit *edit, const char *name, unsigned fie
 	return splice(edit, (size_t)(field.start - edit->table.bytes), field.size, value, size);
 }
 
+/* What follows a NIS line is found only after the name service has been asked: new lines go before the first. */
+static void find_end(struct table_edit *edit)
+{
+	struct account_line line;
+	size_t offset = 0;
+
+	if (edit->end_known)
+		return;
+	edit->end_known = true;
+	edit->end = SIZE_MAX;
+	while (edit->end == SIZE_MAX && account_next_line(&edit->table, &offset, &line)) {
+		if (line.size > 0 && (line.start[0] == '+' || line.start[0] == '-'))
+			edit->end = (size_t)(line.start - edit->table.bytes);
+	}
+}
+
 int table_edit_add_line(struct table_edit *edit, const char *line)
 {
-	struct account_line other;
-	size_t offset = 0, start = 0, size = strlen(line);
-	bool bare = edit->table.size > 0 && edit->table.bytes[edit->table.size - 1] != '\n';
+	size_t size = strlen(line);
 
 	if (!is_safe(line, true) || size == 0 || size > ACCOUNT_LINE_MAX)
 		return -EINVAL;
-	/* What follows a NIS line is found only after the name service has been asked. */
-	while (account_next_line(&edit->table, &offset, &other)) {
-		if (other.size > 0 && (other.start[0] == '+' || other.start[0] == '-')) {
-			bare = false;
-			break;
-		}
-		start = offset;
-	}
+	find_end(edit);
+	size_t start = edit->end != SIZE_MAX ? edit->end : edit->table.size;
+	bool bare = start > 0 && edit->table.bytes[start - 1] != '\n';
 	cleanup_free char *text = malloc(size + 2);
 	if (!text)
 		return -ENOMEM;
@@ -145,7 +161,10 @@ int table_edit_add_line(struct table_edit *edit, const char *line)
 	text[used] = '\n';
 	int r = splice(edit, start, 0, text, used + (size_t)1);
 	explicit_bzero(text, used);
-	return r;
+	if (r < 0)
+		return r;
+	edit->lines++;
+	return edit->table.index ? account_index_add(&edit->table, start + (bare ? 1u : 0u)) : 0;
 }
 
 int table_edit_remove_line(struct table_edit *edit, const char *name)
@@ -157,6 +176,7 @@ int table_edit_remove_line(struct table_edit *edit, const char *name)
 		return r;
 	size_t offset = (size_t)(line.start - edit->table.bytes);
 	size_t newline = offset + line.size < edit->table.size ? 1 : 0;
+	edit->lines++;
 	return splice(edit, offset, line.size + newline, "", 0);
 }
 

@@ -13,6 +13,9 @@ struct table_edit {
 	size_t capacity;
 	bool changed;
 	unsigned edits; /* how often something was really changed */
+	unsigned lines; /* how often a line came or went */
+	bool end_known; /* where new lines go, so that it is not searched each time */
+	size_t end;     /* the first NIS line, or SIZE_MAX: the end of the file */
 };
 
 /* True when the text can be one field: no colon, no control byte. */

@@ -4,18 +4,23 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/account_index.h"
+#include "lib/file.h"
 #include "lib/log.h"
 #include "plugins/authorized-keys/key_lines.h"
 #include "plugins/authorized-keys/ledger.h"
 #include "plugins/authorized-keys/sessions.h"
 #include "plugins/authorized-keys/work.h"
 
+#define INDEX_FROM 4u             /* commands; for fewer reading the lines is as fast */
 #define HOMES_TIMEOUT_MS 20000u   /* what all homes of a batch may cost; the plugin's own deadline is above it */
 #define HOME_TIMEOUT_MIN_MS 1000u /* a slow disk still answers in this */
 
 struct batch {
 	struct plugin_request *request;
-	struct account_table passwd, group;
+	struct account_table passwd, members; /* members: the groups that list somebody */
+	struct login_definitions definitions;
+	struct sharers sharers;
 	struct sshd *sshd;
 	struct key_ledger ledger;
 	struct subject **subjects;
@@ -35,8 +40,9 @@ static void batch_free(struct batch *batch)
 	free(batch->subjects);
 	sshd_close(batch->sshd);
 	key_ledger_free(&batch->ledger);
+	sharers_free(&batch->sharers);
 	account_table_free(&batch->passwd);
-	account_table_free(&batch->group);
+	account_table_free(&batch->members);
 }
 
 /* Where we have bound before: sshd may not read there now, and read there again some day. */
@@ -68,7 +74,8 @@ static int find_subject(struct batch *batch, const char *user, struct subject **
 	bool ask = true;
 	for (unsigned i = 0; i < batch->subject_count; i++)
 		ask = ask && !batch->subjects[i]->name_services_hang;
-	int r = subject_open(batch->request, batch->sshd, &batch->passwd, &batch->group, user, ask, subject);
+	int r = subject_open(
+		batch->request, batch->sshd, &batch->sharers, &batch->members, &batch->definitions, user, ask, subject);
 	if (r == 0) {
 		r = add_known_places(&batch->ledger, subject);
 		if (r < 0)
@@ -78,6 +85,7 @@ static int find_subject(struct batch *batch, const char *user, struct subject **
 		free(subject);
 		return r;
 	}
+	subject->sync_later = batch->request->count >= INDEX_FROM && file_syncfs_is_reliable();
 	batch->subjects[batch->subject_count++] = subject;
 	*ret_subject = subject;
 	return 0;
@@ -85,6 +93,7 @@ static int find_subject(struct batch *batch, const char *user, struct subject **
 
 static int batch_open(struct batch *batch, struct plugin_request *request, struct plugin_result *results)
 {
+	cleanup_account_table struct account_table group = {0};
 	char detail[SSHD_DETAIL_MAX + 1] = "";
 
 	batch->request = request;
@@ -98,9 +107,16 @@ static int batch_open(struct batch *batch, struct plugin_request *request, struc
 	}
 	int r = account_table_read(request->root, "etc/passwd", &batch->passwd);
 	if (r == 0)
-		r = account_table_read(request->root, "etc/group", &batch->group);
+		r = account_table_read(request->root, "etc/group", &group);
+	if (r == 0)
+		r = account_members_read(&group, &batch->members);
+	if (r == 0 && request->count >= INDEX_FROM)
+		r = account_index_build(&batch->passwd);
+	if (r == 0)
+		r = login_definitions_read(request->root, &batch->definitions);
 	if (r < 0)
 		return r;
+	batch->sharers.passwd = &batch->passwd;
 	r = key_ledger_read(request->state, &batch->ledger);
 	if (r < 0)
 		return r;
@@ -382,6 +398,45 @@ static int find_edits(struct batch *batch)
 	return r;
 }
 
+static void fail_unsynced(struct batch *batch, const struct subject *subject, int error)
+{
+	for (unsigned i = 0; i < batch->request->count; i++) {
+		struct work *work = &batch->works[i];
+		if (work->subject == subject && work->result->code == CODE_OK)
+			(void)plugin_set(work->result, error == -ETIMEDOUT ? CODE_TIMEOUT : code_from_errno(-error),
+				"the key could not be brought to disk: %s", strerror(-error));
+	}
+}
+
+/* The new files of all users, one file system after the other; the journal is open until then. */
+static int sync_all(struct batch *batch)
+{
+	cleanup_free dev_t *done = calloc((size_t)batch->subject_count * KEY_PLACES_MAX + 1, sizeof(*done));
+	cleanup_free int *errors = calloc((size_t)batch->subject_count * KEY_PLACES_MAX + 1, sizeof(*errors));
+	size_t count = 0;
+
+	if (!done || !errors)
+		return -ENOMEM;
+	for (unsigned i = 0; i < batch->subject_count; i++) {
+		const struct subject *subject = batch->subjects[i];
+
+		for (unsigned place = 0; place < subject->locations.count; place++) {
+			size_t at = 0;
+			if (!subject->views[place].unsynced)
+				continue;
+			while (at < count && done[at] != subject->views[place].device)
+				at++;
+			if (at == count) {
+				done[count] = subject->views[place].device;
+				errors[count++] = subject_sync(batch->request, subject, place);
+			}
+			if (errors[at] < 0)
+				fail_unsynced(batch, subject, errors[at]);
+		}
+	}
+	return 0;
+}
+
 int bindings_apply(struct plugin_request *request, struct plugin_result *results)
 {
 	CLEANUP(batch_free) struct batch batch = {.request = request};
@@ -391,6 +446,8 @@ int bindings_apply(struct plugin_request *request, struct plugin_result *results
 		r = find_edits(&batch);
 	for (unsigned i = 0; r == 0 && i < batch.subject_count; i++)
 		r = carry_out(&batch, batch.subjects[i]);
+	if (r == 0)
+		r = sync_all(&batch);
 	if (r < 0)
 		return fail_all(request, results, r);
 	/* The keys stand whether or not the list of them could be written: a full disk must not keep a runtime key out.

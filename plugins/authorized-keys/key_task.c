@@ -13,6 +13,7 @@
 #define VIEW_EXISTS 1u
 #define VIEW_HOME_OPEN 2u
 #define VIEW_TIGHTENED 4u
+#define VIEW_UNSYNCED 8u
 
 /* What the child knows of one file. */
 struct content {
@@ -75,13 +76,14 @@ static int read_content(const struct key_task *task, const struct key_place *pla
 	return 0;
 }
 
-static int write_content(
-	const struct key_place *place, struct content *content, const struct buffer *text, struct key_view *view)
+static int write_content(const struct key_task *task, const struct key_place *place, struct content *content,
+	const struct buffer *text, struct key_view *view)
 {
 	struct file_attributes attributes = {.mode = place->home_size > 0 ? 0600 : 0644,
 		.uid = (uid_t)-1,
 		.gid = (gid_t)-1,
-		.like = content->descriptor};
+		.like = content->descriptor,
+		.unsynced = task->sync_later && content->descriptor < 0};
 	struct stat status;
 	int r = 0;
 
@@ -102,6 +104,12 @@ static int write_content(
 		}
 	}
 	r = file_replace(content->directory, content->name, text->bytes, text->size, &attributes);
+	if (r == 0 && attributes.unsynced) {
+		if (sys.fstat(content->directory, &status) < 0)
+			return refuse_errno(view, errno, place->path);
+		view->unsynced = true;
+		view->device = status.st_dev;
+	}
 	return r < 0 ? refuse_errno(view, -r, place->path) : 0;
 }
 
@@ -155,7 +163,7 @@ static int edit_place(const struct key_task *task, unsigned place, struct key_vi
 	/* latchkey-apply runs one at a time, so a temporary file of ours is one that a crash left. */
 	if (content.directory >= 0)
 		file_sweep_temporaries(content.directory, INT64_MAX);
-	return changed ? write_content(&task->places[place], &content, &text, view) : 0;
+	return changed ? write_content(task, &task->places[place], &content, &text, view) : 0;
 }
 
 static void put_number(struct buffer *output, unsigned number)
@@ -199,11 +207,31 @@ struct run {
 	enum key_outcome *outcomes;
 };
 
+/* Brings the places' file systems to disk. */
+static int sync_places(const struct key_task *task)
+{
+	for (unsigned i = 0; i < task->place_count; i++) {
+		CLEANUP(content_free) struct content content = {.directory = -1, .descriptor = -1};
+		struct key_view view = {0};
+
+		if (!task->chosen[i])
+			continue;
+		int r = key_walk(task, &task->places[i], false, &view, &content.directory, &content.name);
+		if (r < 0)
+			return r;
+		if (sys.syncfs(content.directory) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
 static int run(void *context, struct buffer *output)
 {
 	const struct run *what = context;
 	const struct key_task *task = what->task;
 
+	if (task->sync)
+		return sync_places(task);
 	for (unsigned i = 0; i < task->place_count; i++) {
 		CLEANUP(content_free) struct content content = {.directory = -1, .descriptor = -1};
 		struct key_view view = {0}, after = {0};
@@ -230,7 +258,9 @@ static int run(void *context, struct buffer *output)
 		put_number(output, (unsigned)view.code);
 		put_number(output, ((edited ? view.exists : after.exists) ? VIEW_EXISTS : 0) |
 					   (after.home_open ? VIEW_HOME_OPEN : 0) |
-					   (view.tightened || after.tightened ? VIEW_TIGHTENED : 0));
+					   (view.tightened || after.tightened ? VIEW_TIGHTENED : 0) |
+					   (view.unsynced ? VIEW_UNSYNCED : 0));
+		put_bytes(output, (const char *)&view.device, sizeof(view.device));
 		put_bytes(output, view.detail, strlen(view.detail));
 		put_lines(task, content.text ? content.text : "", content.size, output);
 	}
@@ -274,7 +304,11 @@ static int take_view(struct reader *reader, const struct key_task *task, struct 
 
 	key_view_free(view);
 	if (take_number(reader, &code) < 0 || take_number(reader, &flags) < 0 || code >= CODE_COUNT ||
-		take_bytes(reader, &bytes, &size) < 0 || size > DETAIL_MAX)
+		take_bytes(reader, &bytes, &size) < 0 || size != sizeof(view->device))
+		return -EBADMSG;
+	memcpy(&view->device, bytes, size);
+	view->unsynced = (flags & VIEW_UNSYNCED) != 0;
+	if (take_bytes(reader, &bytes, &size) < 0 || size > DETAIL_MAX)
 		return -EBADMSG;
 	view->code = (enum code)code;
 	memcpy(view->detail, bytes, size);
@@ -310,8 +344,11 @@ int key_task_run(const struct key_task *task, struct key_view *views, enum key_o
 		any = any || task->chosen[i];
 	if (!any)
 		return 0;
-	int r = user_child_run(&task->identity, task->timeout_ms, OUTPUT_MAX, run, &what, &output);
-	if (r < 0)
+	int r = task->here ? run(&what, &output)
+			   : user_child_run(&task->identity, task->timeout_ms, OUTPUT_MAX, run, &what, &output);
+	if (r == 0)
+		r = buffer_status(&output);
+	if (r < 0 || task->sync)
 		return r;
 	struct reader reader = {output.bytes, output.bytes + output.size};
 	for (unsigned i = 0; r == 0 && i < task->place_count; i++) {

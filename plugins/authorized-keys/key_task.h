@@ -46,6 +46,8 @@ struct key_view {
 	enum code code; /* why the place could not be read or written, or OK */
 	char detail[DETAIL_MAX + 1];
 	bool exists;               /* before any edit */
+	bool unsynced;             /* a new file that is not yet on disk */
+	dev_t device;              /* where it is not */
 	bool home_open, tightened; /* others can write to the home; a mode below it was narrowed */
 	char *ours;                /* our lines, each with a newline; owned */
 	size_t ours_size;
@@ -63,6 +65,9 @@ struct key_task {
 	const struct key_blob *blobs;
 	unsigned blob_count;
 	unsigned timeout_ms; /* of the child */
+	bool sync_later;     /* new files wait for a task with `sync`; what replaces a file never does */
+	bool sync;           /* nothing but syncfs of the chosen places' file systems */
+	bool here;           /* no child: root's own places, where nothing of a user can hang */
 };
 
 /*

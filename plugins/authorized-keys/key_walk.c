@@ -60,10 +60,14 @@ static int check_directory(
 	return 0;
 }
 
-static int make_directory(int parent, const char *name, mode_t mode, struct key_view *view)
+static int make_directory(
+	const struct key_task *task, int parent, const char *name, mode_t mode, struct key_view *view)
 {
 	if (sys.mkdirat(parent, name, mode) < 0 && errno != EEXIST)
 		return fail(view, errno, name);
+	/* The file in it is new too. */
+	if (task->sync_later)
+		return 0;
 	/* O_PATH descriptors cannot be synced; a directory that its owner cannot read is synced by the file's own. */
 	cleanup_close int readable = sys.openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	if (readable >= 0 && sys.fsync(readable) < 0)
@@ -109,7 +113,7 @@ static int descend(const struct key_task *task, const struct key_place *place, i
 				view, CODE_HOME_UNSAFE, "%.*s does not exist", (int)place->home_size, place->path);
 		if (!create)
 			return -ENOENT;
-		r = make_directory(*current, name, place->home_size > 0 ? 0700 : 0755, view);
+		r = make_directory(task, *current, name, place->home_size > 0 ? 0700 : 0755, view);
 		if (r == 0)
 			r = enter(*current, name, depth, place, view, &next);
 		if (r == -ENOENT)

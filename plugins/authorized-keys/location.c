@@ -53,36 +53,11 @@ static bool is_ours(const char *path)
 	       strncmp(path, LOCATION_RUNTIME "/", strlen(LOCATION_RUNTIME "/")) == 0;
 }
 
-/* Another account, of another uid, for whom the same entry names the same file; its name, or "". */
-static int find_sharer(const struct account_table *passwd, const struct account *account, const char *pattern,
-	const char *path, char ret_name[64])
-{
-	struct account_line line;
-	size_t offset = 0;
-
-	ret_name[0] = '\0';
-	while (account_next_line(passwd, &offset, &line)) {
-		cleanup_account struct account other = {0};
-		cleanup_free char *other_path = NULL;
-
-		if (account_parse(&line, &other) < 0 || other.uid == account->uid)
-			continue;
-		int r = sshd_expand(pattern, &other, &other_path);
-		if (r == -ENOMEM)
-			return r;
-		if (r == 0 && strcmp(other_path, path) == 0) {
-			(void)snprintf(ret_name, 64, "%.32s", other.name);
-			return 0;
-		}
-	}
-	return 0;
-}
-
-static int add_pattern(const struct account_table *passwd, const struct account *account, const char *pattern,
-	struct locations *locations)
+static int add_pattern(
+	struct sharers *sharers, const struct account *account, const char *pattern, struct locations *locations)
 {
 	cleanup_free char *path = NULL;
-	char sharer[64];
+	char sharer[SHARERS_NAME_MAX];
 	unsigned index;
 
 	if (strcmp(pattern, "none") == 0)
@@ -97,7 +72,7 @@ static int add_pattern(const struct account_table *passwd, const struct account 
 	locations->read_by_sshd[index] = true;
 	if (locations->home >= 0 || is_ours(path))
 		return 0;
-	r = find_sharer(passwd, account, pattern, path, sharer);
+	r = sharers_find(sharers, account, pattern, path, sharer);
 	if (r < 0)
 		return r;
 	if (*sharer) {
@@ -140,7 +115,7 @@ static int add_own(const char *directory, const struct account *account, struct 
 	return r;
 }
 
-int locations_find(const struct plugin_request *request, struct sshd *sshd, const struct account_table *passwd,
+int locations_find(const struct plugin_request *request, struct sshd *sshd, struct sharers *sharers,
 	const struct account *account, struct locations *ret_locations)
 {
 	static const char *const built_in[] = {".ssh/authorized_keys", ".ssh/authorized_keys2"};
@@ -155,10 +130,10 @@ int locations_find(const struct plugin_request *request, struct sshd *sshd, cons
 		(void)snprintf(locations.note, sizeof(locations.note), "no sshd is installed here");
 		r = 0;
 		for (unsigned i = 0; r == 0 && i < ELEMENTS(built_in); i++)
-			r = add_pattern(passwd, account, built_in[i], &locations);
+			r = add_pattern(sharers, account, built_in[i], &locations);
 	}
 	for (size_t i = 0; r == 0 && i < count; i++)
-		r = add_pattern(passwd, account, patterns[i], &locations);
+		r = add_pattern(sharers, account, patterns[i], &locations);
 	if (r == 0)
 		r = add_own(LOCATION_SYSTEM, account, &locations, &locations.system);
 	if (r == 0)

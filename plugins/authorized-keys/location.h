@@ -8,6 +8,7 @@
 #include "lib/plugin.h"
 #include "lib/sshd_config.h"
 #include "plugins/authorized-keys/key_task.h"
+#include "plugins/authorized-keys/sharers.h"
 
 #define LOCATION_SYSTEM "/etc/ssh/latchkey_keys"
 #define LOCATION_RUNTIME "/run/latchkey/authorized_keys"
@@ -23,7 +24,7 @@ struct locations {
 };
 
 /* The sshd may be NULL (not installed): then sshd's built-in default counts. */
-int locations_find(const struct plugin_request *request, struct sshd *sshd, const struct account_table *passwd,
+int locations_find(const struct plugin_request *request, struct sshd *sshd, struct sharers *sharers,
 	const struct account *account, struct locations *ret_locations) MUST_CHECK;
 /* The place of that path, added when it is none of them (a path that was right when the plan was made). -EINVAL. */
 int locations_add(

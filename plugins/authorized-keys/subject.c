@@ -39,10 +39,9 @@ static int refuse_missing(const struct account_table *passwd, bool ask, struct s
 }
 
 static int resolve(const struct plugin_request *request, const struct account_table *passwd,
-	const struct account_table *group, bool ask, struct subject *subject)
+	const struct account_table *group, const struct login_definitions *definitions, bool ask,
+	struct subject *subject)
 {
-	struct login_definitions definitions;
-
 	int r = account_find(passwd, subject->user, &subject->account);
 	if (r == -ENOENT)
 		return request->is_host ? refuse_missing(passwd, ask, subject)
@@ -51,26 +50,25 @@ static int resolve(const struct plugin_request *request, const struct account_ta
 		return refuse(subject, CODE_DUPLICATE_ENTRY, "%s stands more than once in /etc/passwd", subject->user);
 	if (r == -EBADMSG)
 		return refuse(subject, CODE_IO_ERROR, "the line of %s in /etc/passwd is broken", subject->user);
-	if (r == 0)
-		r = login_definitions_read(request->root, &definitions);
 	if (r < 0)
 		return r;
 	uid_t uid = subject->account.uid;
-	if (uid != 0 && (uid < definitions.uid_min || uid == 65534 || uid == 65535 || uid == UINT32_MAX))
+	if (uid != 0 && (uid < definitions->uid_min || uid == 65534 || uid == 65535 || uid == UINT32_MAX))
 		return refuse(subject, CODE_SYSTEM_ACCOUNT, "uid %u is a system account", (unsigned)uid);
 	if (subject->account.home[0] != '/')
 		return refuse(subject, CODE_HOME_UNSAFE, "his home is no absolute path");
 	return account_groups(group, subject->user, subject->account.gid, &subject->groups, &subject->group_count);
 }
 
-int subject_open(const struct plugin_request *request, struct sshd *sshd, const struct account_table *passwd,
-	const struct account_table *group, const char *user, bool ask, struct subject *ret_subject)
+int subject_open(const struct plugin_request *request, struct sshd *sshd, struct sharers *sharers,
+	const struct account_table *group, const struct login_definitions *definitions, const char *user, bool ask,
+	struct subject *ret_subject)
 {
 	struct subject subject = {.user = user};
 
-	int r = resolve(request, passwd, group, ask, &subject);
+	int r = resolve(request, sharers->passwd, group, definitions, ask, &subject);
 	if (r == 0 && subject.code == CODE_OK)
-		r = locations_find(request, sshd, passwd, &subject.account, &subject.locations);
+		r = locations_find(request, sshd, sharers, &subject.account, &subject.locations);
 	if (r < 0) {
 		subject_free(&subject);
 		return r;
@@ -105,6 +103,32 @@ int subject_add_blob(struct subject *subject, const unsigned char *bytes, size_t
 	return 0;
 }
 
+static bool is_our_own(const char *path)
+{
+	return strncmp(path, LOCATION_SYSTEM "/", strlen(LOCATION_SYSTEM "/")) == 0 ||
+	       strncmp(path, LOCATION_RUNTIME "/", strlen(LOCATION_RUNTIME "/")) == 0;
+}
+
+int subject_sync(const struct plugin_request *request, const struct subject *subject, unsigned place)
+{
+	const gid_t root_group = 0;
+	const struct user_identity root = {0, 0, &root_group, 1};
+	const struct user_identity user = {
+		subject->account.uid, subject->account.gid, subject->groups, subject->group_count};
+	const struct locations *locations = &subject->locations;
+	bool chosen[KEY_PLACES_MAX] = {false};
+
+	chosen[place] = true;
+	const struct key_task task = {.root_path = request->root_path,
+		.identity = locations->places[place].home_size > 0 ? user : root,
+		.places = locations->places,
+		.place_count = locations->count,
+		.chosen = chosen,
+		.timeout_ms = USER_CHILD_TIMEOUT_MS,
+		.sync = true};
+	return key_task_run(&task, NULL, NULL);
+}
+
 /* The places of one kind, in a child of that identity. */
 static int run_kind(const struct plugin_request *request, struct subject *subject, bool below_home,
 	const struct key_edit *edits, unsigned edit_count, enum key_outcome *outcomes)
@@ -118,8 +142,21 @@ static int run_kind(const struct plugin_request *request, struct subject *subjec
 
 	for (unsigned i = 0; i < locations->count; i++)
 		chosen[i] = (locations->places[i].home_size > 0) == below_home;
-	const struct key_task task = {request->root_path, below_home ? user : root, locations->places, locations->count,
-		chosen, edits, edit_count, subject->blobs, subject->blob_count, subject->timeout_ms};
+	bool own = !below_home;
+	for (unsigned i = 0; i < locations->count; i++)
+		own = own && (!chosen[i] || is_our_own(locations->places[i].path));
+	const struct key_task task = {.root_path = request->root_path,
+		.identity = below_home ? user : root,
+		.places = locations->places,
+		.place_count = locations->count,
+		.chosen = chosen,
+		.edits = edits,
+		.edit_count = edit_count,
+		.blobs = subject->blobs,
+		.blob_count = subject->blob_count,
+		.timeout_ms = subject->timeout_ms,
+		.sync_later = subject->sync_later && below_home,
+		.here = own};
 	int r = key_task_run(&task, subject->views, outcomes);
 	if (r == 0 || r == -ENOMEM)
 		return r;

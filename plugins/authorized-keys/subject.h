@@ -19,6 +19,7 @@ struct subject {
 	struct key_blob *blobs; /* of the commands, borrowed */
 	unsigned blob_count, blob_capacity;
 	unsigned timeout_ms;     /* of each child that works for it */
+	bool sync_later;         /* see key_task.h */
 	bool name_services_hang; /* they did not answer about this name */
 };
 
@@ -26,8 +27,9 @@ struct subject {
  * Looks the account up and finds its places; an account that cannot be worked on gets a code. Name services are asked
  * about a name that is not in the files, unless `ask` is false because they hang.
  */
-int subject_open(const struct plugin_request *request, struct sshd *sshd, const struct account_table *passwd,
-	const struct account_table *group, const char *user, bool ask, struct subject *ret_subject) MUST_CHECK;
+int subject_open(const struct plugin_request *request, struct sshd *sshd, struct sharers *sharers,
+	const struct account_table *group, const struct login_definitions *definitions, const char *user, bool ask,
+	struct subject *ret_subject) MUST_CHECK;
 void subject_free(struct subject *subject);
 /* Remembers a key to look for. The bytes stay the caller's and must outlive the subject. */
 int subject_add_blob(struct subject *subject, const unsigned char *bytes, size_t size, unsigned *ret_index) MUST_CHECK;
@@ -35,5 +37,7 @@ int subject_add_blob(struct subject *subject, const unsigned char *bytes, size_t
  * Looks at every place, or (with edits) carries them out: one child as the user, one as root. A child that fails as a
  * whole gives its places a code.
  */
+/* Brings the file system of that place to disk, in a child of the user. */
+int subject_sync(const struct plugin_request *request, const struct subject *subject, unsigned place) MUST_CHECK;
 int subject_run(const struct plugin_request *request, struct subject *subject, const struct key_edit *edits,
 	unsigned edit_count, enum key_outcome *outcomes) MUST_CHECK;

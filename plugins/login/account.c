@@ -11,32 +11,46 @@
 
 #define DAY 86400
 
+static int add_group_name(struct person *person, size_t *count, const char *name)
+{
+	char **more = reallocarray(person->group_names, *count + 2, sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	person->group_names = more;
+	more[*count + 1] = NULL;
+	more[*count] = strdup(name);
+	return more[(*count)++] ? 0 : -ENOMEM;
+}
+
 static int list_groups(const struct world *world, struct person *person)
 {
+	const struct account_number *first;
 	struct account_line line;
 	size_t offset = 0, count = 0;
+	int r = 0;
 
 	person->group_names = calloc(1, sizeof(*person->group_names));
 	if (!person->group_names)
 		return -ENOMEM;
-	while (account_next_line(&world->group, &offset, &line)) {
+	size_t primary = account_numbers_find(&world->gids, person->account.gid, &first);
+	for (size_t i = 0; r == 0 && i < primary; i++) {
 		cleanup_group struct group_entry group = {0};
-		int r = group_parse(&line, &group);
-		if (r == -ENOMEM)
-			return r;
-		if (r < 0 || (group.gid != person->account.gid && !group_has_member(&group, person->account.name)))
-			continue;
-		char **more = reallocarray(person->group_names, count + 2, sizeof(*more));
-		if (!more)
-			return -ENOMEM;
-		person->group_names = more;
-		more[count + 1] = NULL;
-		more[count] = strdup(group.name);
-		if (!more[count++])
-			return -ENOMEM;
+		offset = first[i].offset;
+		if (account_next_line(&world->group, &offset, &line) && group_parse(&line, &group) == 0)
+			r = add_group_name(person, &count, group.name);
 	}
+	for (offset = 0; r == 0 && account_next_line(&world->members, &offset, &line);) {
+		cleanup_group struct group_entry group = {0};
+		r = group_parse(&line, &group);
+		if (r == 0 && group.gid != person->account.gid && group_has_member(&group, person->account.name))
+			r = add_group_name(person, &count, group.name);
+		r = r == -EBADMSG ? 0 : r;
+	}
+	if (r < 0)
+		return r;
 	return account_groups(
-		&world->group, person->account.name, person->account.gid, &person->groups, &person->group_count);
+		&world->members, person->account.name, person->account.gid, &person->groups, &person->group_count);
 }
 
 int person_find(const struct world *world, const char *user, struct person *ret_person)
@@ -71,18 +85,24 @@ void person_free(struct person *person)
 
 static bool is_private(const struct person *person, const struct world *world, gid_t gid)
 {
+	const struct account_number *first;
 	struct account_line line;
-	size_t offset = 0;
+	size_t offset;
 
-	while (account_next_line(&world->passwd, &offset, &line)) {
+	size_t count = account_numbers_find(&world->primary, gid, &first);
+	for (size_t i = 0; i < count; i++) {
 		cleanup_account struct account other = {0};
-		if (account_parse(&line, &other) == 0 && other.gid == gid && other.uid != person->account.uid)
+		offset = first[i].offset;
+		if (account_next_line(&world->passwd, &offset, &line) && account_parse(&line, &other) == 0 &&
+			other.uid != person->account.uid)
 			return false;
 	}
-	for (offset = 0; account_next_line(&world->group, &offset, &line);) {
+	count = account_numbers_find(&world->gids, gid, &first);
+	for (size_t i = 0; i < count; i++) {
 		cleanup_group struct group_entry group = {0};
-		if (group_parse(&line, &group) == 0 && group.gid == gid && *group.members &&
-			strcmp(group.members, person->account.name) != 0)
+		offset = first[i].offset;
+		if (account_next_line(&world->group, &offset, &line) && group_parse(&line, &group) == 0 &&
+			*group.members && strcmp(group.members, person->account.name) != 0)
 			return false;
 	}
 	return true;

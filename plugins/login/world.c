@@ -87,6 +87,17 @@ static int read_tables(struct world *world)
 	r = account_table_read(world->root, "etc/group", &world->group);
 	if (r < 0 && r != -ENOENT)
 		return r;
+	r = account_index_build(&world->passwd);
+	if (r == 0)
+		r = account_index_build(&world->shadow);
+	if (r == 0)
+		r = account_numbers_read(&world->passwd, 3, &world->primary);
+	if (r == 0)
+		r = account_numbers_read(&world->group, 2, &world->gids);
+	if (r == 0)
+		r = account_members_read(&world->group, &world->members);
+	if (r < 0)
+		return r;
 	r = account_table_read(world->root, "etc/shells", &world->shells);
 	if (r < 0 && r != -ENOENT)
 		return r;
@@ -126,6 +137,9 @@ void world_close(struct world *world)
 	account_table_free(&world->shadow);
 	account_table_free(&world->group);
 	account_table_free(&world->shells);
+	account_table_free(&world->members);
+	account_numbers_free(&world->primary);
+	account_numbers_free(&world->gids);
 	sshd_close(world->sshd);
 	free(world->revoked_path);
 	file_names_free(&world->revoked);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "lib/account_files.h"
+#include "lib/account_index.h"
 #include "lib/cleanup.h"
 #include "lib/plugin.h"
 #include "lib/sshd_config.h"
@@ -17,6 +18,8 @@ struct world {
 	int64_t now;
 	const char *address; /* of the stranger; NULL for anybody */
 	struct account_table passwd, shadow, group, shells;
+	struct account_table members; /* of the groups, those that list somebody */
+	struct account_numbers primary, gids; /* passwd and group by gid */
 	bool has_shadow;
 	struct login_definitions definitions;
 	struct sshd *sshd; /* NULL: sshd_error says why */

@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
-	struct account_table table = {malloc(size + 1), size};
+	struct account_table table = {.bytes = malloc(size + 1), .size = size};
 	struct account_line field;
 	struct table_edit edit;
 

@@ -4,12 +4,16 @@
 import base64
 import crypt
 import ctypes
+import fcntl
 import grp
+import itertools
 import json
 import os
 import pwd
 import re
 import shutil
+import signal
+import struct
 import subprocess
 import sys
 import time
@@ -483,6 +487,61 @@ def test_locks():
     expect(account.one({"do": "user.lock", "user": "gina"}), "ok", True)
 
 
+def lock_holder():
+    """The pid that holds /etc/.pwd.lock, 0 without."""
+    descriptor = os.open("/etc/.pwd.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        asked = fcntl.fcntl(descriptor, fcntl.F_GETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))
+        kind, _, _, _, pid = struct.unpack("hhqqi4x", asked)
+        return 0 if kind == fcntl.F_UNLCK else pid
+    finally:
+        os.close(descriptor)
+
+
+def stop_with_lock(argv):
+    """Runs it until it is caught with the lock, and stopped there. Its process and the pid that holds the lock."""
+    for _ in range(2000):
+        process = subprocess.Popen(argv(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None:
+            pid = lock_holder()
+            if pid:
+                os.kill(pid, signal.SIGSTOP)
+                time.sleep(0.05)
+                if lock_holder() == pid:
+                    return process, pid
+                os.kill(pid, signal.SIGCONT)
+        process.wait()
+    raise AssertionError("never caught with the lock")
+
+
+def test_stopped_holder():
+    """P111: whoever may run chfn may stop it while it holds the lock."""
+    expect(ensure("holger"), "ok", True)
+    uid = fields("/etc/passwd", "holger")[2]
+    for name in ("chfn", "chsh"):
+        with open(f"/etc/pam.d/{name}", "w") as file:
+            file.write("auth sufficient pam_permit.so\naccount sufficient pam_permit.so\nsession sufficient pam_permit.so\n")
+    counter = itertools.count()
+    shells = itertools.cycle(("/bin/bash", "/bin/sh"))
+    prefix = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "sh", "-c"]
+    for name, command in (("chfn", lambda: f"chfn -r {next(counter)}; exit"), ("chsh", lambda: f"chsh -s {next(shells)}; exit")):
+        process, pid = stop_with_lock(lambda: [*prefix, command()])
+        started = time.monotonic()
+        result = set_password("holger", f"Frozen-Lake-{name}-7")
+        waited = time.monotonic() - started
+        expect(result, "ok", True, f"P111: {name} stopped with the lock delays a reset by {waited:.0f} s")
+        check(25 < waited < 45 and not os.path.exists(f"/proc/{pid}"), "no more than the deadline; it was ended")
+        process.wait()
+    # Root's own is named and left alone.
+    process, pid = stop_with_lock(lambda: ["chfn", "-r", str(next(counter)), "holger"])
+    result = account.one({"do": "user.lock", "user": "holger"})
+    expect(result, "busy", False, "P111: an administrator's chfn is not ended")
+    check(f"{pid} chfn" in result["detail"], "it is named with pid and name")
+    os.kill(pid, signal.SIGKILL)
+    process.wait()
+    clean("stopped holders")
+
+
 def test_file_states():
     """T21, T06: files that cannot be replaced."""
     before = read("/etc/passwd")
@@ -680,9 +739,12 @@ def test_errors_everywhere():
     check(failed > 90, f"P27: {failed} failures, each with its code, nothing torn, finished by the next run")
 
 
-for test in (test_create, test_refusals, test_details, test_groups_and_sudo, test_passwords, test_lock, test_no_secret_leaves, test_faillock, test_generate,
-             test_compare_and_set, test_remove, test_ugly_files, test_file_states, test_other_root, test_many,
-             test_concurrency, test_kill_everywhere, test_errors_everywhere, test_locks):
+TESTS = (test_create, test_refusals, test_details, test_groups_and_sudo, test_passwords, test_lock, test_no_secret_leaves,
+         test_faillock, test_generate, test_compare_and_set, test_remove, test_ugly_files, test_file_states, test_other_root,
+         test_many, test_concurrency, test_kill_everywhere, test_errors_everywhere, test_locks, test_stopped_holder)
+for test in TESTS:
+    if sys.argv[1:] and test.__name__ not in sys.argv[1:]:
+        continue
     print(f"# {test.__name__}", flush=True)
     test()
 print("all good", flush=True)

@@ -15,7 +15,8 @@
 static struct database database_of(const char *passwd, const char *group)
 {
 	struct database database = {.etc = -1};
-	struct account_table tables[2] = {{strdup(passwd), strlen(passwd)}, {strdup(group), strlen(group)}};
+	struct account_table tables[2] = {
+		{.bytes = strdup(passwd), .size = strlen(passwd)}, {.bytes = strdup(group), .size = strlen(group)}};
 
 	table_edit_begin(&database.files[DATABASE_PASSWD], &tables[0]);
 	table_edit_begin(&database.files[DATABASE_GROUP], &tables[1]);
@@ -88,9 +89,11 @@ static void subordinate_ranges_fill_the_first_gap(void **state)
 	for (size_t i = 0; i < ELEMENTS(rows); i++) {
 		char text[128];
 		(void)snprintf(text, sizeof(text), "%s", rows[i].text);
-		const struct account_table table = {text, strlen(text)};
+		cleanup_database struct database database = {.etc = -1};
+		struct account_table table = {.bytes = strdup(text), .size = strlen(text)};
 		int64_t start = -1;
-		int r = identifiers_choose_range(&table, 100000, 600100000, 65536, &start);
+		table_edit_begin(&database.files[DATABASE_SUBUID], &table);
+		int r = identifiers_choose_range(&database, DATABASE_SUBUID, 100000, 600100000, 65536, &start);
 		assert_int_equal(r < 0 ? r : start, rows[i].expected);
 	}
 }

@@ -10,9 +10,11 @@
 
 #include <cmocka.h>
 
+#include "lib/account_index.h"
+
 static struct table_edit edit_of(const char *text)
 {
-	struct account_table table = {strdup(text), strlen(text)};
+	struct account_table table = {.bytes = strdup(text), .size = strlen(text)};
 	struct table_edit edit;
 
 	assert_non_null(table.bytes);
@@ -42,6 +44,58 @@ static void P22_only_the_named_field_changes(void **state)
 		assert_int_equal(table_edit_set_field(&edit, "bob", 3, 1, "new"), 0);
 		assert_false(edit.changed);
 		table_edit_free(&edit);
+	}
+}
+
+static int find(const struct table_edit *edit, const char *name, size_t *ret_offset)
+{
+	struct account_line line = {edit->table.bytes, 0};
+	int r = account_find_line(&edit->table, name, &line);
+
+	*ret_offset = (size_t)(line.start - edit->table.bytes);
+	return r;
+}
+
+/* The same edits with and without an index, on lines of which some are doubled. */
+static void P22_an_index_finds_what_reading_finds(void **state)
+{
+	static const char start[] = "n1:a:b\n#n2:a:b\nn3:a:b\nn3:c:d\njunk\n:x:y\n";
+	static const char *const ends[] = {"", "+@ng::\nn5:after:nis\n"};
+	unsigned random = 1;
+
+	(void)state;
+	for (size_t e = 0; e < ELEMENTS(ends); e++) {
+		char text[128];
+		(void)snprintf(text, sizeof(text), "%s%s", start, ends[e]);
+		struct table_edit plain = edit_of(text), indexed = edit_of(text);
+		assert_int_equal(account_index_build(&indexed.table), 0);
+		for (unsigned i = 0; i < 20000; i++) {
+			char name[16], line[64];
+			size_t offset, indexed_offset;
+
+			random = random * 1103515245u + 12345u;
+			unsigned what = (random >> 16) % 4;
+			random = random * 1103515245u + 12345u;
+			(void)snprintf(name, sizeof(name), "n%u", (random >> 16) % 3000);
+			(void)snprintf(line, sizeof(line), "%s:%.*s:z", name, (int)(random >> 8) % 9, "xxxxxxxxx");
+			int r = find(&plain, name, &offset);
+			assert_int_equal(find(&indexed, name, &indexed_offset), r);
+			if (r == 0)
+				assert_int_equal(indexed_offset, offset);
+			if (what == 0)
+				assert_int_equal(table_edit_remove_line(&plain, name),
+					table_edit_remove_line(&indexed, name));
+			else if (what == 1)
+				assert_int_equal(table_edit_set_field(&plain, name, 3, 1, line + strlen(name) + 3),
+					table_edit_set_field(&indexed, name, 3, 1, line + strlen(name) + 3));
+			else if (r == -ENOENT || (random >> 20) % 64 == 0)
+				assert_int_equal(
+					table_edit_add_line(&plain, line), table_edit_add_line(&indexed, line));
+		}
+		assert_int_equal(plain.table.size, indexed.table.size);
+		assert_memory_equal(plain.table.bytes, indexed.table.bytes, plain.table.size);
+		table_edit_free(&plain);
+		table_edit_free(&indexed);
 	}
 }
 
@@ -175,6 +229,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(P22_only_the_named_field_changes),
+		cmocka_unit_test(P22_an_index_finds_what_reading_finds),
 		cmocka_unit_test(P22_the_last_field_keeps_its_carriage_return),
 		cmocka_unit_test(P29_a_value_never_makes_a_second_line_or_field),
 		cmocka_unit_test(what_is_doubled_broken_or_missing_is_refused),

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where each line of an account table begins, by its first field, for those who look up many names. It finds what
+ * searching line by line finds, doubled lines too, and is kept in step with edits.
+ */
+#pragma once
+
+#include "lib/account_files.h"
+
+/* Gives the table an index, which account_find_line then uses; the table's own free frees it. -ENOMEM. */
+int account_index_build(struct account_table *table) MUST_CHECK;
+void account_index_free(struct account_index *index);
+int account_index_find(const struct account_table *table, const char *name, size_t size,
+	struct account_line *ret_line) MUST_CHECK;
+/* After `old_size` bytes at `offset` have become `size` bytes; lines that begin in the old bytes are forgotten. */
+void account_index_splice(struct account_index *index, size_t offset, size_t old_size, size_t size);
+/* The line that begins there is new. -ENOMEM. */
+int account_index_add(struct account_table *table, size_t offset) MUST_CHECK;
+
+/* The lines of a table by the number in one of their fields (a uid, a gid). */
+struct account_numbers {
+	struct account_number {
+		uint32_t number, offset;
+	} *items; /* sorted, alike ones in file order */
+	size_t count;
+};
+
+int account_numbers_read(
+	const struct account_table *table, unsigned field, struct account_numbers *ret_numbers) MUST_CHECK;
+void account_numbers_free(struct account_numbers *numbers);
+#define cleanup_account_numbers CLEANUP(account_numbers_free)
+/* How many lines have that number; ret_first is the first one's item. */
+size_t account_numbers_find(
+	const struct account_numbers *numbers, uint32_t number, const struct account_number **ret_first);
+/* A group table of only those groups that list members: with a group per user that is few. */
+int account_members_read(const struct account_table *group, struct account_table *ret_members) MUST_CHECK;

@@ -90,8 +90,7 @@ int account_index_build(struct account_table *table)
 	return 0;
 }
 
-int account_index_find(
-	const struct account_table *table, const char *name, size_t size, struct account_line *ret_line)
+int account_index_find(const struct account_table *table, const char *name, size_t size, struct account_line *ret_line)
 {
 	const struct account_index *index = table->index;
 	uint32_t found = NO_LINE;
@@ -163,8 +162,7 @@ static int compare_numbers(const void *a, const void *b)
 	return first->offset < second->offset ? -1 : first->offset > second->offset;
 }
 
-int account_numbers_read(
-	const struct account_table *table, unsigned field, struct account_numbers *ret_numbers)
+int account_numbers_read(const struct account_table *table, unsigned field, struct account_numbers *ret_numbers)
 {
 	struct account_numbers numbers = {0};
 	struct account_line line;

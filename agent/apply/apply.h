@@ -98,8 +98,8 @@ struct apply {
 	int64_t clock, now; /* now = max(clock, floor), docs/PROTOCOL.md */
 	bool clock_wrong;
 	bool history_unreadable; /* so nobody knows what was done: nothing new is taken over */
-	cJSON *logins; /* who can log in, as proved in this run: user → {"key":…,"password":…} */
-	bool box_used; /* a sealed password was opened: the box key rotates */
+	cJSON *logins;           /* who can log in, as proved in this run: user → {"key":…,"password":…} */
+	bool box_used;           /* a sealed password was opened: the box key rotates */
 };
 
 /* context.c */

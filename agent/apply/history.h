@@ -17,8 +17,8 @@ struct history {
 };
 
 /*
- * What is there; missing files count as empty. Others that cannot be read are an error: without the history nobody knows
- * what was done already.
+ * What is there; missing files count as empty. Others that cannot be read are an error: without the history nobody
+ * knows what was done already.
  */
 int history_load(const struct apply *apply, struct history *ret_history) MUST_CHECK;
 void history_free(struct history *history);

@@ -12,9 +12,10 @@
 #include "lib/sshsig.h"
 #include "lib/sys.h"
 
-#define PART_SIZE_MAX (512u << 10) /* with the host keys and the signature far below the link's and endpoint's 1 MiB \
-				    */
-#define PARTS_MAX 64u              /* 4,096 results with a sealed password each fill about 48 */
+#define PART_SIZE_MAX                                                                                   \
+	(512u << 10)  /* with the host keys and the signature far below the link's and endpoint's 1 MiB \
+		       */
+#define PARTS_MAX 64u /* 4,096 results with a sealed password each fill about 48 */
 #define PART_NAME_SIZE 40u
 #define WAITING_MAX 2048u /* files in results/ */
 

@@ -17,8 +17,8 @@
 #define RETRY_LAST_MS 600000
 #define DOCUMENT_BUCKET 10 /* signature checks (documents, trust documents): a burst of 10, then one a second */
 #define DOCUMENT_REFILL_MS 1000
-#define VIEW_DISTANCE_MS 1000    /* between views that only latchkey-net's word about the endpoint asks for */
-#define TRUST_DISTANCE_MS 60000  /* between questions for the trust document because a signer is unknown */
+#define VIEW_DISTANCE_MS 1000   /* between views that only latchkey-net's word about the endpoint asks for */
+#define TRUST_DISTANCE_MS 60000 /* between questions for the trust document because a signer is unknown */
 
 enum job_kind {
 	JOB_NONE,
@@ -76,7 +76,7 @@ struct daemon {
 	int64_t tokens, tokens_at;
 	bool endpoint_answered, is_ready;
 	bool signer_unknown; /* a document waits for a trust document that names its signer */
-	int64_t ready_at; /* the boot waits no longer */
+	int64_t ready_at;    /* the boot waits no longer */
 	int64_t watchdog_at;
 	bool stopping;
 };

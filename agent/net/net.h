@@ -34,7 +34,7 @@ struct net {
 	sd_event_source *ask_timer; /* the next document request */
 	sd_event_source *trust_timer;
 	bool asked_once, was_held, may_hold; /* may_hold: the last request could have been a held one */
-	bool doorbell;                        /* a request that was asked for is on its way */
+	bool doorbell;                       /* a request that was asked for is on its way */
 	char have_etag[128], sent_etag[128]; /* taken over; handed up and not yet answered */
 	bool waits_for_have;
 

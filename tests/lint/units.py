@@ -12,7 +12,7 @@ from machine import check, read, root_capabilities  # noqa: E402
 UNITS = "/usr/lib/systemd/system"
 LIMITS = {"latchkeyd.service": 48, "latchkey-net.service": 16}
 
-done = subprocess.run(["systemd-analyze", "verify", *LIMITS], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+done = subprocess.run(["systemd-analyze", "verify", "--man=no", *LIMITS], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 check(done.returncode == 0 and not done.stdout.strip(), f"systemd-analyze verify is silent {done.stdout}")
 for unit, limit in LIMITS.items():
     done = subprocess.run(["systemd-analyze", "security", "--offline=true", f"--threshold={limit}", f"{UNITS}/{unit}"],

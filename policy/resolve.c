@@ -131,11 +131,7 @@ int resolver_open(int root, struct resolver *ret_resolver)
 	r = account_table_read(root, "etc/group", &resolver.group);
 	if (r < 0)
 		return r;
-	r = account_index_build(&resolver.passwd);
-	if (r == 0)
-		r = account_index_build(&resolver.group);
-	if (r == 0)
-		r = account_numbers_read(&resolver.passwd, 2, &resolver.uids);
+	r = account_index_build(&resolver.group); /* asked for each privileged name */
 	if (r == 0)
 		r = account_members_read(&resolver.group, &resolver.members);
 	if (r < 0)
@@ -155,6 +151,12 @@ int resolver_open(int root, struct resolver *ret_resolver)
 	*ret_resolver = resolver;
 	resolver = (struct resolver){0};
 	return 0;
+}
+
+int resolver_index(struct resolver *resolver)
+{
+	int r = account_index_build(&resolver->passwd);
+	return r < 0 ? r : account_numbers_read(&resolver->passwd, 2, &resolver->uids);
 }
 
 void resolver_free(struct resolver *resolver)
@@ -361,6 +363,7 @@ int resolve_account(const struct resolver *resolver, const char *name, struct re
 {
 	struct resolved_account result = {.is_person = true};
 	cleanup_account struct account account = {0};
+	cleanup_account_numbers struct account_numbers numbers = {0};
 	const struct account_number *first;
 	struct account_line line;
 
@@ -381,7 +384,11 @@ int resolve_account(const struct resolver *resolver, const char *name, struct re
 	r = judge(resolver, &account, &result);
 	if (r < 0)
 		return r;
-	size_t alike = account_numbers_find(&resolver->uids, account.uid, &first);
+	if (!resolver->uids.items && account_count_uid(&resolver->passwd, account.uid) > 1)
+		r = account_numbers_read(&resolver->passwd, 2, &numbers);
+	if (r < 0)
+		return r;
+	size_t alike = account_numbers_find(numbers.items ? &numbers : &resolver->uids, account.uid, &first);
 	for (size_t i = 0; alike > 1 && i < alike && !result.privileged; i++) {
 		cleanup_account struct account other = {0};
 		size_t offset = first[i].offset;

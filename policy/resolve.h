@@ -31,6 +31,8 @@ struct resolver {
 };
 
 int resolver_open(int root, struct resolver *ret_resolver) MUST_CHECK;
+/* For many accounts: each is then found without reading every line. */
+int resolver_index(struct resolver *resolver) MUST_CHECK;
 void resolver_free(struct resolver *resolver);
 #define cleanup_resolver CLEANUP(resolver_free)
 int resolve_account(const struct resolver *resolver, const char *name, struct resolved_account *ret_account) MUST_CHECK;

@@ -256,3 +256,25 @@ int account_members_read(const struct account_table *group, struct account_table
 	*ret_members = members;
 	return 0;
 }
+
+static int compare_gids(const void *a, const void *b)
+{
+	gid_t first = *(const gid_t *)a, second = *(const gid_t *)b;
+	return first < second ? -1 : first > second;
+}
+
+int account_stamp(const struct account_table *members, const struct account *account, unsigned names_of_uid,
+	uint32_t *ret_stamp)
+{
+	cleanup_free gid_t *groups = NULL;
+	uint32_t numbers[3] = {account->uid, account->gid, names_of_uid};
+	size_t count;
+
+	int r = account_groups(members, account->name, account->gid, &groups, &count);
+	if (r < 0)
+		return r;
+	qsort(groups, count, sizeof(*groups), compare_gids);
+	numbers[0] ^= hash((const char *)groups, count * sizeof(*groups));
+	*ret_stamp = hash((const char *)numbers, sizeof(numbers));
+	return 0;
+}

@@ -389,6 +389,9 @@ int resolve_account(const struct resolver *resolver, const char *name, struct re
 	if (r < 0)
 		return r;
 	size_t alike = account_numbers_find(numbers.items ? &numbers : &resolver->uids, account.uid, &first);
+	r = account_stamp(&resolver->members, &account, alike > 1 ? (unsigned)alike : 1, &result.stamp);
+	if (r < 0)
+		return r;
 	for (size_t i = 0; alike > 1 && i < alike && !result.privileged; i++) {
 		cleanup_account struct account other = {0};
 		size_t offset = first[i].offset;

@@ -91,8 +91,7 @@ int account_index_build(struct account_table *table)
 	return 0;
 }
 
-int account_index_find(
-	const struct account_table *table, const char *name, size_t size, struct account_line *ret_line)
+int account_index_find(const struct account_table *table, const char *name, size_t size, struct account_line *ret_line)
 {
 	const struct account_index *index = table->index;
 	uint32_t found = NO_LINE;
@@ -183,8 +182,7 @@ static void sort(struct account_numbers *numbers)
 	}
 }
 
-int account_numbers_read(
-	const struct account_table *table, unsigned field, struct account_numbers *ret_numbers)
+int account_numbers_read(const struct account_table *table, unsigned field, struct account_numbers *ret_numbers)
 {
 	struct account_numbers numbers = {0};
 	struct account_line line;
@@ -263,8 +261,8 @@ static int compare_gids(const void *a, const void *b)
 	return first < second ? -1 : first > second;
 }
 
-int account_stamp(const struct account_table *members, const struct account *account, unsigned names_of_uid,
-	uint32_t *ret_stamp)
+int account_stamp(
+	const struct account_table *members, const struct account *account, unsigned names_of_uid, uint32_t *ret_stamp)
 {
 	cleanup_free gid_t *groups = NULL;
 	uint32_t numbers[3] = {account->uid, account->gid, names_of_uid};

@@ -10,8 +10,8 @@
 /* Gives the table an index, which account_find_line then uses; the table's own free frees it. -ENOMEM. */
 int account_index_build(struct account_table *table) MUST_CHECK;
 void account_index_free(struct account_index *index);
-int account_index_find(const struct account_table *table, const char *name, size_t size,
-	struct account_line *ret_line) MUST_CHECK;
+int account_index_find(
+	const struct account_table *table, const char *name, size_t size, struct account_line *ret_line) MUST_CHECK;
 /* After `old_size` bytes at `offset` have become `size` bytes; lines that begin in the old bytes are forgotten. */
 void account_index_splice(struct account_index *index, size_t offset, size_t old_size, size_t size);
 /* The line that begins there is new. -ENOMEM. */
@@ -21,7 +21,7 @@ int account_index_add(struct account_table *table, size_t offset) MUST_CHECK;
 struct account_numbers {
 	struct account_number {
 		uint32_t number, offset;
-	} *items; /* sorted, alike ones in file order */
+	} * items; /* sorted, alike ones in file order */
 	size_t count;
 };
 

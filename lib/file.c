@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/xattr.h>
 #include <sys/utsname.h>
+#include <sys/xattr.h>
 
 #include "lib/buffer.h"
 #include "lib/sys.h"

@@ -18,7 +18,7 @@ struct file_attributes {
 	mode_t mode; /* exact, whatever the umask: mains set it to 0 */
 	uid_t uid;   /* (uid_t)-1: as created */
 	gid_t gid;
-	int like; /* a descriptor whose owner, mode and extended attributes are kept instead, or -1 */
+	int like;      /* a descriptor whose owner, mode and extended attributes are kept instead, or -1 */
 	bool unsynced; /* not brought to disk: the caller does it for many files at once, before anything names them */
 };
 

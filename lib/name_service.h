@@ -24,7 +24,7 @@ int name_service_ask(const struct account_table *passwd, const char *const *name
 int name_service_known(
 	const struct account_table *passwd, const char *const *names, unsigned count, bool *ret_known) MUST_CHECK;
 /*
- * The services of a `passwd:` line of nsswitch.conf(5) but `files`, which reads a whole file for each name that is not in
- * it. False where that would change what is asked: an action in brackets, a line too long, no such line.
+ * The services of a `passwd:` line of nsswitch.conf(5) but `files`, which reads a whole file for each name that is not
+ * in it. False where that would change what is asked: an action in brackets, a line too long, no such line.
  */
 bool name_service_others(const char *text, size_t size, char *ret_services, size_t services_size);

@@ -19,7 +19,7 @@ struct resolved_account {
 	bool is_root;   /* uid 0 under whatever name */
 	bool is_person; /* a new account counts as one */
 	bool privileged;
-	uint32_t stamp; /* of the groups he is in and the names that share his uid: what privileged was decided on */
+	uint32_t stamp;  /* of the groups he is in and the names that share his uid: what privileged was decided on */
 	char reason[96]; /* why privileged: "uid 0", "group docker", "sudoers.d/90-image line 3" */
 };
 

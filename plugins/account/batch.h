@@ -26,8 +26,8 @@ struct batch {
 	struct database database;
 	struct ledger ledger;
 	struct account_defaults defaults;
-	bool applying; /* files outside the database are written too */
-	bool removing; /* an account goes: passwd is written first */
+	bool applying;  /* files outside the database are written too */
+	bool removing;  /* an account goes: passwd is written first */
 	bool sync_once; /* many homes: to disk all at once, before an account file names one */
 	struct home_sync homes;
 	struct deferred *deferred;

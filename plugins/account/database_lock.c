@@ -10,7 +10,7 @@
 #include "lib/sys.h"
 #include "plugins/account/lock_holder.h"
 
-#define POLL_MS 20u          /* a chpasswd holds the lock for about 10 ms */
+#define POLL_MS 20u         /* a chpasswd holds the lock for about 10 ms */
 #define AFTER_KILL_MS 2000u /* for the kernel to take the lock from who was killed */
 
 static pid_t find_holder(int descriptor)
@@ -22,8 +22,8 @@ static pid_t find_holder(int descriptor)
 	return lock.l_pid;
 }
 
-int database_lock(int etc, unsigned timeout_ms, bool end_holder, int *ret_descriptor,
-	char ret_holder[DATABASE_LOCK_HOLDER_MAX])
+int database_lock(
+	int etc, unsigned timeout_ms, bool end_holder, int *ret_descriptor, char ret_holder[DATABASE_LOCK_HOLDER_MAX])
 {
 	const struct timespec pause = {0, POLL_MS * 1000000L};
 	struct lock_holder first = {0}, last = {0};
@@ -51,8 +51,7 @@ int database_lock(int etc, unsigned timeout_ms, bool end_holder, int *ret_descri
 				continue;
 			}
 			if (last.pid > 0)
-				(void)snprintf(
-					ret_holder, DATABASE_LOCK_HOLDER_MAX, "%d %s", (int)last.pid, last.name);
+				(void)snprintf(ret_holder, DATABASE_LOCK_HOLDER_MAX, "%d %s", (int)last.pid, last.name);
 			else
 				(void)snprintf(ret_holder, DATABASE_LOCK_HOLDER_MAX, "unknown");
 			return -EBUSY;

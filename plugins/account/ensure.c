@@ -58,9 +58,8 @@ static int choose_group(struct batch *batch, const char *user, uid_t uid, struct
 
 static int refuse_unknown_uid(struct plugin_result *result, int error)
 {
-	return error == -ENOMEM
-		       ? error
-		       : plugin_set(result, CODE_TIMEOUT, "name services do not answer whether a uid is free");
+	return error == -ENOMEM ? error
+				: plugin_set(result, CODE_TIMEOUT, "name services do not answer whether a uid is free");
 }
 
 static int choose_free_uid(struct batch *batch, struct plugin_result *result, uid_t *ret_uid)

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define NUMBERS_MAX 131072 /* ids above it are rare, and looked for line by line */
-#define RANGES_MAX 65536u /* lines of /etc/subuid; a range of 65536 ids each fills the whole space */
+#define RANGES_MAX 65536u  /* lines of /etc/subuid; a range of 65536 ids each fills the whole space */
 
 /* The number in field `index` of a colon-separated line, which may end there. */
 static bool field_number(const struct account_line *line, unsigned index, int64_t *ret_number)
@@ -216,7 +216,8 @@ int identifiers_add_line(
 	return 0;
 }
 
-/* For numbers beyond the bitmap. Marks what is in use in [min, max] and takes the number above the highest, else the lowest free one. */
+/* For numbers beyond the bitmap. Marks what is in use in [min, max] and takes the number above the highest, else the
+ * lowest free one. */
 static int choose_far(
 	const struct account_table *table, const struct ledger *ledger, int64_t min, int64_t max, uint32_t *ret_id)
 {
@@ -290,11 +291,10 @@ static int choose(struct database *database, enum database_file file, const stru
 	return 0;
 }
 
-int identifiers_choose_uid(struct database *database, const struct account_defaults *defaults,
-	const struct ledger *ledger, uid_t *ret_uid)
+int identifiers_choose_uid(
+	struct database *database, const struct account_defaults *defaults, const struct ledger *ledger, uid_t *ret_uid)
 {
-	return choose(
-		database, DATABASE_PASSWD, ledger, defaults->ranges.uid_min, defaults->ranges.uid_max, ret_uid);
+	return choose(database, DATABASE_PASSWD, ledger, defaults->ranges.uid_min, defaults->ranges.uid_max, ret_uid);
 }
 
 int identifiers_choose_gid(
@@ -308,8 +308,8 @@ int identifiers_choose_gid(
 	return choose(database, DATABASE_GROUP, NULL, defaults->ranges.gid_min, defaults->ranges.gid_max, ret_gid);
 }
 
-int identifiers_choose_range(struct database *database, enum database_file file, int64_t min, int64_t max,
-	int64_t count, int64_t *ret_start)
+int identifiers_choose_range(
+	struct database *database, enum database_file file, int64_t min, int64_t max, int64_t count, int64_t *ret_start)
 {
 	struct used_numbers *numbers;
 

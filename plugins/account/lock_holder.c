@@ -70,8 +70,8 @@ void lock_holder_look(pid_t pid, struct lock_holder *ret_holder)
 	const char *open_bracket = strchr(text, '('), *close_bracket = strrchr(text, ')');
 	if (!open_bracket || !close_bracket || close_bracket < open_bracket)
 		return;
-	(void)snprintf(holder.name, sizeof(holder.name), "%.*s", (int)(close_bracket - open_bracket - 1),
-		open_bracket + 1);
+	(void)snprintf(
+		holder.name, sizeof(holder.name), "%.*s", (int)(close_bracket - open_bracket - 1), open_bracket + 1);
 	const char *at = close_bracket + 1;
 	at += strspn(at, " ");
 	at += *at ? 1 : 0;

@@ -59,8 +59,8 @@ static int find_subject(struct batch *batch, const char *user, struct subject **
 	bool ask = true;
 	for (unsigned i = 0; i < batch->subject_count; i++)
 		ask = ask && !batch->subjects[i]->name_services_hang;
-	int r = subject_open(batch->request, batch->sshd, &batch->sharers, &batch->members,
-		&batch->definitions, user, ask, subject);
+	int r = subject_open(
+		batch->request, batch->sshd, &batch->sharers, &batch->members, &batch->definitions, user, ask, subject);
 	if (r < 0) {
 		free(subject);
 		return r;
@@ -114,8 +114,7 @@ static bool resolved_moved(const struct work *work)
 	int64_t uid;
 
 	return work->command->resolved && work->subject->account.text &&
-	       (json_get_integer(work->command->resolved, "uid", &uid) < 0 ||
-		       work->subject->account.uid != (uid_t)uid);
+	       (json_get_integer(work->command->resolved, "uid", &uid) < 0 || work->subject->account.uid != (uid_t)uid);
 }
 
 /* Whoever gave the account such a shell wants no logins; a key would still open tunnels. git-shell is for keys. */
@@ -165,8 +164,8 @@ static int prepare(struct batch *batch, struct work *work, bool with_key)
 	if (!is_binding(work) || !with_key)
 		return 0;
 	if (is_nologin(work->subject->account.shell))
-		return plugin_set(work->result, CODE_SYSTEM_ACCOUNT, "nobody logs in to this account: its shell is %.100s",
-			work->subject->account.shell);
+		return plugin_set(work->result, CODE_SYSTEM_ACCOUNT,
+			"nobody logs in to this account: its shell is %.100s", work->subject->account.shell);
 	r = key_text_make(batch->request, work->command, batch->sshd, work->result, &work->text);
 	if (r < 0 || work->result->code != CODE_OK)
 		return r;

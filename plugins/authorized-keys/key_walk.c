@@ -60,8 +60,7 @@ static int check_directory(
 	return 0;
 }
 
-static int make_directory(
-	const struct key_task *task, int parent, const char *name, mode_t mode, struct key_view *view)
+static int make_directory(const struct key_task *task, int parent, const char *name, mode_t mode, struct key_view *view)
 {
 	if (sys.mkdirat(parent, name, mode) < 0 && errno != EEXIST)
 		return fail(view, errno, name);

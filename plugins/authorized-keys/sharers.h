@@ -14,7 +14,7 @@ struct sharers {
 		struct sharer {
 			uint64_t hash; /* of the path */
 			size_t offset; /* of the account's line */
-		} *items;              /* sorted; NULL until it is asked about a second time */
+		} * items;             /* sorted; NULL until it is asked about a second time */
 		size_t count;
 	} patterns[SHARERS_PATTERNS_MAX];
 	unsigned count;

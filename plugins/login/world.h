@@ -18,7 +18,7 @@ struct world {
 	int64_t now;
 	const char *address; /* of the stranger; NULL for anybody */
 	struct account_table passwd, shadow, group, shells;
-	struct account_table members; /* of the groups, those that list somebody */
+	struct account_table members;         /* of the groups, those that list somebody */
 	struct account_numbers primary, gids; /* passwd and group by gid */
 	bool has_shadow;
 	struct login_definitions definitions;

@@ -83,8 +83,8 @@ static void P22_an_index_finds_what_reading_finds(void **state)
 			if (r == 0)
 				assert_int_equal(indexed_offset, offset);
 			if (what == 0)
-				assert_int_equal(table_edit_remove_line(&plain, name),
-					table_edit_remove_line(&indexed, name));
+				assert_int_equal(
+					table_edit_remove_line(&plain, name), table_edit_remove_line(&indexed, name));
 			else if (what == 1)
 				assert_int_equal(table_edit_set_field(&plain, name, 3, 1, line + strlen(name) + 3),
 					table_edit_set_field(&indexed, name, 3, 1, line + strlen(name) + 3));

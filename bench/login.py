@@ -13,6 +13,7 @@ from console import HOME, Operator  # noqa: E402
 from machine import Machine, main, read, wait_for  # noqa: E402
 
 ROUNDS = 20
+IDLE = 60
 PAUSE = 2.2  # the agent asks at most once a second on average: a bench must not measure that limit
 
 
@@ -24,6 +25,13 @@ def milliseconds(function):
 
 def show(name, values):
     print(f"{name:52s} median {statistics.median(values):8.1f} ms   min {min(values):8.1f}   max {max(values):8.1f}")
+
+
+def switches(pid):
+    """Context switches and CPU ticks so far."""
+    fields = dict(line.split(":", 1) for line in read(f"/proc/{pid}/status").splitlines())
+    times = read(f"/proc/{pid}/stat").rsplit(")", 1)[1].split()
+    return (int(fields["voluntary_ctxt_switches"]) + int(fields["nonvoluntary_ctxt_switches"]), int(times[11]) + int(times[12]))
 
 
 def memory(pid):
@@ -75,6 +83,11 @@ def bench():
     show("reset: command started -> result verified", reset)
     show("reset: command started -> logged in", reset_login)
     print()
+    idle = {name: switches(machine.processes[name].pid) for name in ("latchkeyd", "latchkey-net")}
+    time.sleep(IDLE)
+    for name, before in idle.items():
+        after = switches(machine.processes[name].pid)
+        print(f"{name:14s} idle for {IDLE} s: {after[0] - before[0]} context switches, {after[1] - before[1]} ticks of CPU time")
     total = {"Rss": 0, "Pss": 0, "Anonymous": 0}
     for name in ("latchkeyd", "latchkey-net"):
         cost = memory(machine.processes[name].pid)

@@ -148,8 +148,18 @@ static int set_named(const struct parser *parser, size_t index, const char *valu
 
 	for (size_t i = 0; i < config->named_count; i++) {
 		struct config_named_value *named = &config->named[i];
-		if (named->key == index && strcmp(named->name, parser->name) == 0)
+		if (named->key != index || strcmp(named->name, parser->name) != 0)
+			continue;
+		if (named->file == config->files)
 			return refuse(parser, "this key is set twice for that name");
+		/* An earlier file's: a drop-in replaces it. */
+		char *copy = strdup(value);
+		if (!copy)
+			return -ENOMEM;
+		free(named->value);
+		named->value = copy;
+		named->file = config->files;
+		return 0;
 	}
 	if (config->named_count == (size_t)CONFIG_NAMED_MAX * 8)
 		return refuse(parser, "too many named sections");
@@ -158,7 +168,8 @@ static int set_named(const struct parser *parser, size_t index, const char *valu
 		return -ENOMEM;
 	config->named = more;
 	struct config_named_value *named = &more[config->named_count];
-	*named = (struct config_named_value){.name = strdup(parser->name), .key = index, .value = strdup(value)};
+	*named = (struct config_named_value){
+		.name = strdup(parser->name), .key = index, .value = strdup(value), .file = config->files};
 	if (!named->name || !named->value) {
 		free(named->name);
 		free(named->value);
@@ -270,6 +281,7 @@ int config_parse(
 	if (!seen || !parser)
 		return -ENOMEM;
 	*parser = (struct parser){.config = config, .source = source, .seen = seen, .error = ret_error};
+	config->files++;
 	for (size_t offset = 0; offset < size;) {
 		const char *newline = memchr(text + offset, '\n', size - offset);
 		size_t line = newline ? (size_t)(newline - text) - offset : size - offset;

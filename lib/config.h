@@ -44,6 +44,7 @@ struct config_named_value {
 	char *name; /* of the section */
 	size_t key; /* index into the table */
 	char *value;
+	unsigned file; /* the number of the file that set it last */
 };
 
 struct config {
@@ -52,6 +53,7 @@ struct config {
 	char **sources; /* "policy.conf:12" of each value that a file set, else NULL */
 	struct config_named_value *named;
 	size_t named_count;
+	unsigned files; /* read so far */
 };
 
 /*

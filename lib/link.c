@@ -100,9 +100,14 @@ int link_receive(int link, struct link_message *ret_message, int *ret_descriptor
 
 int link_read_body(const struct link_message *message, int descriptor, char **ret_bytes)
 {
+	const int sealed = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK;
 	struct stat status;
 
-	if (descriptor < 0 || fstat(descriptor, &status) < 0 || !S_ISREG(status.st_mode) ||
+	/* Before anything is asked of its file system: only a memfd has seals, and none that another process serves. */
+	if (descriptor < 0)
+		return -EBADMSG;
+	int seals = fcntl(descriptor, F_GET_SEALS);
+	if (seals < 0 || (seals & sealed) != sealed || fstat(descriptor, &status) < 0 || !S_ISREG(status.st_mode) ||
 		message->size > LINK_BODY_MAX || status.st_size != (off_t)message->size)
 		return -EBADMSG;
 	size_t size = (size_t)message->size;

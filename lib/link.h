@@ -48,5 +48,5 @@ int link_send_body(int link, struct link_message *message, const void *bytes, si
  * another size, a truncation, an unterminated text or more than one descriptor: the link is to be closed.
  */
 int link_receive(int link, struct link_message *ret_message, int *ret_descriptor) MUST_CHECK;
-/* The body into memory of our own, read once, so that nobody changes it afterwards (free). -EBADMSG. */
+/* The body of a sealed memfd into memory of our own (free). -EBADMSG for anything else. */
 int link_read_body(const struct link_message *message, int descriptor, char **ret_bytes) MUST_CHECK;

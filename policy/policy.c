@@ -230,6 +230,38 @@ enum code policy_decide(const struct policy *policy, const char *signer, const s
 	return decide_fields(&question);
 }
 
+static bool is_named(const char *list, const char *word)
+{
+	char name[256];
+
+	for (const char *at = list ? list : ""; config_next_word(&at, name, sizeof(name));) {
+		if (strcmp(name, word) == 0)
+			return true;
+	}
+	return false;
+}
+
+enum code policy_decide_groups(const struct policy *policy, const struct resolver *resolver, const cJSON *command,
+	char ret_detail[DETAIL_MAX + 1])
+{
+	const char *allowed = config_text(&policy->config, "groups", "allow");
+	const cJSON *list, *element;
+
+	if (json_get_array(command, "groups", &list) < 0)
+		return CODE_OK;
+	cJSON_ArrayForEach(element, list)
+	{
+		if (!resolve_group_is_privileged(resolver, element->valuestring) ||
+			is_named(allowed, element->valuestring))
+			continue;
+		(void)snprintf(ret_detail, DETAIL_MAX + 1,
+			"members of %.32s can become root, and [groups] allow = %.80s (%s) does not name it",
+			element->valuestring, allowed, config_source(&policy->config, "groups", "allow"));
+		return CODE_GROUP_PRIVILEGED;
+	}
+	return CODE_OK;
+}
+
 static const char *find_setting(const struct config *config, const char *name)
 {
 	for (size_t i = 0; i < config->table->count; i++) {

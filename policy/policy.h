@@ -43,6 +43,13 @@ const char *policy_mode_name(enum policy_mode mode);
 enum code policy_decide(const struct policy *policy, const char *signer, const struct manifest_command *row,
 	const cJSON *command, const struct resolved_account *account, char ret_detail[DETAIL_MAX + 1]);
 
+/*
+ * The groups that a command gives: a root-equivalent one (by name, or by the gid of such a name) only where [groups]
+ * allow names it in full. OK or group_privileged.
+ */
+enum code policy_decide_groups(const struct policy *policy, const struct resolver *resolver, const cJSON *command,
+	char ret_detail[DETAIL_MAX + 1]);
+
 /* Writes a manifest's settings object, each value taken from the policy key of that name. */
 int policy_write_settings(
 	const struct policy *policy, const cJSON *declarations, struct json_writer *writer) MUST_CHECK;

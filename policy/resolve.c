@@ -10,56 +10,87 @@
 
 #define SUDOERS_MAX (1u << 20)
 #define SUDOERS_FILES_MAX 256u
+#define SUDOERS_PATH_MAX 512u
 #define SUDOERS_DEPTH_MAX 8u /* of nested @include; sudo allows 128 */
 #define ALIAS_DEPTH_MAX 8u
+#define ITEM_MAX 256u    /* of a user name or group in a rule */
 #define OURS "latchkey-" /* /etc/sudoers.d/latchkey-USER: what policy itself let us give */
 
 /* Members of these can become root or read and write what root owns. */
 static const char *const privileged_groups[] = {"root", "sudo", "wheel", "admin", "docker", "lxd", "incus-admin",
 	"incus", "disk", "shadow", "kmem", "libvirt", "kvm", "podman", "google-sudoers", "adm", "staff"};
 
-static int read_sudoers_file(int etc, const char *name, unsigned depth, struct buffer *out);
+static int read_sudoers_file(int root, const char *path, unsigned depth, struct buffer *out);
 
 /* sudo skips names with a dot or a trailing ~ in an included directory; ours are skipped for they are policy's own. */
-static int read_sudoers_directory(int etc, const char *name, unsigned depth, struct buffer *out)
+static int read_sudoers_directory(int root, const char *directory, unsigned depth, struct buffer *out)
 {
 	cleanup_names char **names = NULL;
 	size_t count;
 
-	int r = file_list(etc, name, SUDOERS_FILES_MAX, &names, &count);
+	int r = file_list(root, directory, SUDOERS_FILES_MAX, &names, &count);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	for (size_t i = 0; i < count; i++) {
-		char path[512];
+		char path[SUDOERS_PATH_MAX];
 		size_t size = strlen(names[i]);
 		if (strchr(names[i], '.') || names[i][size - 1] == '~' || strncmp(names[i], OURS, strlen(OURS)) == 0)
 			continue;
-		if (snprintf(path, sizeof(path), "%s/%s", name, names[i]) >= (int)sizeof(path))
+		if (snprintf(path, sizeof(path), "%s/%s", directory, names[i]) >= (int)sizeof(path))
 			return -ENAMETOOLONG;
-		r = read_sudoers_file(etc, path, depth, out);
-		if (r < 0)
+		r = read_sudoers_file(root, path, depth, out);
+		if (r < 0 && r != -EINVAL) /* sudo passes over what is not a regular file */
 			return r;
 	}
 	return 0;
 }
 
-/* Includes are followed only below /etc, which is where every distribution has them; others count as unknown rules. */
-static int read_include(int etc, const char *line, unsigned depth, struct buffer *out)
+/* An absolute path is below the root; a relative one stands beside the including file. */
+static int read_include(int root, const char *line, const char *including, unsigned depth, struct buffer *out)
 {
-	bool directory = strncmp(line + 1, "includedir", 10) == 0;
-	const char *path = line + 1 + strlen(directory ? "includedir" : "include");
+	bool is_directory = strncmp(line + 1, "includedir", 10) == 0;
+	const char *at = line + 1 + strlen(is_directory ? "includedir" : "include"), *slash = strrchr(including, '/');
+	char name[SUDOERS_PATH_MAX], path[SUDOERS_PATH_MAX];
 
-	path += strspn(path, " \t\"");
-	char name[512];
-	(void)snprintf(name, sizeof(name), "%s", path);
+	at += strspn(at, " \t\"");
+	if (snprintf(name, sizeof(name), "%s", at) >= (int)sizeof(name))
+		return -ENAMETOOLONG;
 	name[strcspn(name, " \t\"")] = '\0';
-	const char *relative = strncmp(name, "/etc/", 5) == 0 ? name + 5 : name[0] == '/' ? NULL : name;
-	if (!relative || depth == SUDOERS_DEPTH_MAX)
-		return 0;
-	return directory ? read_sudoers_directory(etc, relative, depth + 1, out)
-			 : read_sudoers_file(etc, relative, depth + 1, out);
+	int length = name[0] == '/' ? snprintf(path, sizeof(path), "%s", name + 1)
+				    : snprintf(path, sizeof(path), "%.*s%s", slash ? (int)(slash + 1 - including) : 0,
+					      including, name);
+	if (length >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	if (depth == SUDOERS_DEPTH_MAX)
+		return -ELOOP; /* what is not read could grant something */
+	return is_directory ? read_sudoers_directory(root, path, depth + 1, out)
+			    : read_sudoers_file(root, path, depth + 1, out);
 }
 
+/* Where a comment begins, or the line's end: `#` that is no uid, not quoted, not escaped; never of an include. */
+static size_t comment_start(const char *line, size_t size)
+{
+	size_t first = 0;
+	bool quoted = false;
+
+	while (first < size && (line[first] == ' ' || line[first] == '\t'))
+		first++;
+	if (size - first > 8 && strncmp(line + first, "#include", 8) == 0)
+		return size;
+	for (size_t i = first; i < size; i++) {
+		if (line[i] == '\\')
+			i++;
+		else if (line[i] == '"')
+			quoted = !quoted;
+		else if (line[i] == '#' && !quoted &&
+			 (i + 1 == size || (line[i + 1] != '-' && (line[i + 1] < '0' || line[i + 1] > '9'))))
+			return i;
+	}
+	return size;
+}
+
+/* As sudo's lexer: a backslash continues the line, blanks and a carriage return may follow it; but never in a comment.
+ */
 int resolve_read_sudoers_text(const char *source, const char *text, size_t size, struct buffer *out)
 {
 	struct account_table table = {.bytes = (char *)(uintptr_t)text, .size = size};
@@ -72,35 +103,39 @@ int resolve_read_sudoers_text(const char *source, const char *text, size_t size,
 		number++;
 		if (!continued)
 			buffer_append_format(out, "%s:%u\t", source, number);
-		continued = line.size > 0 && line.start[line.size - 1] == '\\';
-		for (size_t i = 0; i < line.size - (continued ? 1 : 0); i++)
+		if (line.size > 0 && line.start[line.size - 1] == '\r')
+			line.size--;
+		size_t end = comment_start(line.start, line.size), last = end;
+		while (last > 0 && (line.start[last - 1] == ' ' || line.start[last - 1] == '\t'))
+			last--;
+		continued = end == line.size && last > 0 && line.start[last - 1] == '\\';
+		for (size_t i = 0; i < (continued ? last - 1 : end); i++)
 			buffer_append(out, line.start[i] == '\0' ? "?" : line.start + i, 1);
-		if (!continued)
-			buffer_append(out, "\n", 1);
+		buffer_append(out, continued ? " " : "\n", 1);
 	}
 	if (continued)
 		buffer_append(out, "\n", 1);
 	return buffer_status(out);
 }
 
-static int read_sudoers_file(int etc, const char *name, unsigned depth, struct buffer *out)
+static int read_sudoers_file(int root, const char *path, unsigned depth, struct buffer *out)
 {
 	cleanup_free char *text = NULL;
 	cleanup_buffer struct buffer lines = {0};
 	cleanup_close int directory = -1;
-	char parent[512];
+	char parent[SUDOERS_PATH_MAX];
 	size_t size;
 
-	(void)snprintf(parent, sizeof(parent), "%s", name);
+	(void)snprintf(parent, sizeof(parent), "%s", path);
 	char *slash = strrchr(parent, '/');
 	if (slash)
 		*slash = '\0';
-	int r = file_open_directory(etc, slash ? parent : ".", &directory);
+	int r = file_open_directory(root, slash ? parent : ".", &directory);
 	if (r == 0)
-		r = file_read(directory, slash ? slash + 1 : name, SUDOERS_MAX, &text, &size);
+		r = file_read(directory, slash ? slash + 1 : path, SUDOERS_MAX, &text, &size);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	r = resolve_read_sudoers_text(name, text, size, &lines);
+	r = resolve_read_sudoers_text(strncmp(path, "etc/", 4) == 0 ? path + 4 : path, text, size, &lines);
 	if (r < 0)
 		return r;
 	for (char *line = lines.bytes, *next; line && *line; line = next) {
@@ -109,7 +144,7 @@ static int read_sudoers_file(int etc, const char *name, unsigned depth, struct b
 		const char *rule = strchr(line, '\t') + 1;
 		rule += strspn(rule, " \t");
 		if ((*rule == '@' || *rule == '#') && strncmp(rule + 1, "include", 7) == 0) {
-			r = read_include(etc, rule, depth, out);
+			r = read_include(root, rule, path, depth, out);
 			if (r < 0)
 				return r;
 			continue;
@@ -123,7 +158,6 @@ int resolver_open(int root, struct resolver *ret_resolver)
 {
 	cleanup_resolver struct resolver resolver = {0};
 	cleanup_buffer struct buffer sudoers = {0};
-	cleanup_close int etc = -1;
 
 	int r = account_table_read(root, "etc/passwd", &resolver.passwd);
 	if (r < 0)
@@ -139,10 +173,7 @@ int resolver_open(int root, struct resolver *ret_resolver)
 	r = login_definitions_read(root, &resolver.definitions);
 	if (r < 0)
 		return r;
-	r = file_open_directory(root, "etc", &etc);
-	if (r < 0)
-		return r;
-	r = read_sudoers_file(etc, "sudoers", 0, &sudoers);
+	r = read_sudoers_file(root, "etc/sudoers", 0, &sudoers);
 	if (r < 0)
 		return r;
 	resolver.sudoers = buffer_steal(&sudoers);
@@ -203,14 +234,21 @@ struct subject {
 
 static bool in_group_named(const struct subject *subject, const char *group)
 {
-	struct group_entry entry;
+	struct account_line line;
+	size_t offset = 0;
+	bool member = false;
 
-	if (group_find(&subject->resolver->group, group, &entry) < 0)
-		return false;
-	bool member = group_has_member(&entry, subject->name);
-	for (size_t i = 0; i < subject->group_count && !member; i++)
-		member = subject->groups[i] == entry.gid;
-	group_free(&entry);
+	/* Every line of that name: a name that stands there twice gives both to its members. */
+	while (!member && account_next_line(&subject->resolver->group, &offset, &line)) {
+		struct group_entry entry;
+		if (line.size <= strlen(group) || strncmp(line.start, group, strlen(group)) != 0 ||
+			line.start[strlen(group)] != ':' || group_parse(&line, &entry) < 0)
+			continue;
+		member = group_has_member(&entry, subject->name);
+		for (size_t i = 0; i < subject->group_count && !member; i++)
+			member = subject->groups[i] == entry.gid;
+		group_free(&entry);
+	}
 	return member;
 }
 
@@ -249,60 +287,69 @@ static bool alias_matches(const struct subject *subject, const char *alias, size
 	return false;
 }
 
-static bool user_matches(const struct subject *subject, const char *item, size_t size, unsigned depth)
+static bool user_matches(const struct subject *subject, const char *name, unsigned depth)
 {
-	char name[256];
+	size_t size = strlen(name);
 
-	if (size == 0 || size >= sizeof(name))
+	if (size == 0)
 		return false;
-	memcpy(name, item, size);
-	name[size] = '\0';
 	if (strcmp(name, "ALL") == 0 || strcmp(name, subject->name) == 0)
 		return true;
 	if (name[0] == '#')
-		return number_is(item + 1, size - 1, subject->uid);
+		return number_is(name + 1, size - 1, subject->uid);
 	if (name[0] == '%' && name[1] == '#') {
 		for (size_t i = 0; i < subject->group_count; i++) {
-			if (number_is(item + 2, size - 2, subject->groups[i]))
+			if (number_is(name + 2, size - 2, subject->groups[i]))
 				return true;
 		}
 		return false;
 	}
 	if (name[0] == '%')
 		return in_group_named(subject, name + 1);
-	if (name[0] == '+' || name[0] == '!')
-		return name[0] == '+'; /* a netgroup cannot be judged here: strict; a negation never grants */
+	if (name[0] == '+')
+		return true; /* a netgroup cannot be judged here: strict */
 	if (name[0] >= 'A' && name[0] <= 'Z' && depth < ALIAS_DEPTH_MAX)
-		return alias_matches(subject, item, size, depth);
+		return alias_matches(subject, name, size, depth);
 	return false;
 }
 
+/* One name of a list, without quotes and backslashes, behind any number of `!`; advances over it. */
+static void read_item(const char **at, const char *end, char name[ITEM_MAX], bool *ret_negated)
+{
+	size_t size = 0;
+	bool quoted = false;
+
+	*ret_negated = false;
+	for (; *at < end && strchr(" \t!", **at); (*at)++)
+		*ret_negated = *ret_negated != (**at == '!');
+	for (; *at < end && (quoted || !strchr(" \t,", **at)); (*at)++) {
+		if (**at == '"') {
+			quoted = !quoted;
+			continue;
+		}
+		if (**at == '\\' && *at + 1 < end)
+			(*at)++;
+		if (size + 1 < ITEM_MAX)
+			name[size++] = **at;
+	}
+	name[size] = '\0';
+}
+
+/* The list ends behind the first name that no comma follows. A negation never grants. */
 static bool user_list_matches(const struct subject *subject, const char *list, const char *end, unsigned depth)
 {
-	for (const char *at = list; at < end;) {
-		while (at < end && (strchr(" \t,\"", *at)))
-			at++;
-		const char *start = at;
-		while (at < end && !strchr(" \t,\"", *at))
-			at++;
-		if (user_matches(subject, start, (size_t)(at - start), depth))
+	char name[ITEM_MAX];
+	bool negated;
+
+	for (const char *at = list; at < end; at++) {
+		read_item(&at, end, name, &negated);
+		if (!negated && user_matches(subject, name, depth))
 			return true;
+		at += at < end ? strspn(at, " \t") : 0;
+		if (at >= end || *at != ',')
+			break;
 	}
 	return false;
-}
-
-/* The end of a rule's user list: the first blank that no comma stands before or after. */
-static const char *user_list_end(const char *rule, const char *end)
-{
-	for (const char *at = rule; at < end; at++) {
-		if (*at != ' ' && *at != '\t')
-			continue;
-		const char *next = at + strspn(at, " \t");
-		if ((at > rule && at[-1] == ',') || (next < end && *next == ','))
-			continue;
-		return at;
-	}
-	return end;
 }
 
 static bool sudoers_grants(const struct subject *subject, char *reason, size_t reason_size)
@@ -316,7 +363,7 @@ static bool sudoers_grants(const struct subject *subject, char *reason, size_t r
 		/* `#1000 ALL=…` is a uid, `# text` a comment */
 		if (rule < next && *rule == '#' && rule[1] >= '0' && rule[1] <= '9')
 			is_rule = true;
-		if (is_rule && user_list_matches(subject, rule, user_list_end(rule, next), 0)) {
+		if (is_rule && user_list_matches(subject, rule, next, 0)) {
 			(void)snprintf(reason, reason_size, "%.*s", (int)(tab - line), line);
 			return true;
 		}

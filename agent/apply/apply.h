@@ -52,9 +52,13 @@ struct command {
 	const struct manifest_command *row; /* NULL: unknown */
 	unsigned stage, position;
 	char *plan;   /* JSON text, once planned */
+	cJSON *lost;  /* fingerprints of the keys that it would take away, as the plugin saw them; NULL if it says none
+		       */
 	bool redo;    /* the plan came from the journal */
 	bool put_off; /* tried before; pending_code is why it could not be done then */
 	enum code pending_code;
+	bool is_known_pending; /* the history's newest line for it says so, with this code */
+	enum code known_pending;
 	struct outcome outcome;
 };
 
@@ -91,10 +95,11 @@ struct apply {
 	struct policy policy;
 	char instance[INSTANCE_SIZE];
 	struct floors floors;
-	int64_t clock, now; /* now = max(clock, floor), INTERFACES 2 */
+	int64_t clock, now; /* now = max(clock, floor), docs/PROTOCOL.md */
 	bool clock_wrong;
-	cJSON *logins; /* who can log in, as proved in this run: user → {"key":…,"password":…} */
-	bool box_used; /* a sealed password was opened: the box key rotates */
+	bool history_unreadable; /* so nobody knows what was done: nothing new is taken over */
+	cJSON *logins;           /* who can log in, as proved in this run: user → {"key":…,"password":…} */
+	bool box_used;           /* a sealed password was opened: the box key rotates */
 };
 
 /* context.c */
@@ -107,6 +112,8 @@ int apply_state_directory(const struct apply *apply, const char *name, int *ret_
 /* verify.c: a signed text becomes a document, or the code that refuses it. */
 enum code verify_document(const struct apply *apply, const char *text, size_t size, struct document *ret_document,
 	char ret_detail[DETAIL_MAX + 1]);
+/* The signer may have been revoked or struck off since the document was taken over: OK, or why not. */
+enum code verify_signer_again(const struct apply *apply, const struct document *document);
 /* The text of a journal, verified when it was taken over. */
 int document_read_journalled(
 	const struct apply *apply, const char *text, size_t size, struct document *ret_document) MUST_CHECK;
@@ -116,7 +123,7 @@ void document_free(struct document *document);
 int trust_take_over(struct apply *apply, const char *text, size_t size);
 
 /* decide.c: the commands' own fields, conflicts between them, answers from the history. */
-void decide_commands(const struct apply *apply, struct document *document);
+int decide_commands(const struct apply *apply, struct document *document) MUST_CHECK;
 /* decide.c: the policy on the resolved account, for the commands of one batch. */
 int decide_batch(const struct apply *apply, const struct document *document, struct command **batch, size_t count,
 	struct resolved_account *accounts) MUST_CHECK;
@@ -132,6 +139,9 @@ int report_document(const struct apply *apply, const struct document *document) 
 int report_refusal(const struct apply *apply, const char *digest, enum code code, const char *detail) MUST_CHECK;
 /* One more result for a command of an earlier document (confirmed, reverted). */
 int report_late(const struct apply *apply, int64_t seq, const struct command *command) MUST_CHECK;
+
+/* Undelivered results count for the floors by their names; afterwards they do not, and are delivered all the same. */
+int report_set_aside(const struct apply *apply) MUST_CHECK;
 
 /* run.c: the whole way of one document; an exit code. */
 int document_run(struct apply *apply, struct document *document, struct journal *journal);

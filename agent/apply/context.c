@@ -135,7 +135,7 @@ int apply_lock(struct apply *apply)
 	int r = identity_open(apply);
 	if (r < 0)
 		return r;
-	history_read_floors(apply, &apply->floors);
+	apply->history_unreadable = history_read_floors(apply, &apply->floors) < 0;
 	int64_t floor = LATCHKEY_BUILD_TIME;
 	if (apply->floors.issued > floor)
 		floor = apply->floors.issued;

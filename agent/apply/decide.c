@@ -114,7 +114,7 @@ static void give_up(struct command *command)
 	command->outcome.status = STATUS_FAILED;
 }
 
-void decide_commands(const struct apply *apply, struct document *document)
+int decide_commands(const struct apply *apply, struct document *document)
 {
 	cleanup_history struct history history = {0};
 
@@ -134,21 +134,27 @@ void decide_commands(const struct apply *apply, struct document *document)
 		if (code == CODE_OK && strcmp(command->do_name, "sshd.set") == 0)
 			place_sshd_set(command);
 	}
-	if (history_load(apply, &history) == 0)
-		(void)!history_answer(&history, document);
+	int r = history_load(apply, &history);
+	if (r == 0)
+		r = history_answer(&history, document);
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < document->count; i++) {
 		struct command *command = &document->commands[i];
 		if (command_is_ended(command) || command->redo)
 			continue;
-		if (revert_is_pending(apply, command->id))
+		if (!command->put_off && revert_is_pending(apply, command->id))
 			outcome_set(&command->outcome, CODE_AWAITING_CONFIRM, "applied; waits for sshd.confirm");
 		else if (command->until <= apply->now && command->put_off)
 			give_up(command);
 		else if (command->until <= apply->now)
 			outcome_set(&command->outcome, CODE_EXPIRED, "its `until` has passed");
 	}
-	(void)!find_conflicts(document);
+	r = find_conflicts(document);
+	if (r < 0)
+		return r;
 	qsort(document->commands, document->count, sizeof(*document->commands), compare_commands);
+	return 0;
 }
 
 int decide_batch(const struct apply *apply, const struct document *document, struct command **batch, size_t count,
@@ -177,6 +183,8 @@ int decide_batch(const struct apply *apply, const struct document *document, str
 			continue;
 		enum code code = policy_decide(&apply->policy, document->signer, command->row, command->node,
 			command->user ? &accounts[i] : NULL, detail);
+		if (code == CODE_OK && command->user)
+			code = policy_decide_groups(&apply->policy, &resolver, command->node, detail);
 		if (code != CODE_OK)
 			outcome_set(&command->outcome, code, "%s", detail);
 	}

@@ -13,6 +13,7 @@
 #define PREVIOUS "previous"
 #define COMMAND_HEAD "{\"t\":\"command\",\"id\":\""
 #define DOCUMENT_HEAD "{\"t\":\"document\","
+#define RESET_HEAD "{\"t\":\"reset\","
 #define RESULTS_MAX 4096u /* files; the endpoint was gone for as many documents */
 
 int history_load(const struct apply *apply, struct history *ret_history)
@@ -22,15 +23,20 @@ int history_load(const struct apply *apply, struct history *ret_history)
 	cleanup_close int directory = -1;
 
 	int r = apply_state_directory(apply, "history", &directory);
+	/* A state that cannot be had, or a disk that turned read-only before there was a history. */
+	if (r == -EROFS) {
+		*ret_history = history;
+		return 0;
+	}
 	for (unsigned i = 0; r == 0 && i < 2; i++) {
-		r = file_read(directory, names[i], 2 * HISTORY_FILE_MAX, &history.texts[i], &history.sizes[i]);
+		r = file_read(directory, names[i], HISTORY_READ_MAX, &history.texts[i], &history.sizes[i]);
 		if (r == -ENOENT)
 			r = 0;
 	}
-	if (r == -ENOMEM)
+	if (r < 0) {
+		log_error("cannot read the history: %s", strerror(-r));
 		return r;
-	if (r < 0)
-		log_warning("cannot read the history: %s", strerror(-r));
+	}
 	*ret_history = history;
 	history = (struct history){0};
 	return 0;
@@ -97,9 +103,16 @@ static void answer(struct command *command, const cJSON *line)
 	const char *status, *name, *detail = "";
 	enum code code;
 
-	if (json_get_string(line, "status", &status) < 0 || strcmp(status, "pending") == 0 ||
-		json_get_string(line, "code", &name) < 0 || code_from_name(name, &code) < 0)
+	if (json_get_string(line, "status", &status) < 0 || json_get_string(line, "code", &name) < 0 ||
+		code_from_name(name, &code) < 0)
 		return;
+	if (strcmp(status, "pending") == 0) {
+		/* The newest line comes first. The same again at each retry would push everything else out. */
+		if (!command->is_known_pending)
+			command->known_pending = code;
+		command->is_known_pending = true;
+		return;
+	}
 	/* A crash came after the line and before the journal's end: the outcome is known, and written. */
 	if (command_is_ended(command)) {
 		command->outcome.in_history = true;
@@ -182,7 +195,7 @@ static int64_t newest_result(const struct apply *apply)
 	return newest;
 }
 
-void history_read_floors(const struct apply *apply, struct floors *ret_floors)
+int history_read_floors(const struct apply *apply, struct floors *ret_floors)
 {
 	cleanup_history struct history history = {0};
 	struct floors floors = {0};
@@ -190,28 +203,31 @@ void history_read_floors(const struct apply *apply, struct floors *ret_floors)
 	const char *line;
 	size_t size;
 
-	if (history_load(apply, &history) == 0) {
-		size_t end = history.sizes[1];
-		while (history_previous_line(&history, &file, &end, &line, &size)) {
-			cleanup_json cJSON *tree = NULL;
-			const char *digest = "";
-			if (!starts_with(line, size, DOCUMENT_HEAD) || json_parse_object(line, size, &tree) < 0 ||
-				json_get_integer(tree, "seq", &floors.seq) < 0 ||
-				json_get_integer(tree, "issued", &floors.issued) < 0)
-				continue;
-			(void)!json_get_string(tree, "digest", &digest);
-			(void)snprintf(floors.digest, sizeof(floors.digest), "%s", digest);
+	int r = history_load(apply, &history);
+	if (r < 0)
+		return r;
+	size_t end = history.sizes[1];
+	while (history_previous_line(&history, &file, &end, &line, &size)) {
+		cleanup_json cJSON *tree = NULL;
+		const char *digest = "";
+		if (starts_with(line, size, RESET_HEAD))
 			break;
-		}
+		if (!starts_with(line, size, DOCUMENT_HEAD) || json_parse_object(line, size, &tree) < 0 ||
+			json_get_integer(tree, "seq", &floors.seq) < 0 ||
+			json_get_integer(tree, "issued", &floors.issued) < 0)
+			continue;
+		(void)!json_get_string(tree, "digest", &digest);
+		(void)snprintf(floors.digest, sizeof(floors.digest), "%s", digest);
+		break;
 	}
-	int64_t others[] = {journal_newest(apply), newest_result(apply)};
-	for (unsigned i = 0; i < ELEMENTS(others); i++) {
-		if (others[i] > floors.seq) {
-			floors.seq = others[i];
-			floors.digest[0] = '\0';
-		}
+	int64_t result = newest_result(apply);
+	if (result > floors.seq) {
+		floors.seq = result;
+		floors.digest[0] = '\0';
 	}
+	journal_raise_floors(apply, &floors);
 	*ret_floors = floors;
+	return 0;
 }
 
 static void put_command(struct json_writer *writer, const struct apply *apply, const struct document *document,
@@ -250,15 +266,69 @@ static int rotate(int directory)
 	return 0;
 }
 
+static int append_lines(const struct apply *apply, const struct buffer *lines)
+{
+	cleanup_close int directory = -1, descriptor = -1;
+	struct stat status;
+
+	int r = apply_state_directory(apply, "history", &directory);
+	if (r < 0)
+		return r;
+	r = rotate(directory);
+	if (r < 0)
+		return r;
+	descriptor =
+		sys.openat(directory, CURRENT, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+	if (descriptor < 0 || sys.fstat(descriptor, &status) < 0)
+		return -errno;
+	if (!S_ISREG(status.st_mode))
+		return -EINVAL;
+	/* A torn last line of a crash is ended here, so that the next line is whole. */
+	char last = '\n';
+	if (status.st_size > 0 && pread(descriptor, &last, 1, status.st_size - 1) == 1 && last != '\n')
+		r = file_write_all(descriptor, "\n", 1);
+	if (r == 0)
+		r = file_write_all(descriptor, lines->bytes, lines->size);
+	if (r < 0)
+		return r;
+	if (sys.fdatasync(descriptor) < 0)
+		return -errno;
+	if (status.st_size == 0 && sys.fsync(directory) < 0)
+		return -errno;
+	return 0;
+}
+
+int history_reset_floors(const struct apply *apply)
+{
+	cleanup_buffer struct buffer line = {0};
+	struct json_writer writer = {&line, false};
+
+	json_begin_object(&writer, NULL);
+	json_put_string(&writer, "t", "reset");
+	json_put_integer(&writer, "time", apply->clock);
+	json_end_object(&writer);
+	buffer_append(&line, "\n", 1);
+	int r = buffer_status(&line);
+	return r < 0 ? r : append_lines(apply, &line);
+}
+
+static bool needs_line(const struct command *command)
+{
+	const struct outcome *outcome = &command->outcome;
+
+	if (!outcome->known || outcome->in_history)
+		return false;
+	return !(outcome->status == STATUS_PENDING && command->is_known_pending &&
+		 command->known_pending == outcome->code);
+}
+
 int history_append(const struct apply *apply, const struct document *document)
 {
 	cleanup_buffer struct buffer lines = {0};
 	struct json_writer writer = {&lines, false};
-	cleanup_close int directory = -1, descriptor = -1;
-	struct stat status;
 
 	for (size_t i = 0; i < document->count; i++) {
-		if (command_is_ended(&document->commands[i]) && !document->commands[i].outcome.in_history)
+		if (needs_line(&document->commands[i]))
 			put_command(&writer, apply, document, &document->commands[i]);
 	}
 	/* The document's own line comes last: it is what raises the floors. A late result has none. */
@@ -273,28 +343,5 @@ int history_append(const struct apply *apply, const struct document *document)
 		buffer_append(&lines, "\n", 1);
 	}
 	int r = buffer_status(&lines);
-	if (r < 0)
-		return r;
-	r = apply_state_directory(apply, "history", &directory);
-	if (r < 0)
-		return r;
-	r = rotate(directory);
-	if (r < 0)
-		return r;
-	descriptor = sys.openat(directory, CURRENT, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (descriptor < 0 || sys.fstat(descriptor, &status) < 0)
-		return -errno;
-	/* A torn last line of a crash is ended here, so that the next line is whole. */
-	char last = '\n';
-	if (status.st_size > 0 && pread(descriptor, &last, 1, status.st_size - 1) == 1 && last != '\n')
-		r = file_write_all(descriptor, "\n", 1);
-	if (r == 0)
-		r = file_write_all(descriptor, lines.bytes, lines.size);
-	if (r < 0)
-		return r;
-	if (sys.fdatasync(descriptor) < 0)
-		return -errno;
-	if (status.st_size == 0 && sys.fsync(directory) < 0)
-		return -errno;
-	return 0;
+	return r < 0 ? r : append_lines(apply, &lines);
 }

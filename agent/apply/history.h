@@ -8,21 +8,28 @@
 #include "agent/apply/apply.h"
 
 #define HISTORY_FILE_MAX (512u << 10)
+/* One document's lines are never divided: 4,096 commands with the longest ids, details and actors. */
+#define HISTORY_READ_MAX (16u << 20)
 
 struct history {
 	char *texts[2]; /* previous, current */
 	size_t sizes[2];
 };
 
-/* What is there; missing or unreadable files count as empty (the floors also come from journal/ and results/). */
+/*
+ * What is there; missing files count as empty. Others that cannot be read are an error: without the history nobody
+ * knows what was done already.
+ */
 int history_load(const struct apply *apply, struct history *ret_history) MUST_CHECK;
 void history_free(struct history *history);
 #define cleanup_history CLEANUP(history_free)
-/* Fills the outcome of each command whose id has a final status. */
+/* Fills the outcome of each command whose id has a final status; notes whose line would only be repeated. */
 int history_answer(const struct history *history, struct document *document) MUST_CHECK;
-void history_read_floors(const struct apply *apply, struct floors *ret_floors);
+int history_read_floors(const struct apply *apply, struct floors *ret_floors) MUST_CHECK;
 /* One line for the document and one per command that the history does not have; on disk when it returns. */
 int history_append(const struct apply *apply, const struct document *document) MUST_CHECK;
+/* From here on the floors of seq and time are 0 again; what was done stays known. */
+int history_reset_floors(const struct apply *apply) MUST_CHECK;
 /* The seq of the document that a command of that id came in, and the line's members; -ENOENT. */
 int history_find(const struct history *history, const char *id, cJSON **ret_line) MUST_CHECK;
 /* Walks lines from the newest to the oldest: start with file 1 and *end = sizes[1]. */

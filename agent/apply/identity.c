@@ -62,22 +62,60 @@ static bool is_constant_uuid(const char *uuid)
 	return same || strlen(uuid) != 36;
 }
 
-/* product_uuid in lower case (not in a container, not a constant one), else the machine-id. */
-static int read_machine(const struct apply *apply, char machine[MACHINE_MAX])
+/* Both names that a machine has; "-" where it has none or it cannot be read now. */
+struct machine {
+	char uuid[MACHINE_MAX], id[MACHINE_MAX];
+};
+
+/* product_uuid in lower case (not in a container, not a constant one), and the machine-id. */
+static void read_machine(const struct apply *apply, struct machine *ret_machine)
 {
 	/* sysfs has its class entries as symbolic links of the kernel's own making */
 	cleanup_close int dmi = open("/sys/class/dmi/id", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct machine machine = {"", ""};
 
 	if (apply->is_host && dmi >= 0 && !in_container(apply) &&
-		read_line(dmi, "product_uuid", machine, MACHINE_MAX) == 0) {
-		for (char *at = machine; *at; at++) {
+		read_line(dmi, "product_uuid", machine.uuid, sizeof(machine.uuid)) == 0) {
+		for (char *at = machine.uuid; *at; at++) {
 			if (*at >= 'A' && *at <= 'Z')
 				*at = (char)(*at - 'A' + 'a');
 		}
-		if (!is_constant_uuid(machine))
-			return 0;
 	}
-	return read_line_at(apply->root, "etc", "machine-id", machine, MACHINE_MAX);
+	if (is_constant_uuid(machine.uuid))
+		(void)snprintf(machine.uuid, sizeof(machine.uuid), "-");
+	if (read_line_at(apply->root, "etc", "machine-id", machine.id, sizeof(machine.id)) < 0 ||
+		!field_is_instance(machine.id))
+		(void)snprintf(machine.id, sizeof(machine.id), "-");
+	*ret_machine = machine;
+}
+
+static bool is_known(const char *name)
+{
+	return strcmp(name, "-") != 0;
+}
+
+/* The stronger name that both have decides; one that cannot be read for once does not make a clone. */
+static bool is_other_machine(const struct machine *old, const struct machine *now)
+{
+	if (is_known(old->uuid) && is_known(now->uuid))
+		return strcmp(old->uuid, now->uuid) != 0;
+	return is_known(old->id) && is_known(now->id) && strcmp(old->id, now->id) != 0;
+}
+
+/* "UUID MACHINE-ID"; a line that is not of this shape names another machine. */
+static int read_bound(int directory, struct machine *ret_machine)
+{
+	char line[2 * MACHINE_MAX];
+
+	int r = read_line(directory, "machine", line, sizeof(line));
+	if (r < 0)
+		return r;
+	char *blank = strchr(line, ' ');
+	if (blank)
+		*blank = '\0';
+	(void)snprintf(ret_machine->uuid, MACHINE_MAX, "%.*s", (int)MACHINE_MAX - 1, blank ? line : "another");
+	(void)snprintf(ret_machine->id, MACHINE_MAX, "%.*s", (int)MACHINE_MAX - 1, blank ? blank + 1 : "another");
+	return 0;
 }
 
 static int write_secret(int directory, const char *name, const struct secret *secret)
@@ -109,7 +147,9 @@ static int read_secret(int directory, const char *name, size_t wanted, struct se
 /* Another machine's keys and history: a clone starts over, so that neither its commands nor its secrets are ours. */
 static int forget_model(const struct apply *apply, const char *machine)
 {
-	static const char *const folders[] = {"identity", "journal", "results", "history", "revert"};
+	/* What would be applied goes first, and `machine`, which tells a clone, stays: after a crash this is done
+	 * again. */
+	static const char *const folders[] = {"journal", "revert", "results", "history", "identity"};
 
 	log_notice(
 		"this disk was cloned from another machine: new identity, nothing of the old one is applied (now %s)",
@@ -124,7 +164,7 @@ static int forget_model(const struct apply *apply, const char *machine)
 		if (r < 0)
 			return r;
 		for (size_t j = 0; j < count; j++) {
-			if (sys.unlinkat(directory, names[j], 0) < 0)
+			if (strcmp(names[j], "machine") != 0 && sys.unlinkat(directory, names[j], 0) < 0)
 				return -errno;
 		}
 		if (sys.fsync(directory) < 0)
@@ -166,21 +206,30 @@ static int write_line(int directory, const char *name, const char *line)
 }
 
 /* On the host the identity is bound to the machine; with another DIR it is the disk's and never set aside. */
-static int bind_machine(struct apply *apply, int directory, const char *machine)
+static int bind_machine(struct apply *apply, int directory, const struct machine *machine)
 {
-	char old[MACHINE_MAX], instance[INSTANCE_SIZE];
-	int r;
+	char instance[INSTANCE_SIZE], line[2 * MACHINE_MAX];
+	struct machine old = {"-", "-"}, bound = *machine;
 
-	if (read_line(directory, "machine", old, sizeof(old)) == 0 && strcmp(old, machine) != 0) {
-		r = forget_model(apply, machine);
+	int r = read_bound(directory, &old);
+	bool is_bound = r == 0;
+	if (is_bound && is_other_machine(&old, machine)) {
+		r = forget_model(apply, is_known(machine->uuid) ? machine->uuid : machine->id);
 		if (r < 0)
 			return r;
+		is_bound = false;
 	}
 	r = make_keys(directory);
 	if (r < 0)
 		return r;
-	if (read_line(directory, "machine", old, sizeof(old)) < 0 || strcmp(old, machine) != 0) {
-		r = write_line(directory, "machine", machine);
+	/* A name that cannot be read now is not forgotten. */
+	if (is_bound && !is_known(bound.uuid))
+		(void)snprintf(bound.uuid, sizeof(bound.uuid), "%s", old.uuid);
+	if (is_bound && !is_known(bound.id))
+		(void)snprintf(bound.id, sizeof(bound.id), "%s", old.id);
+	if (!is_bound || strcmp(old.uuid, bound.uuid) != 0 || strcmp(old.id, bound.id) != 0) {
+		(void)snprintf(line, sizeof(line), "%s %s", bound.uuid, bound.id);
+		r = write_line(directory, "machine", line);
 		if (r < 0)
 			return r;
 	}
@@ -193,7 +242,7 @@ int identity_open(struct apply *apply)
 {
 	const char *configured = config_text(&apply->config, "agent", "instance");
 	cleanup_close int directory = -1;
-	char machine[MACHINE_MAX] = "";
+	struct machine machine, old = {"-", "-"};
 
 	int r = apply_state_directory(apply, "identity", &directory);
 	if (!apply->is_host) {
@@ -204,13 +253,17 @@ int identity_open(struct apply *apply)
 				strerror(-r));
 		return r;
 	}
-	int machine_result = read_machine(apply, machine);
+	read_machine(apply, &machine);
 	bool automatic = !configured || strcmp(configured, "auto") == 0;
-	if (automatic && machine_result < 0) {
+	/* A uuid that cannot be read for once must not change the machine's name. */
+	if (r == 0 && !is_known(machine.uuid) && read_bound(directory, &old) == 0 && !is_other_machine(&old, &machine))
+		memcpy(machine.uuid, old.uuid, sizeof(machine.uuid));
+	const char *name = is_known(machine.uuid) ? machine.uuid : machine.id;
+	if (automatic && !is_known(name)) {
 		log_error("no product_uuid and no machine-id: set [agent] instance in latchkey.conf");
-		return machine_result;
+		return -ENOENT;
 	}
-	(void)snprintf(apply->instance, sizeof(apply->instance), "%s", automatic ? machine : configured);
+	(void)snprintf(apply->instance, sizeof(apply->instance), "%s", automatic ? name : configured);
 	if (!field_is_instance(apply->instance)) {
 		log_error("'%s' is not a valid instance id", apply->instance);
 		return -EINVAL;
@@ -219,7 +272,7 @@ int identity_open(struct apply *apply)
 		log_warning("the identity cannot be read or made: %s", strerror(-r));
 		return 0; /* a read-only disk still lets a runtime key in */
 	}
-	r = bind_machine(apply, directory, machine_result < 0 ? apply->instance : machine);
+	r = bind_machine(apply, directory, &machine);
 	if (r == -EROFS || r == -ENOSPC || r == -EDQUOT) {
 		log_warning("the identity cannot be written: %s", strerror(-r));
 		return 0;

@@ -11,7 +11,10 @@
 #include "lib/sys.h"
 
 #define SPARE "spare"
-#define JOURNALS_MAX 64u /* one, and what a crash between two documents may leave */
+#define JOURNALS_MAX \
+	64u /* one, and those that could not be ended (no space for their results); then no more is begun */
+#define DOCUMENT_HEAD "{\"v\":1,\"t\":\"document\",\"digest\":\""
+#define ISSUED_HEAD "\",\"issued\":"
 
 /* Writes one line at the journal's end and waits until it is on disk. */
 static int append(struct journal *journal, struct buffer *line)
@@ -22,7 +25,8 @@ static int append(struct journal *journal, struct buffer *line)
 		return r;
 	if (lseek(journal->descriptor, journal->end, SEEK_SET) < 0)
 		return -errno;
-	r = file_write_all(journal->descriptor, line->bytes, line->size);
+	/* The NUL behind it, too: what a failed append left there must not follow this line. */
+	r = file_write_all(journal->descriptor, line->bytes, line->size + 1);
 	if (r < 0)
 		return r;
 	if (sys.fdatasync(journal->descriptor) < 0)
@@ -35,10 +39,12 @@ static int append(struct journal *journal, struct buffer *line)
 static int open_spare(int state, int *ret_descriptor)
 {
 	cleanup_close int descriptor = -1;
+	struct stat status;
 	char first = 1;
 
-	descriptor = sys.openat(state, SPARE, O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0);
-	if (descriptor >= 0 && pread(descriptor, &first, 1, 0) == 1 && first == '\0') {
+	descriptor = sys.openat(state, SPARE, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+	if (descriptor >= 0 && sys.fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode) &&
+		pread(descriptor, &first, 1, 0) == 1 && first == '\0') {
 		*ret_descriptor = steal_descriptor(&descriptor);
 		return 0;
 	}
@@ -80,8 +86,12 @@ static int begin_in(int parent, const struct document *document, struct journal 
 	cleanup_buffer struct buffer line = {0};
 	struct json_writer writer = {&line, false};
 	cleanup_buffer struct buffer body = {0};
+	cleanup_names char **names = NULL;
+	size_t count;
 
 	int r = file_make_directory(parent, "journal", 0700, &journal.directory);
+	if (r == 0)
+		r = file_list(journal.directory, ".", JOURNALS_MAX - 1, &names, &count);
 	if (r < 0)
 		return r;
 	base64_append(&body, document->text, document->text_size);
@@ -92,6 +102,7 @@ static int begin_in(int parent, const struct document *document, struct journal 
 	json_put_integer(&writer, "v", 1);
 	json_put_string(&writer, "t", "document");
 	json_put_string(&writer, "digest", document->digest);
+	json_put_integer(&writer, "issued", document->issued);
 	json_put_string(&writer, "signer", document->signer ? document->signer : "");
 	json_put_string(&writer, "body", body.bytes);
 	json_end_object(&writer);
@@ -369,8 +380,8 @@ static int64_t parse_seq(const char *name)
 	return seq <= JSON_INTEGER_MAX ? seq : -1;
 }
 
-/* The lowest or highest seq in parent/journal; -ENOENT when there is none. */
-static int64_t scan(int parent, bool highest)
+/* The lowest seq in parent/journal above `after`, or the highest; -ENOENT when there is none. */
+static int64_t scan(int parent, bool highest, int64_t after)
 {
 	cleanup_names char **names = NULL;
 	int64_t found = -ENOENT;
@@ -380,7 +391,7 @@ static int64_t scan(int parent, bool highest)
 		return -ENOENT;
 	for (size_t i = 0; i < count; i++) {
 		int64_t seq = parse_seq(names[i]);
-		if (seq > 0 && (found < 0 || (highest ? seq > found : seq < found)))
+		if (seq > after && (found < 0 || (highest ? seq > found : seq < found)))
 			found = seq;
 	}
 	return found;
@@ -388,27 +399,59 @@ static int64_t scan(int parent, bool highest)
 
 int64_t journal_newest(const struct apply *apply)
 {
-	int64_t state = scan(apply->state, true), run = scan(apply->run, true);
+	int64_t state = scan(apply->state, true, 0), run = scan(apply->run, true, 0);
 	int64_t newest = state > run ? state : run;
 	return newest > 0 ? newest : 0;
 }
 
-static int resume_in(const struct apply *apply, int parent, struct journal *ret_journal, struct document *ret_document)
+/* The head of a journal's first line, which begin_in wrote: {"v":1,"t":"document","digest":"…","issued":N,… */
+void journal_raise_floors(const struct apply *apply, struct floors *floors)
+{
+	char head[256], name[24];
+	cleanup_close int directory = -1, descriptor = -1;
+	int64_t seq = journal_newest(apply), issued = 0;
+	const size_t digest_at = strlen(DOCUMENT_HEAD), issued_at = digest_at + DIGEST_SIZE - 1 + strlen(ISSUED_HEAD);
+
+	if (seq == 0 || seq < floors->seq)
+		return;
+	if (seq > floors->seq)
+		floors->digest[0] = '\0';
+	floors->seq = seq;
+	int parent = scan(apply->state, true, 0) == seq ? apply->state : apply->run;
+	(void)snprintf(name, sizeof(name), "%" PRIi64, seq);
+	if (file_open_directory(parent, "journal", &directory) < 0 || file_open(directory, name, &descriptor, NULL) < 0)
+		return;
+	ssize_t n = pread(descriptor, head, sizeof(head) - 1, 0);
+	if (n <= (ssize_t)issued_at)
+		return;
+	head[n] = '\0';
+	if (strncmp(head, DOCUMENT_HEAD, digest_at) != 0 ||
+		strncmp(head + digest_at + DIGEST_SIZE - 1, ISSUED_HEAD, strlen(ISSUED_HEAD)) != 0)
+		return;
+	for (const char *at = head + issued_at; *at >= '0' && *at <= '9' && issued < JSON_INTEGER_MAX / 10; at++)
+		issued = issued * 10 + (*at - '0');
+	memcpy(floors->digest, head + digest_at, DIGEST_SIZE - 1);
+	floors->digest[DIGEST_SIZE - 1] = '\0';
+	if (issued > floors->issued)
+		floors->issued = issued;
+}
+
+static int resume_in(
+	const struct apply *apply, int parent, int64_t seq, struct journal *ret_journal, struct document *ret_document)
 {
 	cleanup_journal struct journal journal = {.directory = -1, .descriptor = -1};
-	int64_t seq = scan(parent, false);
+	struct stat status;
 
-	if (seq < 0)
-		return -ENOENT;
 	journal.seq = seq;
 	(void)snprintf(journal.name, sizeof(journal.name), "%" PRIi64, seq);
 	int r = file_open_directory(parent, "journal", &journal.directory);
 	if (r < 0)
 		return r;
-	journal.descriptor = sys.openat(journal.directory, journal.name, O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0);
-	if (journal.descriptor < 0)
+	journal.descriptor =
+		sys.openat(journal.directory, journal.name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+	if (journal.descriptor < 0 || sys.fstat(journal.descriptor, &status) < 0)
 		return -errno;
-	r = read_journal(apply, &journal, ret_document);
+	r = S_ISREG(status.st_mode) ? read_journal(apply, &journal, ret_document) : -EBADMSG;
 	if (r == -EBADMSG) {
 		cleanup_close int quarantine = -1;
 		log_error("journal %s is damaged: set aside in quarantine/", journal.name);
@@ -424,10 +467,13 @@ static int resume_in(const struct apply *apply, int parent, struct journal *ret_
 	return 0;
 }
 
-int journal_resume(const struct apply *apply, struct journal *ret_journal, struct document *ret_document)
+int journal_resume(const struct apply *apply, int64_t after, struct journal *ret_journal, struct document *ret_document)
 {
-	int r = apply->state >= 0 ? resume_in(apply, apply->state, ret_journal, ret_document) : -ENOENT;
-	if (r == -ENOENT && apply->run >= 0)
-		r = resume_in(apply, apply->run, ret_journal, ret_document);
-	return r;
+	int64_t state = scan(apply->state, false, after), run = scan(apply->run, false, after);
+
+	if (state < 0 && run < 0)
+		return -ENOENT;
+	if (state >= 0 && (run < 0 || state <= run))
+		return resume_in(apply, apply->state, state, ret_journal, ret_document);
+	return resume_in(apply, apply->run, run, ret_journal, ret_document);
 }

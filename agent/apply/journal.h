@@ -23,8 +23,12 @@ struct journal {
 
 /* Takes a document over: from here on it will be finished. -ENOSPC, -EROFS, … when it cannot be written. */
 int journal_begin(const struct apply *apply, const struct document *document, struct journal *ret_journal) MUST_CHECK;
-/* Opens the oldest journal left by a crash and reads its document and outcomes; -ENOENT when there is none. */
-int journal_resume(const struct apply *apply, struct journal *ret_journal, struct document *ret_document) MUST_CHECK;
+/*
+ * Opens the oldest journal above `after` that a crash left and reads its document and outcomes; -ENOENT when there is
+ * none, -EBADMSG for a damaged one, which is set aside.
+ */
+int journal_resume(const struct apply *apply, int64_t after, struct journal *ret_journal,
+	struct document *ret_document) MUST_CHECK;
 /* The batch's plans, on disk before apply is called. */
 int journal_plan(
 	struct journal *journal, unsigned stage, const char *plugin, struct command **batch, size_t count) MUST_CHECK;
@@ -36,5 +40,7 @@ void journal_close(struct journal *journal);
 #define cleanup_journal CLEANUP(journal_close)
 /* Makes a new spare where there is none; best effort. */
 void journal_prepare_spare(const struct apply *apply);
+/* Raises the floors to the newest journal's document. */
+void journal_raise_floors(const struct apply *apply, struct floors *floors);
 /* The highest seq of journal/, 0 without one. */
 int64_t journal_newest(const struct apply *apply);

@@ -35,34 +35,3 @@ int ledger_walk(
 	}
 	return 0;
 }
-
-struct key_search {
-	const char *user, *keypair;
-	char *fingerprint;
-	bool found;
-};
-
-static int visit_key(const cJSON *line, void *context)
-{
-	struct key_search *search = context;
-	const char *user, *keypair, *fingerprint;
-
-	if (json_get_string(line, "user", &user) < 0 || json_get_string(line, "keypair", &keypair) < 0 ||
-		json_get_string(line, "fingerprint", &fingerprint) < 0 || strcmp(user, search->user) != 0 ||
-		strcmp(keypair, search->keypair) != 0 || strlen(fingerprint) >= LEDGER_FINGERPRINT_MAX)
-		return 0;
-	memcpy(search->fingerprint, fingerprint, strlen(fingerprint) + 1);
-	search->found = true;
-	return 1;
-}
-
-int ledger_fingerprint(
-	const struct apply *apply, const char *user, const char *keypair, char ret_fingerprint[LEDGER_FINGERPRINT_MAX])
-{
-	struct key_search search = {user, keypair, ret_fingerprint, false};
-
-	int r = ledger_walk(apply, "authorized-keys", visit_key, &search);
-	if (r < 0)
-		return r;
-	return search.found ? 0 : -ENOENT;
-}

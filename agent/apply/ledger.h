@@ -7,12 +7,8 @@
 
 #include "agent/apply/apply.h"
 
-#define LEDGER_FINGERPRINT_MAX 64u
 #define LEDGER_SIZE_MAX (16u << 20)
 
 /* Each line of the plugin's ledger that parses; missing is empty. The callback's non-zero return ends the walk. */
 int ledger_walk(const struct apply *apply, const char *plugin, int (*visit)(const cJSON *line, void *context),
 	void *context) MUST_CHECK;
-/* The fingerprint that was bound to the user under that label; -ENOENT. */
-int ledger_fingerprint(const struct apply *apply, const char *user, const char *keypair,
-	char ret_fingerprint[LEDGER_FINGERPRINT_MAX]) MUST_CHECK;

@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "agent/apply/ledger.h"
 #include "agent/apply/plugin_call.h"
+#include "agent/apply/revert.h"
 #include "lib/log.h"
 
 void removal_free(struct removal *removal)
@@ -41,38 +41,55 @@ static int add_text(struct buffer *list, const char *text)
 	return buffer_status(list);
 }
 
-static int add_unbind(const struct apply *apply, const struct command *command, struct removal *removal)
+/* What the plugin saw in the files counts; the ledger may be older than what somebody wrote under the label. */
+static int add_unbind(const struct command *command, struct removal *removal)
 {
-	char fingerprint[LEDGER_FINGERPRINT_MAX];
-	const char *keypair = NULL;
-
-	if (json_get_string(command->node, "keypair", &keypair) < 0)
-		return -EBADMSG;
-	int r = ledger_fingerprint(apply, command->user, keypair, fingerprint);
-	/* A key that the ledger does not know: judge as if the user could not log in at all. */
-	if (r == -ENOENT)
-		return add_text(&removal->users, command->user);
-	if (r < 0)
-		return r;
 	struct json_writer writer = {&removal->keys, removal->keys.size > 0};
-	json_begin_object(&writer, NULL);
-	json_put_string(&writer, "user", command->user);
-	json_put_string(&writer, "fingerprint", fingerprint);
-	json_end_object(&writer);
+	const cJSON *fingerprint;
+
+	/* Keys that nobody names: judge as if the user could not log in at all. */
+	if (!command->lost)
+		return add_text(&removal->users, command->user);
+	cJSON_ArrayForEach(fingerprint, command->lost)
+	{
+		if (!cJSON_IsString(fingerprint))
+			return -EBADMSG;
+		json_begin_object(&writer, NULL);
+		json_put_string(&writer, "user", command->user);
+		json_put_string(&writer, "fingerprint", fingerprint->valuestring);
+		json_end_object(&writer);
+	}
 	return buffer_status(&removal->keys);
 }
 
-int removal_add(const struct apply *apply, const struct command *command, struct removal *removal)
+/* user.ensure closes an account when it lets it expire now, or gives it a shell that ends every session. */
+static bool ensure_closes(const struct command *command, int64_t now)
+{
+	const char *shell;
+	int64_t expires;
+
+	if (json_get_integer(command->node, "expires", &expires) == 0 && expires <= now)
+		return true;
+	if (json_get_string(command->node, "shell", &shell) < 0)
+		return false;
+	const char *name = strrchr(shell, '/');
+	name = name ? name + 1 : shell;
+	return strcmp(name, "nologin") == 0 || strcmp(name, "false") == 0 || strcmp(name, "true") == 0;
+}
+
+int removal_add(const struct command *command, int64_t now, struct removal *removal)
 {
 	const char *name = command->do_name, *text = NULL;
 	bool value;
 
-	if (strcmp(name, "user.lock") == 0 || strcmp(name, "user.remove") == 0)
+	if (strcmp(name, "user.ensure") == 0 && !ensure_closes(command, now))
+		return 1;
+	if (strcmp(name, "user.lock") == 0 || strcmp(name, "user.remove") == 0 || strcmp(name, "user.ensure") == 0)
 		return add_text(&removal->users, command->user);
 	if (strcmp(name, "password.remove") == 0)
 		return add_text(&removal->passwords, command->user);
 	if (strcmp(name, "keys.unbind") == 0)
-		return add_unbind(apply, command, removal);
+		return add_unbind(command, removal);
 	if (strcmp(name, "keys.revoke") == 0) {
 		if (json_get_string(command->node, "fingerprint", &text) < 0)
 			return -EBADMSG;
@@ -87,6 +104,38 @@ int removal_add(const struct apply *apply, const struct command *command, struct
 	if (json_get_string(command->node, "permit_root_login", &text) == 0)
 		removal->root = text;
 	return 0;
+}
+
+static int add_to_trial(const char *id, const cJSON *command, void *context)
+{
+	struct trial *trial = context;
+	const char *root;
+	bool value;
+	(void)id;
+
+	if (json_get_bool(command, "password_auth", &value) == 0 && value)
+		trial->password = true;
+	if (json_get_bool(command, "pubkey_auth", &value) == 0 && value)
+		trial->key = true;
+	if (json_get_string(command, "permit_root_login", &root) == 0 && strcmp(root, "no") != 0)
+		trial->root = true;
+	return 0;
+}
+
+int trial_find(const struct apply *apply, struct trial *ret_trial)
+{
+	*ret_trial = (struct trial){0};
+	return revert_walk(apply, add_to_trial, ret_trial);
+}
+
+void removal_add_trial(const struct trial *trial, struct removal *removal)
+{
+	if (trial->password)
+		removal->password = 0;
+	if (trial->key)
+		removal->key = 0;
+	if (trial->root)
+		removal->root = "no";
 }
 
 static void put_list(struct json_writer *writer, const char *key, const struct buffer *list)

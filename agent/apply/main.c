@@ -7,6 +7,7 @@
 
 #include <sodium.h>
 
+#include "agent/apply/history.h"
 #include "agent/apply/identity.h"
 #include "agent/apply/journal.h"
 #include "agent/apply/revert.h"
@@ -71,14 +72,26 @@ static int read_input(const char *file, char **ret_text, size_t *ret_size)
 	return file_read(AT_FDCWD, file, SIGNED_TEXT_MAX, ret_text, ret_size);
 }
 
+/* A revoked signer's documents end where they stand: only the step that had begun is finished. */
+static void refuse_what_is_open(struct document *document)
+{
+	for (size_t i = 0; i < document->count; i++) {
+		struct command *command = &document->commands[i];
+		if (!command_is_ended(command) && !command->redo)
+			outcome_set(&command->outcome, CODE_SIGNER, "the document's signer is not trusted any more");
+	}
+}
+
 /* Finishes what a crash left. With `only_in_hand` nothing new is begun, for a newer document waits. */
 static int redo(struct apply *apply, bool only_in_hand)
 {
+	int64_t newest = journal_newest(apply), after = 0;
+
 	for (;;) {
 		cleanup_document struct document document = {0};
 		cleanup_journal struct journal journal = {.directory = -1, .descriptor = -1};
 
-		int r = journal_resume(apply, &journal, &document);
+		int r = journal_resume(apply, after, &journal, &document);
 		if (r == -ENOENT)
 			return EXIT_TAKEN_OVER;
 		if (r == -EBADMSG)
@@ -87,10 +100,18 @@ static int redo(struct apply *apply, bool only_in_hand)
 			log_error("the journal cannot be read: %s", strerror(-r));
 			return EXIT_TRY_AGAIN;
 		}
-		document.only_in_hand = only_in_hand;
-		int code = document_run(apply, &document, &journal);
+		after = journal.seq;
+		document.only_in_hand = only_in_hand || journal.seq < newest;
+		enum code signer = verify_signer_again(apply, &document);
+		if (signer != CODE_OK) {
+			log_warning(
+				"document %lld: its signer is not trusted any more: only what is in hand is finished",
+				(long long)document.seq);
+			refuse_what_is_open(&document);
+		}
 		/* One that cannot be ended now (its results cannot be kept) must not hold the newer document up. */
-		if (code != EXIT_TAKEN_OVER || !only_in_hand || !document.finished)
+		int code = document_run(apply, &document, &journal);
+		if (code != EXIT_TAKEN_OVER)
 			return code;
 	}
 }
@@ -110,6 +131,15 @@ static int refuse(const struct apply *apply, const struct document *document, en
 	return signature_held ? EXIT_TAKEN_OVER : EXIT_REFUSED;
 }
 
+static bool is_about_keys(const struct document *document)
+{
+	for (size_t i = 0; i < document->count; i++) {
+		if (strncmp(document->commands[i].do_name, "keys.", strlen("keys.")) == 0)
+			return true;
+	}
+	return false;
+}
+
 static int do_document(struct apply *apply, const char *text, size_t size)
 {
 	cleanup_document struct document document = {0};
@@ -123,6 +153,10 @@ static int do_document(struct apply *apply, const char *text, size_t size)
 		log_debug("document %lld is taken over already", (long long)document.seq);
 		return EXIT_TAKEN_OVER;
 	}
+	if (apply->history_unreadable) {
+		log_error("document %lld is not taken over: the history cannot be read", (long long)document.seq);
+		return EXIT_TRY_AGAIN;
+	}
 	int result = redo(apply, true);
 	if (result != EXIT_TAKEN_OVER)
 		return result;
@@ -132,13 +166,17 @@ static int do_document(struct apply *apply, const char *text, size_t size)
 			strerror(-r));
 		return EXIT_TRY_AGAIN;
 	}
+	/* Where the operator has moved AuthorizedKeysFile, keys go there, and sshd reads them there. */
+	if (apply->is_host && is_about_keys(&document))
+		sshd_paths_ensure(apply);
 	return document_run(apply, &document, &journal);
 }
 
 /* Under the lock a temporary file of ours is one that a crash left. */
 static void sweep(const struct apply *apply)
 {
-	static const char *const folders[] = {"identity", "results", "revert", "trust"};
+	static const char *const folders[] = {"identity", "results", "revert", "trust", "plugin/account",
+		"plugin/authorized-keys", "plugin/sshd", "plugin/login"};
 
 	for (unsigned i = 0; i < ELEMENTS(folders); i++) {
 		cleanup_close int directory = -1;
@@ -167,15 +205,19 @@ static int do_redo(struct apply *apply)
 
 static int reset_floor(struct apply *apply)
 {
-	cleanup_close int directory = -1;
-
-	int r = apply_state_directory(apply, "history", &directory);
-	if (r == 0 && sys.unlinkat(directory, "current", 0) < 0 && errno != ENOENT)
-		r = -errno;
-	if (r == 0 && sys.unlinkat(directory, "previous", 0) < 0 && errno != ENOENT)
-		r = -errno;
+	/* An open journal and undelivered results are floors too. The results still go to the endpoint. */
+	int result = redo(apply, true);
+	if (result == EXIT_TAKEN_OVER && journal_newest(apply) > 0)
+		result = EXIT_TRY_AGAIN;
+	if (result != EXIT_TAKEN_OVER) {
+		log_error("the floors cannot be reset: a document is still open");
+		return result;
+	}
+	int r = report_set_aside(apply);
+	if (r == 0)
+		r = history_reset_floors(apply);
 	if (r < 0) {
-		log_error("the history cannot be removed: %s", strerror(-r));
+		log_error("the floors cannot be reset: %s", strerror(-r));
 		return EXIT_INTERNAL;
 	}
 	log_notice("the floors are reset: the next good document applies whatever its seq");

@@ -163,7 +163,7 @@ enum code plugin_call(const struct apply *apply, unsigned plugin, bool apply_ver
 int plugin_read_result(const cJSON *result, enum plugin_verb verb, struct command *command)
 {
 	const char *id, *name, *detail = "", *sealed = NULL;
-	const cJSON *plan = NULL, *users, *user;
+	const cJSON *plan = NULL, *users, *user, *lost;
 	bool changes = false;
 	enum code code;
 
@@ -198,6 +198,12 @@ int plugin_read_result(const cJSON *result, enum plugin_verb verb, struct comman
 			return -EBADMSG;
 		free(command->plan);
 		command->plan = buffer_steal(&text);
+		if (json_get_array(result, "fingerprints", &lost) == 0) {
+			cJSON_Delete(command->lost);
+			command->lost = cJSON_Duplicate(lost, true);
+			if (!command->lost)
+				return -ENOMEM;
+		}
 		return 0;
 	}
 	outcome_set(outcome, code, "%s", detail);

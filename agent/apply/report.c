@@ -8,9 +8,16 @@
 #include "agent/apply/history.h"
 #include "agent/apply/identity.h"
 #include "lib/file.h"
+#include "lib/log.h"
 #include "lib/sshsig.h"
+#include "lib/sys.h"
 
-#define RESULTS_TEXT_MAX (16u << 20)
+#define PART_SIZE_MAX                                                                                   \
+	(512u << 10)  /* with the host keys and the signature far below the link's and endpoint's 1 MiB \
+		       */
+#define PARTS_MAX 64u /* 4,096 results with a sealed password each fill about 48 */
+#define PART_NAME_SIZE 40u
+#define WAITING_MAX 2048u /* files in results/ */
 
 static void put_result(struct json_writer *writer, const struct command *command)
 {
@@ -54,7 +61,16 @@ static int finish(const struct apply *apply, int directory, const char *name, st
 	return file_replace_simple(directory, name, writer->out->bytes, writer->out->size, 0600);
 }
 
-/* The results of the same document that still wait to be delivered; NULL when there are none. */
+/* results/SEQ, then results/SEQ.1 and so on. */
+static void part_name(int64_t seq, unsigned part, char name[PART_NAME_SIZE])
+{
+	if (part == 0)
+		(void)snprintf(name, PART_NAME_SIZE, "%" PRIi64, seq);
+	else
+		(void)snprintf(name, PART_NAME_SIZE, "%" PRIi64 ".%u", seq, part);
+}
+
+/* Results that still wait to be delivered; NULL when there are none. */
 static cJSON *read_waiting(int directory, const char *name)
 {
 	cleanup_free char *text = NULL;
@@ -62,57 +78,184 @@ static cJSON *read_waiting(int directory, const char *name)
 	cJSON *payload = NULL;
 	size_t size;
 
-	if (file_read(directory, name, RESULTS_TEXT_MAX, &text, &size) < 0 ||
+	if (file_read(directory, name, SIGNED_TEXT_MAX, &text, &size) < 0 ||
 		signed_text_split(text, size, &parts) != CODE_OK ||
 		json_parse_object(parts.payload.text, parts.payload.size, &payload) < 0)
 		return NULL;
 	return payload;
 }
 
-/* Waiting results that these commands do not replace. */
-static void put_waiting(struct json_writer *writer, const cJSON *waiting, const struct command *commands, size_t count)
-{
-	const cJSON *results, *result;
+/* A document's results, divided into texts that the link and the endpoint take. */
+struct results {
+	const struct apply *apply;
+	int directory;
+	int64_t seq;
+	const char *digest;
+	struct buffer text, item;
+	unsigned part;
+	bool empty; /* the part has no result yet */
+};
 
-	if (!waiting || json_get_array(waiting, "results", &results) < 0)
-		return;
-	cJSON_ArrayForEach(result, results)
+static void begin_part(struct results *results, struct json_writer *writer)
+{
+	*writer = (struct json_writer){&results->text, false};
+	put_head(results->apply, writer, results->seq, results->digest, "ok");
+	json_begin_array(writer, "results");
+	results->empty = true;
+}
+
+static int end_part(struct results *results, struct json_writer *writer)
+{
+	char name[PART_NAME_SIZE];
+
+	if (results->part == PARTS_MAX)
+		return -EFBIG;
+	json_end_array(writer);
+	part_name(results->seq, results->part++, name);
+	int r = finish(results->apply, results->directory, name, writer);
+	buffer_free(&results->text);
+	return r;
+}
+
+/* The item in results->item; begins a new part when it does not fit any more. */
+static int put_item(struct results *results, struct json_writer *writer)
+{
+	int r = buffer_status(&results->item);
+
+	if (r == 0 && !results->empty && results->text.size + results->item.size > PART_SIZE_MAX) {
+		r = end_part(results, writer);
+		begin_part(results, writer);
+	}
+	if (r == 0)
+		json_put_raw(writer, NULL, results->item.bytes);
+	results->empty = false;
+	buffer_free(&results->item);
+	return r;
+}
+
+/* Waiting results that these commands do not replace. */
+static int put_waiting(struct results *results, struct json_writer *writer, const cJSON *waiting,
+	const struct command *commands, size_t count)
+{
+	const cJSON *list, *result;
+
+	if (!waiting || json_get_array(waiting, "results", &list) < 0)
+		return 0;
+	cJSON_ArrayForEach(result, list)
 	{
+		struct json_writer item = {&results->item, false};
 		const char *id = "";
 		bool replaced = false;
 		(void)!json_get_string(result, "id", &id);
 		for (size_t i = 0; i < count && !replaced; i++)
 			replaced = commands[i].outcome.known && strcmp(commands[i].id, id) == 0;
-		if (!replaced)
-			json_put_value(writer, NULL, result);
+		if (replaced)
+			continue;
+		json_put_value(&item, NULL, result);
+		int r = put_item(results, writer);
+		if (r < 0)
+			return r;
 	}
+	return 0;
+}
+
+static int put_all(struct results *results, cJSON *const *waiting, const struct command *commands, size_t count)
+{
+	struct json_writer writer;
+	int r = 0;
+
+	begin_part(results, &writer);
+	for (unsigned i = 0; r == 0 && i < PARTS_MAX; i++)
+		r = put_waiting(results, &writer, waiting[i], commands, count);
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		struct json_writer item = {&results->item, false};
+		if (!commands[i].outcome.known)
+			continue;
+		put_result(&item, &commands[i]);
+		r = put_item(results, &writer);
+	}
+	return r < 0 ? r : end_part(results, &writer);
+}
+
+/* Results of an endpoint that is gone for ever, or was never there (a static server), do not fill the disk. */
+static void drop_oldest(int directory)
+{
+	cleanup_names char **names = NULL;
+	size_t count, oldest = 0;
+
+	if (file_list(directory, ".", 2 * WAITING_MAX, &names, &count) < 0 || count <= WAITING_MAX)
+		return;
+	for (size_t i = 1; i < count; i++) {
+		size_t left = strcspn(names[i], "."), right = strcspn(names[oldest], ".");
+		if (strcmp(names[i], "0") == 0 || names[i][0] < '0' || names[i][0] > '9')
+			continue;
+		if (strcmp(names[oldest], "0") == 0 || names[oldest][0] < '0' || names[oldest][0] > '9' ||
+			left < right || (left == right && strcmp(names[i], names[oldest]) < 0))
+			oldest = i;
+	}
+	log_warning("more than %u results wait for the endpoint: results/%s is dropped", WAITING_MAX, names[oldest]);
+	int r = file_remove(directory, names[oldest]);
+	if (r < 0)
+		log_warning("results/%s cannot be removed: %s", names[oldest], strerror(-r));
 }
 
 static int write_results(
 	const struct apply *apply, int64_t seq, const char *digest, const struct command *commands, size_t count)
 {
-	cleanup_buffer struct buffer text = {0};
-	struct json_writer writer = {&text, false};
+	struct results results = {.apply = apply, .directory = -1, .seq = seq, .digest = digest};
 	cleanup_close int directory = -1;
-	cleanup_json cJSON *waiting = NULL;
-	char name[24];
+	cJSON *waiting[PARTS_MAX] = {NULL};
+	char name[PART_NAME_SIZE];
 
 	int r = apply_state_directory(apply, "results", &directory);
 	if (r < 0)
 		return r;
-	(void)snprintf(name, sizeof(name), "%" PRIi64, seq);
-	waiting = read_waiting(directory, name);
-	if (waiting && digest[0] == '\0')
-		(void)!json_get_string(waiting, "digest", &digest);
-	put_head(apply, &writer, seq, digest, "ok");
-	json_begin_array(&writer, "results");
-	put_waiting(&writer, waiting, commands, count);
-	for (size_t i = 0; i < count; i++) {
-		if (commands[i].outcome.known)
-			put_result(&writer, &commands[i]);
+	for (unsigned i = 0; i < PARTS_MAX; i++) {
+		part_name(seq, i, name);
+		waiting[i] = read_waiting(directory, name);
+		if (waiting[i] && results.digest[0] == '\0')
+			(void)!json_get_string(waiting[i], "digest", &results.digest);
 	}
-	json_end_array(&writer);
-	return finish(apply, directory, name, &writer);
+	results.directory = directory;
+	r = put_all(&results, waiting, commands, count);
+	/* Everything stands in the parts before; an older part may not follow with what they replaced. */
+	for (unsigned i = results.part; r == 0 && i < PARTS_MAX; i++) {
+		part_name(seq, i, name);
+		if (waiting[i])
+			r = file_remove(directory, name);
+	}
+	for (unsigned i = 0; i < PARTS_MAX; i++)
+		cJSON_Delete(waiting[i]);
+	buffer_free(&results.text);
+	buffer_free(&results.item);
+	if (r == 0)
+		drop_oldest(directory);
+	return r;
+}
+
+int report_set_aside(const struct apply *apply)
+{
+	cleanup_names char **names = NULL;
+	cleanup_close int directory = -1;
+	size_t count;
+
+	int r = apply_state_directory(apply, "results", &directory);
+	if (r == 0)
+		r = file_list(directory, ".", 2 * WAITING_MAX, &names, &count);
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		size_t size = strlen(names[i]);
+		if (size != strspn(names[i], "0123456789") || strcmp(names[i], "0") == 0 || size > 16)
+			continue;
+		r = -EEXIST;
+		for (unsigned part = 1; r == -EEXIST && part < PARTS_MAX; part++) {
+			char name[PART_NAME_SIZE + 24];
+			(void)snprintf(name, sizeof(name), "%s.%u", names[i], part);
+			r = sys.renameat2(directory, names[i], directory, name, RENAME_NOREPLACE) < 0 ? -errno : 0;
+		}
+	}
+	if (r == 0 && sys.fsync(directory) < 0)
+		r = -errno;
+	return r;
 }
 
 int report_document(const struct apply *apply, const struct document *document)

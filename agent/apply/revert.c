@@ -61,15 +61,21 @@ static int find(int directory, const char *id, char **ret_name, int64_t *ret_seq
 	return -ENOENT;
 }
 
-bool revert_is_pending(const struct apply *apply, const char *id)
+int revert_find(const struct apply *apply, const char *id, int64_t *ret_seq)
 {
 	cleanup_close int directory = -1;
 	cleanup_free char *name = NULL;
-	int64_t seq;
 
-	if (apply->state < 0 || file_open_directory(apply->state, "revert", &directory) < 0)
-		return false;
-	return find(directory, id, &name, &seq) == 0;
+	if (apply->state < 0)
+		return -ENOENT;
+	int r = file_open_directory(apply->state, "revert", &directory);
+	return r < 0 ? r : find(directory, id, &name, ret_seq);
+}
+
+bool revert_is_pending(const struct apply *apply, const char *id)
+{
+	int64_t seq;
+	return revert_find(apply, id, &seq) == 0;
 }
 
 int revert_prepare(const struct apply *apply, const struct document *document, struct command *command, int64_t within)
@@ -115,6 +121,39 @@ int revert_remove(const struct apply *apply, const char *id, int64_t *ret_seq)
 		r = file_remove(state, name);
 	if (r == 0 && run >= 0)
 		(void)sys.unlinkat(run, name, 0);
+	return r;
+}
+
+int revert_walk(
+	const struct apply *apply, int (*visit)(const char *id, const cJSON *command, void *context), void *context)
+{
+	cleanup_close int directory = -1;
+	cleanup_names char **names = NULL;
+	size_t count;
+
+	if (apply->state < 0)
+		return 0;
+	int r = file_open_directory(apply->state, "revert", &directory);
+	if (r == 0)
+		r = file_list(directory, ".", REVERTS_MAX, &names, &count);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		cleanup_json cJSON *request = NULL;
+		cleanup_free char *text = NULL;
+		const cJSON *commands;
+		struct entry entry;
+		size_t size;
+		if (!parse_name(names[i], &entry))
+			continue;
+		r = file_read(directory, names[i], PLUGIN_MESSAGE_MAX, &text, &size);
+		if (r == 0)
+			r = json_parse_object(text, size, &request);
+		if (r == 0)
+			r = json_get_array(request, "commands", &commands);
+		if (r == 0 && commands->child)
+			r = visit(entry.id, commands->child, context);
+	}
 	return r;
 }
 

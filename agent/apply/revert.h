@@ -13,6 +13,11 @@ bool revert_is_pending(const struct apply *apply, const char *id);
 int revert_prepare(
 	const struct apply *apply, const struct document *document, struct command *command, int64_t within) MUST_CHECK;
 /* The step was not applied, or was confirmed. 0 and the seq of its document, or -ENOENT. */
+/* The seq that the entry of that id belongs to; -ENOENT. */
+int revert_find(const struct apply *apply, const char *id, int64_t *ret_seq) MUST_CHECK;
 int revert_remove(const struct apply *apply, const char *id, int64_t *ret_seq) MUST_CHECK;
+/* Calls visit for the command of each step on trial. Its non-zero return ends the walk and is returned. */
+int revert_walk(const struct apply *apply, int (*visit)(const char *id, const cJSON *command, void *context),
+	void *context) MUST_CHECK;
 /* Undoes what is due. 0, or -EAGAIN when something has to be tried again. */
 int revert_run_due(struct apply *apply) MUST_CHECK;

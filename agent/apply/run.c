@@ -38,8 +38,9 @@ static void log_outcomes(const struct document *document)
 
 int document_run(struct apply *apply, struct document *document, struct journal *journal)
 {
-	decide_commands(apply, document);
-	int r = stages_run(apply, document, journal);
+	int r = decide_commands(apply, document);
+	if (r == 0)
+		r = stages_run(apply, document, journal);
 	if (r < 0) {
 		log_error("document %lld cannot be finished now: %s", (long long)document->seq, strerror(-r));
 		return EXIT_TRY_AGAIN;

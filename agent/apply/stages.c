@@ -6,12 +6,14 @@
 #include <errno.h>
 #include <string.h>
 
+#include "agent/apply/history.h"
 #include "agent/apply/journal.h"
 #include "agent/apply/login_check.h"
 #include "agent/apply/plugin_call.h"
 #include "agent/apply/revert.h"
 #include "lib/log.h"
 
+#define STAGE_CREATE 1u /* user.ensure can also close an account */
 #define STAGE_RESTRICT 3u
 #define BATCH_MAX 512u              /* commands of one plugin call: request and reply stay under 2 MiB */
 #define BATCH_TEXT_MAX (512u << 10) /* and so do long plans */
@@ -63,6 +65,13 @@ static int call(const struct apply *apply, const struct document *document, enum
 static int guard(const struct apply *apply, const struct document *document, struct command **batch, size_t count)
 {
 	cleanup_removal struct removal sum = {.password = -1, .key = -1};
+	struct trial trial;
+
+	int s = trial_find(apply, &trial);
+	if (s == -ENOMEM)
+		return s;
+	if (s < 0) /* what is on trial cannot be read: count on none of these doors */
+		trial = (struct trial){true, true, true};
 
 	for (size_t i = 0; i < count; i++) {
 		cleanup_removal struct removal next = {0};
@@ -71,9 +80,10 @@ static int guard(const struct apply *apply, const struct document *document, str
 			continue;
 		int r = removal_copy(&sum, &next);
 		if (r == 0)
-			r = removal_add(apply, batch[i], &next);
+			r = removal_add(batch[i], apply->now, &next);
 		if (r < 0)
 			return r;
+		removal_add_trial(&trial, &next);
 		(void)!json_get_bool(batch[i]->node, "accept_lockout", &accepted);
 		if (r == 0 && !accepted) {
 			enum code code = login_anyone(apply, document, &next, &anyone);
@@ -81,10 +91,17 @@ static int guard(const struct apply *apply, const struct document *document, str
 				outcome_set(&batch[i]->outcome, code, "the guard could not tell who can log in");
 				continue;
 			}
-			if (!anyone) {
-				outcome_set(&batch[i]->outcome, CODE_WOULD_LOCK_OUT,
-					"after this nobody could log in: bind a key or set a password that works "
-					"first");
+			/* A service account on a machine that nobody can log in to yet takes nothing away. */
+			bool before = true;
+			if (!anyone && strcmp(batch[i]->do_name, "user.ensure") == 0)
+				code = login_anyone(apply, document, &sum, &before);
+			if (!anyone && (before || code != CODE_OK)) {
+				bool on_trial = trial.password || trial.key || trial.root;
+				outcome_set(&batch[i]->outcome, CODE_WOULD_LOCK_OUT, "%s",
+					on_trial ? "after this nobody could log in once the sshd.set on trial goes "
+						   "back: confirm it, or bind a key or set a password that works first"
+						 : "after this nobody could log in: bind a key or set a password that "
+						   "works first");
 				continue;
 			}
 		}
@@ -109,6 +126,29 @@ static int prepare_reverts(
 	return 0;
 }
 
+/* The same value is on trial under another id: its end would take this command's word back. */
+static int repeats(const char *id, const cJSON *other, void *context)
+{
+	static const char *const fields[] = {"pubkey_auth", "password_auth", "permit_root_login"};
+	struct command *command = context;
+
+	for (unsigned i = 0; i < ELEMENTS(fields); i++) {
+		const cJSON *ours = json_member(command->node, fields[i]), *theirs = json_member(other, fields[i]);
+		if (!ours || !theirs || strcmp(id, command->id) == 0 || !cJSON_Compare(ours, theirs, true))
+			continue;
+		outcome_set(&command->outcome, CODE_CONFLICT,
+			"%s has that value on trial already: send sshd.confirm for %.64s", fields[i], id);
+		return 1;
+	}
+	return 0;
+}
+
+/* Killed or gone mad half-way: nobody knows what it changed, so the way back stays until its time. */
+static bool may_have_changed(enum code code)
+{
+	return code == CODE_TIMEOUT || code == CODE_PLUGIN_CRASHED || code == CODE_PLUGIN_PROTOCOL;
+}
+
 /* What is applied on trial waits for its confirmation; what failed has nothing to take back. */
 static void settle_reverts(const struct apply *apply, struct command **batch, size_t count)
 {
@@ -124,7 +164,7 @@ static void settle_reverts(const struct apply *apply, struct command **batch, si
 			outcome_set(outcome, CODE_AWAITING_CONFIRM, "%.100s%sgoes back in %lld s without sshd.confirm",
 				detail, detail[0] ? "; " : "", (long long)within);
 			outcome->changed = true;
-		} else if (!code_is_retried(outcome->code)) {
+		} else if (!may_have_changed(outcome->code)) {
 			(void)!revert_remove(apply, batch[i]->id, &seq);
 		}
 	}
@@ -165,6 +205,20 @@ static void settle_repeated(struct document *document, const char *id)
 	}
 }
 
+/* A crash may have come between the confirmation and this document's own end. */
+static bool was_confirmed(const struct apply *apply, const struct command *confirmed)
+{
+	cleanup_history struct history history = {0};
+	cleanup_json cJSON *line = NULL;
+	const char *code = "", *detail = "";
+
+	if (history_load(apply, &history) < 0 || history_find(&history, confirmed->id, &line) < 0)
+		return false;
+	(void)!json_get_string(line, "code", &code);
+	(void)!json_get_string(line, "detail", &detail);
+	return strcmp(code, code_name(CODE_OK)) == 0 && strcmp(detail, confirmed->outcome.detail) == 0;
+}
+
 static void confirm(const struct apply *apply, struct document *document, struct command *command)
 {
 	struct command confirmed = {.do_name = "sshd.set", .actor = command->actor};
@@ -172,23 +226,27 @@ static void confirm(const struct apply *apply, struct document *document, struct
 
 	if (json_get_string(command->node, "confirms", &confirmed.id) < 0)
 		return;
-	int r = revert_remove(apply, confirmed.id, &seq);
-	if (r == -ENOENT) {
+	outcome_set(&confirmed.outcome, CODE_OK, "confirmed by %.64s", command->id);
+	confirmed.outcome.changed = true;
+	int r = revert_find(apply, confirmed.id, &seq);
+	if (r == -ENOENT && !was_confirmed(apply, &confirmed)) {
 		outcome_set(&command->outcome, CODE_CONFLICT,
 			"nothing awaits confirmation under that id: it was confirmed or taken back");
 		return;
 	}
-	if (r < 0) {
+	/* Reported before the way back goes: after a crash between the two this is simply done again. */
+	if (r == 0) {
+		int reported = report_late(apply, seq, &confirmed);
+		if (reported < 0)
+			log_error("cannot report that %s was confirmed: %s", confirmed.id, strerror(-reported));
+		r = revert_remove(apply, confirmed.id, &seq);
+	}
+	if (r < 0 && r != -ENOENT) {
 		outcome_set(&command->outcome, code_from_errno(-r), "the way back could not be removed");
 		return;
 	}
 	outcome_set(&command->outcome, CODE_OK, "confirmed");
 	command->outcome.changed = true;
-	outcome_set(&confirmed.outcome, CODE_OK, "confirmed by %.64s", command->id);
-	confirmed.outcome.changed = true;
-	r = report_late(apply, seq, &confirmed);
-	if (r < 0)
-		log_error("cannot report that %s was confirmed: %s", confirmed.id, strerror(-r));
 	settle_repeated(document, confirmed.id);
 }
 
@@ -200,6 +258,20 @@ static void observe(struct command **batch, size_t count)
 			outcome_set(outcome, CODE_WOULD_CHANGE, "mode observe: nothing was changed");
 		else if (outcome->code == CODE_OK)
 			outcome_set(outcome, CODE_WOULD_NOT_CHANGE, "mode observe: it is so already");
+	}
+}
+
+/* What needs an account that could not be made yet waits with it, instead of failing for good. */
+static void wait_for_account(const struct document *document, struct command *command)
+{
+	for (size_t i = 0; command->user && i < document->count; i++) {
+		const struct command *other = &document->commands[i];
+		if (strcmp(other->do_name, "user.ensure") != 0 || !other->user ||
+			strcmp(other->user, command->user) != 0 || other == command || !other->outcome.known ||
+			!code_is_retried(other->outcome.code))
+			continue;
+		outcome_set(&command->outcome, other->outcome.code, "waits for user.ensure of %s", command->user);
+		return;
 	}
 }
 
@@ -215,7 +287,7 @@ static int run_fresh(struct apply *apply, struct document *document, struct jour
 	if (!open || !open_accounts)
 		return -ENOMEM;
 	int r = call(apply, document, PLUGIN_PLAN, batch, accounts, count);
-	if (r == 0 && stage == STAGE_RESTRICT)
+	if (r == 0 && (stage == STAGE_CREATE || stage == STAGE_RESTRICT))
 		r = guard(apply, document, batch, count);
 	if (r < 0)
 		return r;
@@ -271,6 +343,11 @@ static int run_batch(struct apply *apply, struct document *document, struct jour
 		if (!command_is_ended(batch[i]) && strcmp(batch[i]->do_name, "sshd.confirm") == 0 &&
 			policy_mode(&apply->policy) == POLICY_ENFORCE)
 			confirm(apply, document, batch[i]);
+		if (!command_is_ended(batch[i]) && strcmp(batch[i]->do_name, "sshd.set") == 0 && !batch[i]->redo &&
+			revert_walk(apply, repeats, batch[i]) < 0)
+			outcome_set(&batch[i]->outcome, CODE_IO_ERROR, "what is on trial cannot be read");
+		if (!command_is_ended(batch[i]) && !accounts[i].exists)
+			wait_for_account(document, batch[i]);
 		if (command_is_ended(batch[i]))
 			continue;
 		fresh_accounts[kept] = accounts[i];

@@ -127,12 +127,17 @@ int trust_load(const struct apply *apply, struct trust *ret_trust)
 	int r = load_signers(apply, directory, &trust);
 	if (r < 0)
 		return r;
-	if (directory >= 0 && file_read(directory, DOCUMENT, TRUST_TEXT_MAX, &text, &size) == 0) {
+	if (directory >= 0)
+		r = file_read(directory, DOCUMENT, TRUST_TEXT_MAX, &text, &size);
+	/* An unreadable list of revocations must not mean "nothing is revoked". */
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (text) {
 		r = read_document(text, size, &trust);
 		if (r == 0)
 			r = add_document(&trust);
 		if (r < 0)
-			return r; /* an unreadable list of revocations must not mean "nothing is revoked" */
+			return r;
 	}
 	*ret_trust = trust;
 	trust = (struct trust){0};
@@ -241,7 +246,13 @@ int trust_take_over(struct apply *apply, const char *text, size_t size)
 		log_warning("the trust document breaks the format's rules");
 		return EXIT_REFUSED;
 	}
-	if (trust_load(apply, &current) == 0 && fresh.version < current.version) {
+	r = trust_load(apply, &current);
+	/* A damaged one may be replaced, or nothing would ever be trusted again. */
+	if (r < 0 && r != -EBADMSG) {
+		log_error("the trust document in force cannot be read (%s): no other takes its place", strerror(-r));
+		return EXIT_TRY_AGAIN;
+	}
+	if (fresh.version < current.version) {
 		log_warning(
 			"trust document %lld is older than %lld", (long long)fresh.version, (long long)current.version);
 		return EXIT_REFUSED;

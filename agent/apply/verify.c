@@ -224,11 +224,11 @@ enum code verify_document(const struct apply *apply, const char *text, size_t si
 
 	*ret_document = (struct document){0};
 	ret_detail[0] = '\0';
+	code = read_text(apply, text, size, &parts, ret_document);
 	if (policy_mode(&apply->policy) == POLICY_OFF && !apply->policy.broken) {
 		set_detail(ret_detail, "[policy] mode = off");
 		return CODE_MODE_OFF;
 	}
-	code = read_text(apply, text, size, &parts, ret_document);
 	if (code != CODE_OK) {
 		set_detail(ret_detail, code == CODE_SIGNATURE_MISSING ? "the document is not signed"
 								      : "this is not a signed document");
@@ -248,6 +248,19 @@ enum code verify_document(const struct apply *apply, const char *text, size_t si
 		return code;
 	}
 	return check_validity(apply, ret_document, ret_detail);
+}
+
+enum code verify_signer_again(const struct apply *apply, const struct document *document)
+{
+	cleanup_free char *signer = NULL;
+	char detail[DETAIL_MAX + 1];
+	struct signed_text parts;
+
+	if (!document->signer || signed_text_split(document->text, document->text_size, &parts) != CODE_OK)
+		return CODE_OK;
+	enum code code = verify_signature(apply, &parts, &signer, detail);
+	/* It was good when it was taken over: only who may sign can have changed, and time alone revokes nobody. */
+	return code == CODE_SIGNER_REVOKED || code == CODE_SIGNER_UNKNOWN || code == CODE_NO_SIGNERS ? code : CODE_OK;
 }
 
 int document_read_journalled(const struct apply *apply, const char *text, size_t size, struct document *ret_document)
@@ -279,6 +292,7 @@ void document_free(struct document *document)
 {
 	for (size_t i = 0; i < document->count; i++) {
 		free(document->commands[i].plan);
+		cJSON_Delete(document->commands[i].lost);
 		outcome_free(&document->commands[i].outcome);
 	}
 	free(document->commands);

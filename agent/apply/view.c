@@ -127,12 +127,15 @@ static int put_status(const struct view *view, const cJSON *old, const struct li
 	int64_t pending, verified;
 	unsigned failing = 0, degraded = 0;
 
-	history_read_floors(apply, &apply->floors);
+	bool history_unreadable = history_read_floors(apply, &apply->floors) < 0;
 	read_progress(apply, &pending, &verified);
 	int trust_result = trust_load(apply, &trust);
 	if (apply->state < 0)
 		put_problem(
 			&problem_writer, &failing, "state_unusable", "/var/lib/latchkey cannot be opened or written");
+	if (history_unreadable)
+		put_problem(&problem_writer, &failing, "history_unreadable",
+			"the history cannot be read, so no document is taken over");
 	if (apply->config_error[0])
 		put_problem(&problem_writer, &failing, "config_invalid", apply->config_error);
 	if (apply->policy.broken)

@@ -8,14 +8,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "lib/link.h"
 #include "lib/notify.h"
 
 #define RETRY_FIRST_MS 10000 /* of a pending command and of results: 10 s doubling to 600 s, full jitter */
 #define RETRY_LAST_MS 600000
-#define DOCUMENT_BUCKET 10 /* signature checks: a burst of 10, then one a second */
+#define DOCUMENT_BUCKET 10 /* signature checks (documents, trust documents): a burst of 10, then one a second */
 #define DOCUMENT_REFILL_MS 1000
+#define VIEW_DISTANCE_MS 1000   /* between views that only latchkey-net's word about the endpoint asks for */
+#define TRUST_DISTANCE_MS 60000 /* between questions for the trust document because a signer is unknown */
 
 enum job_kind {
 	JOB_NONE,
@@ -35,6 +38,12 @@ struct waiting {
 	char etag[128]; /* of document */
 };
 
+/* Which bytes were sent: an inode number alone is given out again. */
+struct sent_file {
+	ino_t inode;
+	struct timespec changed;
+};
+
 struct daemon {
 	int epoll, signals, timer, listener, status_socket, state, run;
 	int link;        /* -1: latchkey-net is not there */
@@ -51,17 +60,23 @@ struct daemon {
 	struct waiting waiting;
 
 	char etag[128]; /* of the document taken over last */
-	ino_t identity_sent;
+	struct sent_file identity_sent;
 	bool identified;
 
 	bool result_in_flight;
 	uint64_t result_seq;
-	ino_t result_inode;
+	char result_name[40];
+	struct sent_file result_file;
+	bool result_stuck; /* the endpoint will never take result_name: the others go first */
 
-	int64_t redo_at, redo_delay, results_at, results_delay, document_at; /* CLOCK_BOOTTIME in ms; 0: not set */
+	/* CLOCK_BOOTTIME in ms; 0: not set */
+	int64_t redo_at, redo_delay, results_at, results_delay, document_at, identity_at, identity_delay;
+	int64_t revert_at, revert_delay; /* not before; after a revert that could not be done */
+	int64_t view_at, trust_asked_at; /* not before; when last */
 	int64_t tokens, tokens_at;
 	bool endpoint_answered, is_ready;
-	int64_t ready_at; /* the boot waits no longer */
+	bool signer_unknown; /* a document waits for a trust document that names its signer */
+	int64_t ready_at;    /* the boot waits no longer */
 	int64_t watchdog_at;
 	bool stopping;
 };
@@ -69,6 +84,8 @@ struct daemon {
 int64_t daemon_now(void); /* CLOCK_BOOTTIME, ms */
 /* A random delay between 0 and `most`. */
 int64_t daemon_jitter(int64_t most);
+/* Doubles the delay (RETRY_FIRST_MS … RETRY_LAST_MS) and returns the time of the next try, with full jitter. */
+int64_t daemon_back_off(int64_t *delay);
 
 /* jobs.c: starts the next job when none runs. */
 void jobs_run(struct daemon *daemon);
@@ -85,6 +102,8 @@ void peer_close(struct daemon *daemon, const char *why);
 void peer_send_have(struct daemon *daemon);
 void peer_send_view(struct daemon *daemon);
 void peer_send_identity(struct daemon *daemon);
+/* The signer of a document is unknown: perhaps a trust document names him. */
+void peer_ask_trust(struct daemon *daemon);
 void peer_send_ask(struct daemon *daemon, uint32_t what);
 
 /* deliver.c: results, one in flight. */

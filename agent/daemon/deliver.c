@@ -11,48 +11,96 @@
 
 #define RESULTS_MAX 4096u
 
-static bool parse_seq(const char *name, uint64_t *ret_seq)
-{
-	uint64_t seq = 0;
+/* A name in results/: SEQ, or SEQ.PART where a document's results did not fit into one text. */
+struct entry {
+	uint64_t seq, part;
+	const char *name;
+};
 
-	if (*name == '\0' || strlen(name) > 16)
+static bool parse_number(const char **at, uint64_t *ret_number)
+{
+	const char *start = *at;
+	uint64_t number = 0;
+
+	while (**at >= '0' && **at <= '9' && *at - start < 17)
+		number = number * 10 + (uint64_t)(*(*at)++ - '0');
+	*ret_number = number;
+	return *at > start;
+}
+
+static bool parse_name(const char *name, struct entry *ret_entry)
+{
+	struct entry entry = {.name = name};
+	const char *at = name;
+
+	if (!parse_number(&at, &entry.seq) || (*at == '.' && (at++, !parse_number(&at, &entry.part))) || *at != '\0')
 		return false;
-	for (; *name; name++) {
-		if (*name < '0' || *name > '9')
-			return false;
-		seq = seq * 10 + (uint64_t)(*name - '0');
-	}
-	*ret_seq = seq;
+	*ret_entry = entry;
 	return true;
 }
 
-/* The lowest seq that waits, its text and inode. */
-static int read_next(int directory, uint64_t *ret_seq, ino_t *ret_inode, char **ret_text, size_t *ret_size)
+static int compare_entries(const void *a, const void *b)
+{
+	const struct entry *left = a, *right = b;
+
+	if (left->seq != right->seq)
+		return left->seq < right->seq ? -1 : 1;
+	return left->part < right->part ? -1 : left->part > right->part;
+}
+
+static int read_entry(
+	struct daemon *daemon, int directory, const struct entry *entry, char **ret_text, size_t *ret_size)
+{
+	cleanup_close int descriptor = -1;
+	struct stat status;
+
+	int r = file_open(directory, entry->name, &descriptor, &status);
+	if (r == 0)
+		r = file_read_descriptor(descriptor, LINK_BODY_MAX, ret_text, ret_size);
+	if (r < 0)
+		return r;
+	(void)snprintf(daemon->result_name, sizeof(daemon->result_name), "%s", entry->name);
+	daemon->result_file = (struct sent_file){status.st_ino, status.st_ctim};
+	return 0;
+}
+
+/* The oldest results that can be read: a file that cannot does not hold up those behind it. */
+static int read_next(struct daemon *daemon, int directory, uint64_t *ret_seq, char **ret_text, size_t *ret_size)
 {
 	cleanup_names char **names = NULL;
-	cleanup_close int descriptor = -1;
-	const char *name = NULL;
-	struct stat status;
-	uint64_t seq, lowest = UINT64_MAX;
-	size_t count;
+	size_t count, kept = 0;
 
 	int r = file_list(directory, ".", RESULTS_MAX, &names, &count);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < count; i++) {
-		if (parse_seq(names[i], &seq) && seq < lowest) {
-			lowest = seq;
-			name = names[i];
+	cleanup_free struct entry *entries = calloc(count + 1, sizeof(*entries));
+	if (!entries)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++)
+		kept += parse_name(names[i], &entries[kept]);
+	qsort(entries, kept, sizeof(*entries), compare_entries);
+	/* What the endpoint will never take is tried again when everything else is gone. */
+	for (size_t i = 0; daemon->result_stuck && i + 1 < kept; i++) {
+		struct entry entry = entries[i];
+		if (strcmp(entry.name, daemon->result_name) != 0)
+			continue;
+		memmove(&entries[i], &entries[i + 1], (kept - i - 1) * sizeof(*entries));
+		entries[kept - 1] = entry;
+		break;
+	}
+	r = -ENOENT;
+	for (size_t i = 0; i < kept; i++) {
+		int failed = read_entry(daemon, directory, &entries[i], ret_text, ret_size);
+		if (failed == 0) {
+			*ret_seq = entries[i].seq;
+			return 0;
+		}
+		if (failed != -ENOENT) {
+			log_error("results/%s cannot be read: %s", entries[i].name, strerror(-failed));
+			r = failed;
 		}
 	}
-	if (!name)
-		return -ENOENT;
-	r = file_open(directory, name, &descriptor, &status);
-	if (r < 0)
-		return r;
-	*ret_seq = lowest;
-	*ret_inode = status.st_ino;
-	return file_read_descriptor(descriptor, LINK_BODY_MAX, ret_text, ret_size);
+	return r;
 }
 
 void deliver_next(struct daemon *daemon)
@@ -68,7 +116,7 @@ void deliver_next(struct daemon *daemon)
 	daemon->results_at = 0;
 	int r = file_open_directory(daemon->state, "results", &directory);
 	if (r == 0)
-		r = read_next(directory, &message.seq, &daemon->result_inode, &text, &size);
+		r = read_next(daemon, directory, &message.seq, &text, &size);
 	if (r == -ENOENT)
 		return;
 	if (r == 0)
@@ -87,15 +135,15 @@ static int remove_sent(const struct daemon *daemon)
 {
 	cleanup_close int directory = -1;
 	struct stat status;
-	char name[24];
 
 	int r = file_open_directory(daemon->state, "results", &directory);
 	if (r < 0)
 		return r;
-	(void)snprintf(name, sizeof(name), "%" PRIu64, daemon->result_seq);
-	if (sys.fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) < 0)
+	if (sys.fstatat(directory, daemon->result_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
-	return status.st_ino == daemon->result_inode ? file_remove(directory, name) : 0;
+	bool same = status.st_ino == daemon->result_file.inode &&
+		    memcmp(&status.st_ctim, &daemon->result_file.changed, sizeof(status.st_ctim)) == 0;
+	return same ? file_remove(directory, daemon->result_name) : 0;
 }
 
 void deliver_done(struct daemon *daemon, uint64_t seq, uint32_t code)
@@ -105,6 +153,7 @@ void deliver_done(struct daemon *daemon, uint64_t seq, uint32_t code)
 	daemon->result_in_flight = false;
 	if (code >= 200 && code < 300) {
 		int r = remove_sent(daemon);
+		daemon->result_stuck = false;
 		daemon->results_delay = 0;
 		if (r < 0 && r != -ENOENT) {
 			log_error("delivered results cannot be removed: %s", strerror(-r));
@@ -114,8 +163,8 @@ void deliver_done(struct daemon *daemon, uint64_t seq, uint32_t code)
 		deliver_next(daemon);
 		return;
 	}
-	int64_t delay = daemon->results_delay == 0 ? RETRY_FIRST_MS : daemon->results_delay * 2;
-	daemon->results_delay = delay > RETRY_LAST_MS ? RETRY_LAST_MS : delay;
-	daemon->results_at = daemon_now() + 1 + daemon_jitter(daemon->results_delay);
+	/* This text, not the endpoint's state, is what it does not like. */
+	daemon->result_stuck = code == 400 || code == 413 || code == 422;
+	daemon->results_at = daemon_back_off(&daemon->results_delay);
 	log_info("results %" PRIu64 " not delivered (%u), tried again later", seq, code);
 }

@@ -101,21 +101,24 @@ static int start_next(struct daemon *daemon)
 	} else if (waiting->revert) {
 		r = start(daemon, JOB_REVERT, "--revert", NULL, "", 0);
 		waiting->revert = r < 0;
-	} else if (waiting->trust) {
+	} else if (waiting->trust && daemon->tokens > 0) {
 		r = start(daemon, JOB_TRUST, "--trust", "-", waiting->trust, waiting->trust_size);
-		if (r == 0)
+		if (r == 0) {
 			free(steal_pointer(&waiting->trust));
+			daemon->tokens--;
+		}
 	} else if (waiting->document && daemon->tokens > 0) {
 		r = start_document(daemon);
-	} else if (waiting->view) {
+	} else if (waiting->view && daemon->view_at <= now) {
 		bool has_endpoint = waiting->endpoint.type != 0;
 		r = start(daemon, JOB_VIEW, "--view", NULL, &waiting->endpoint,
 			has_endpoint ? sizeof(waiting->endpoint) : 0);
 		if (r == 0) {
 			waiting->view = false;
+			daemon->view_at = now + VIEW_DISTANCE_MS;
 			waiting->endpoint = (struct link_message){0};
 		}
-	} else if (waiting->document) {
+	} else if (waiting->document || waiting->trust) {
 		daemon->document_at = now + DOCUMENT_REFILL_MS;
 	}
 	return r;
@@ -165,7 +168,8 @@ static void document_ended(struct daemon *daemon, int code)
 		memcpy(daemon->etag, daemon->running_etag, sizeof(daemon->etag));
 		daemon->redo_delay = 0;
 	} else if (code == APPLY_SIGNER_UNKNOWN) {
-		peer_send_ask(daemon, 1);
+		daemon->signer_unknown = true;
+		peer_ask_trust(daemon);
 	} else if (code != APPLY_REFUSED && code != APPLY_TRY_AGAIN) {
 		log_error("latchkey-apply ended with %d: the document will be tried again", code);
 	}
@@ -194,10 +198,16 @@ void jobs_reap(struct daemon *daemon)
 	} else {
 		schedule_redo(daemon, ended == JOB_REDO);
 	}
+	if (ended == JOB_REVERT && code != APPLY_TAKEN_OVER)
+		daemon->revert_at = daemon_back_off(&daemon->revert_delay);
+	else if (ended == JOB_REVERT || ended == JOB_DOCUMENT)
+		daemon->revert_at = daemon->revert_delay = 0;
 	if (ended == JOB_REDO)
 		peer_booted(daemon);
-	if (ended == JOB_TRUST && code == APPLY_TAKEN_OVER)
+	if (ended == JOB_TRUST && code == APPLY_TAKEN_OVER && daemon->signer_unknown) {
+		daemon->signer_unknown = false;
 		peer_send_ask(daemon, 0); /* the document of the signer that was unknown */
+	}
 	peer_send_identity(daemon);
 	peer_send_view(daemon);
 	deliver_next(daemon);

@@ -36,6 +36,12 @@ int64_t daemon_jitter(int64_t most)
 	return (int64_t)(random % (uint64_t)(most + 1));
 }
 
+int64_t daemon_back_off(int64_t *delay)
+{
+	*delay = *delay == 0 ? RETRY_FIRST_MS : *delay * 2 > RETRY_LAST_MS ? RETRY_LAST_MS : *delay * 2;
+	return daemon_now() + 1 + daemon_jitter(*delay);
+}
+
 /* The earliest deadline in revert/, in CLOCK_BOOTTIME ms; 0: none. The names begin with the deadline. */
 static int64_t next_revert(const struct daemon *daemon)
 {
@@ -55,13 +61,15 @@ static int64_t next_revert(const struct daemon *daemon)
 	if (earliest == 0)
 		return 0;
 	int64_t left = (earliest - (int64_t)time(NULL)) * 1000;
-	return daemon_now() + (left > 0 ? left : 0) + 1000;
+	int64_t at = daemon_now() + (left > 0 ? left : 0) + 1000;
+	return at > daemon->revert_at ? at : daemon->revert_at;
 }
 
 static void arm(struct daemon *daemon)
 {
 	const int64_t times[] = {daemon->redo_at, daemon->results_at, daemon->document_at, next_revert(daemon),
-		daemon->is_ready ? 0 : daemon->ready_at, daemon->watchdog_at};
+		daemon->is_ready ? 0 : daemon->ready_at, daemon->watchdog_at, daemon->identity_at,
+		daemon->waiting.view && daemon->running == JOB_NONE ? daemon->view_at : 0};
 	struct itimerspec when = {0};
 	int64_t earliest = 0;
 
@@ -86,6 +94,11 @@ static void handle_times(struct daemon *daemon)
 	}
 	if (revert > 0 && revert <= now + 1000 && daemon->running != JOB_REVERT)
 		daemon->waiting.revert = true;
+	if (daemon->identity_at > 0 && daemon->identity_at <= now) {
+		daemon->identity_at = 0;
+		daemon->identity_sent = (struct sent_file){0};
+		peer_send_identity(daemon);
+	}
 	if (daemon->results_at > 0 && daemon->results_at <= now)
 		deliver_next(daemon);
 	if (daemon->watchdog_at > 0 && daemon->watchdog_at <= now) {

@@ -13,6 +13,7 @@
 #include "lib/sys.h"
 
 #define IDENTITY_MAX 65536u
+#define RECEIVE_MAX 32u /* messages a wake-up: whoever floods the link does not keep us from everything else */
 
 /* A socket at that path of /run/latchkey; whoever may connect is decided by mode and owner before it listens. */
 static int make_socket(
@@ -56,7 +57,8 @@ void peer_close(struct daemon *daemon, const char *why)
 	log_info("the link to latchkey-net is closed: %s", why);
 	(void)close(steal_descriptor(&daemon->link));
 	daemon->link_waits = daemon->link_ready = daemon->identified = daemon->result_in_flight = false;
-	daemon->identity_sent = 0;
+	daemon->identity_sent = (struct sent_file){0};
+	daemon->identity_at = daemon->identity_delay = 0;
 }
 
 void peer_accept(struct daemon *daemon)
@@ -103,6 +105,16 @@ void peer_send_ask(struct daemon *daemon, uint32_t what)
 		sent(daemon, link_send(daemon->link, &message, -1));
 }
 
+void peer_ask_trust(struct daemon *daemon)
+{
+	int64_t now = daemon_now();
+
+	if (daemon->trust_asked_at > 0 && now - daemon->trust_asked_at < TRUST_DISTANCE_MS)
+		return;
+	daemon->trust_asked_at = now;
+	peer_send_ask(daemon, 1);
+}
+
 void peer_send_view(struct daemon *daemon)
 {
 	const struct link_message message = {.type = LINK_VIEW};
@@ -125,12 +137,13 @@ void peer_send_identity(struct daemon *daemon)
 	int r = file_open_directory(daemon->state, "identity", &directory);
 	if (r == 0)
 		r = file_open(directory, "text", &descriptor, &status);
-	if (r < 0 || status.st_ino == daemon->identity_sent)
+	if (r < 0 || (status.st_ino == daemon->identity_sent.inode &&
+			     memcmp(&status.st_ctim, &daemon->identity_sent.changed, sizeof(status.st_ctim)) == 0))
 		return;
 	r = file_read_descriptor(descriptor, IDENTITY_MAX, &text, &size);
 	if (r < 0)
 		return;
-	daemon->identity_sent = status.st_ino;
+	daemon->identity_sent = (struct sent_file){status.st_ino, status.st_ctim};
 	sent(daemon, link_send_body(daemon->link, &message, text, size));
 }
 
@@ -204,7 +217,9 @@ static int handle(struct daemon *daemon, const struct link_message *message, int
 		return 0;
 	case LINK_IDENTIFIED:
 		daemon->identified = message->code == 200 || message->code == 201;
+		daemon->identity_at = 0;
 		if (daemon->identified) {
+			daemon->identity_delay = 0;
 			daemon->results_at = daemon->results_delay = 0;
 			deliver_next(daemon);
 		} else if (message->code == 409) {
@@ -212,6 +227,10 @@ static int handle(struct daemon *daemon, const struct link_message *message, int
 		} else if (message->code == 403) {
 			log_error("the endpoint does not know this instance or its enrolment secret (403)");
 		}
+		/* It was down, or the operator has still to create the instance: without this no result ever arrives.
+		 */
+		if (!daemon->identified)
+			daemon->identity_at = daemon_back_off(&daemon->identity_delay);
 		return 0;
 	case LINK_DELIVERED:
 		deliver_done(daemon, message->seq, message->code);
@@ -228,7 +247,7 @@ static int handle(struct daemon *daemon, const struct link_message *message, int
 
 void peer_receive(struct daemon *daemon)
 {
-	while (daemon->link >= 0) {
+	for (unsigned i = 0; i < RECEIVE_MAX && daemon->link >= 0; i++) {
 		struct link_message message;
 		cleanup_close int descriptor = -1;
 		int r = link_receive(daemon->link, &message, &descriptor);

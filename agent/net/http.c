@@ -161,10 +161,12 @@ static void read_messages(struct http *http)
 			continue;
 		CURL *easy = message->easy_handle;
 		CURLcode result = message->data.result;
-		for (unsigned i = 0; i < HTTP_SLOTS; i++) {
-			if (http->slots[i].easy == easy)
-				complete(&http->slots[i], result);
-		}
+		unsigned slot = 0;
+		while (slot < HTTP_SLOTS && http->slots[slot].easy != easy)
+			slot++;
+		/* Looked up before: a request that the function starts may get the freed handle's address. */
+		if (slot < HTTP_SLOTS)
+			complete(&http->slots[slot], result);
 	}
 }
 

@@ -156,6 +156,7 @@ int main(int argc, char **argv)
 	status_free(net.status);
 	http_free(net.http);
 	sd_event_source_disable_unref(net.ask_timer);
+	sd_event_source_disable_unref(net.trust_timer);
 	sd_event_source_disable_unref(net.link_source);
 	sd_event_unref(net.event);
 	config_free(&net.config);

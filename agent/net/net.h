@@ -32,7 +32,9 @@ struct net {
 	struct http *http;
 	struct schedule schedule;
 	sd_event_source *ask_timer; /* the next document request */
-	bool asked_once, was_held;
+	sd_event_source *trust_timer;
+	bool asked_once, was_held, may_hold; /* may_hold: the last request could have been a held one */
+	bool doorbell;                       /* a request that was asked for is on its way */
 	char have_etag[128], sent_etag[128]; /* taken over; handed up and not yet answered */
 	bool waits_for_have;
 
@@ -40,7 +42,7 @@ struct net {
 	char *identity, *results;
 	size_t identity_size, results_size;
 	uint64_t results_seq;
-	bool ask_trust;
+	bool ask_trust, trust_missed; /* trust_missed: the endpoint did not answer when it was asked for */
 
 	uint32_t endpoint_code; /* as reported last */
 	char endpoint_error[256];

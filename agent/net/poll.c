@@ -9,6 +9,7 @@
 #define REQUEST_TIMEOUT_S 30u /* of a request that is not held */
 #define HELD_SLACK_S 15u      /* longer than the endpoint holds it */
 #define PATH_SIZE 512u
+#define TRUST_EVERY_S 3600u /* revocations must come without a document that asks for them */
 
 static void make_path(const struct net *net, const char *leaf, char path[PATH_SIZE])
 {
@@ -36,6 +37,8 @@ static void report_endpoint(struct net *net, long code, const char *error)
 		log_warning("the endpoint answers %ld", code);
 	else
 		log_info("the endpoint answers");
+	if (class == 200 && net->trust_missed)
+		net->ask_trust = true;
 	net->endpoint_reported = true;
 	net->endpoint_code = (uint32_t)code;
 	net->endpoint_since = net_now_ms();
@@ -74,19 +77,21 @@ static void document_answered(void *context, const struct http_answer *answer)
 {
 	struct net *net = context;
 	bool good = answer->code == 200 || answer->code == 304 || answer->code == 404;
+	/* A server that knows no If-None-Match sends what we have again and again. */
+	bool fresh = answer->code == 200 && (answer->etag[0] == '\0' || strcmp(answer->etag, net->have_etag) != 0);
 
 	/* The document first: latchkeyd counts it before it hears that the endpoint has answered. */
-	if (answer->code == 200)
+	if (fresh)
 		take_document(net, answer);
 	report_endpoint(net, answer->code, answer->error);
-	if (answer->code == 200)
+	if (fresh)
 		return;
 	if (!good)
 		schedule_ask(net, net->was_held ? SCHEDULE_LOST : SCHEDULE_FAILED, answer->retry_after);
 	else if (answer->held)
 		schedule_ask(net, SCHEDULE_HELD, -1);
 	else
-		schedule_ask(net, net->was_held ? SCHEDULE_UNHELD : SCHEDULE_ANSWERED, -1);
+		schedule_ask(net, net->may_hold ? SCHEDULE_UNHELD : SCHEDULE_ANSWERED, -1);
 	poll_other_work(net);
 }
 
@@ -102,8 +107,10 @@ static int ask_document(sd_event_source *source, uint64_t usec, void *context)
 	make_path(net, "document", path);
 	(void)snprintf(prefer, sizeof(prefer), "wait=%u", net->wait_s);
 	/* The first request after a start is not held: whoever waits for the boot gets an answer at once. */
+	net->may_hold = net->asked_once || net->wait_s == 0;
 	net->was_held = net->asked_once && net->wait_s > 0;
 	net->asked_once = true;
+	net->doorbell = false;
 	const struct http_request request = {
 		.method = "GET",
 		.path = path,
@@ -123,8 +130,10 @@ static int ask_document(sd_event_source *source, uint64_t usec, void *context)
 
 void poll_ask_now(struct net *net)
 {
-	if (!net->http || net->waits_for_have)
+	/* One request, however often the bell is rung before it is made. */
+	if (!net->http || net->waits_for_have || net->doorbell)
 		return;
+	net->doorbell = true;
 	http_cancel(net->http, HTTP_DOCUMENT);
 	schedule_ask(net, SCHEDULE_STARTED, -1);
 }
@@ -171,6 +180,7 @@ static void trust_answered(void *context, const struct http_answer *answer)
 	struct net *net = context;
 	struct link_message message = {.type = LINK_TRUST};
 
+	net->trust_missed = answer->code != 200 && answer->code != 404;
 	if (answer->code == 200) {
 		int r = link_client_send(net, &message, answer->body, answer->size);
 		if (r < 0)
@@ -231,6 +241,18 @@ static void report_idle(struct net *net)
 		fatal_link(net, r);
 }
 
+static int trust_is_due(sd_event_source *source, uint64_t usec, void *context)
+{
+	struct net *net = context;
+
+	(void)usec;
+	net->ask_trust = true;
+	poll_other_work(net);
+	if (sd_event_source_set_time_relative(source, (uint64_t)TRUST_EVERY_S * 1000000) < 0)
+		return -EIO;
+	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
 int poll_start(struct net *net)
 {
 	if (net->http && net->instance[0] == '\0') {
@@ -250,6 +272,13 @@ int poll_start(struct net *net)
 		if (r < 0)
 			return r;
 	}
+	if (!net->trust_timer) {
+		int r = sd_event_add_time_relative(net->event, &net->trust_timer, CLOCK_BOOTTIME,
+			(uint64_t)TRUST_EVERY_S * 1000000, 1000000, trust_is_due, net);
+		if (r < 0)
+			return r;
+	}
+	net->ask_trust = true;
 	poll_other_work(net);
 	schedule_ask(net, SCHEDULE_STARTED, -1);
 	return 0;

@@ -44,14 +44,15 @@ static int flush(struct connection *connection)
 			return -1;
 		connection->sent += (size_t)n;
 	}
-	bool waits = connection->sent < out->size;
-	if (!waits) {
+	bool waits = connection->sent < out->size || connection->backlog;
+	if (connection->sent == out->size) {
 		buffer_free(out);
 		connection->sent = 0;
-		if (connection->ends)
+		if (connection->ends && !connection->backlog)
 			return -1;
 	}
-	/* A client that does not read is not read from either. */
+	/* A client that does not read is not read from either; what it has sent already waits until it can be answered.
+	 */
 	uint32_t events = waits ? EPOLLOUT : connection->ends ? 0 : EPOLLIN;
 	return sd_event_source_set_io_events(connection->source, events) < 0 ? -1 : 0;
 }
@@ -73,6 +74,9 @@ static int answer(struct connection *connection, const char *text, size_t size)
 
 	if (varlink_parse(text, size, &call) < 0)
 		return -1;
+	/* No call changes anything, so one without a reply is nothing. */
+	if (call.oneway)
+		return 0;
 	enum varlink_verdict verdict = status_call(connection->server->net, connection->uid, &call, &reply);
 	if (verdict == VARLINK_CLOSE)
 		return -1;
@@ -80,22 +84,26 @@ static int answer(struct connection *connection, const char *text, size_t size)
 		connection->monitors = true;
 		return sd_event_source_set_enabled(connection->idle, SD_EVENT_OFF) < 0 ? -1 : 0;
 	}
-	if (call.oneway)
-		return 0;
 	return buffer_status(&reply) < 0 ? -1 : queue(connection, &reply);
 }
 
-/* Every whole message in the buffer; what is left moves to its beginning. */
+/* The next whole messages in the buffer; what is left moves to its beginning. */
 static int take_messages(struct connection *connection, size_t scanned)
 {
 	struct buffer *in = &connection->in;
 	size_t start = 0;
+	unsigned calls = 0;
 
-	for (;;) {
+	connection->backlog = false;
+	while (in->size > start) {
 		size_t from = start > scanned ? start : scanned;
 		const char *end = memchr(in->bytes + from, '\0', in->size - from);
 		if (!end)
 			break;
+		if (calls++ == CALLS_A_TURN) {
+			connection->backlog = true;
+			break;
+		}
 		size_t size = (size_t)(end - in->bytes) - start;
 		if (size == 0 || answer(connection, in->bytes + start, size) < 0)
 			return -1;
@@ -105,7 +113,7 @@ static int take_messages(struct connection *connection, size_t scanned)
 		memmove(in->bytes, in->bytes + start, in->size - start);
 		in->size -= start;
 	}
-	return in->size > VARLINK_MESSAGE_MAX ? -1 : 0;
+	return !connection->backlog && in->size > VARLINK_MESSAGE_MAX ? -1 : 0;
 }
 
 static int receive(struct connection *connection)
@@ -117,7 +125,7 @@ static int receive(struct connection *connection)
 		return errno == EAGAIN || errno == EINTR ? 0 : -1;
 	if (n == 0) {
 		connection->ends = true;
-		return connection->out.size == 0 ? -1 : 0;
+		return connection->out.size == 0 && !connection->backlog ? -1 : 0;
 	}
 	size_t scanned = connection->in.size;
 	buffer_append(&connection->in, bytes, (size_t)n);
@@ -135,6 +143,11 @@ static int on_connection(sd_event_source *source, int descriptor, uint32_t event
 	(void)source;
 	(void)descriptor;
 	if ((events & EPOLLIN) && receive(connection) < 0) {
+		connection_close(connection);
+		return 0;
+	}
+	if ((events & EPOLLOUT) && connection->backlog && connection->sent == connection->out.size &&
+		take_messages(connection, 0) < 0) {
 		connection_close(connection);
 		return 0;
 	}

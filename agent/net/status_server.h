@@ -15,6 +15,7 @@
 #define CONNECTIONS_UID 16u
 #define OUTPUT_MAX (256u << 10) /* queued for one client that does not read */
 #define IDLE_S 30u
+#define CALLS_A_TURN 4u /* then others have their turn: one call may read the whole view */
 
 struct connection {
 	struct status_server *server;
@@ -25,6 +26,7 @@ struct connection {
 	struct buffer in, out;
 	size_t sent;
 	bool monitors, ends; /* ends: close when everything is sent */
+	bool backlog;        /* whole messages wait in `in` */
 };
 
 struct status_server {

@@ -45,6 +45,21 @@ static void batch_free(struct batch *batch)
 	account_table_free(&batch->members);
 }
 
+/* Where we have bound before: sshd may not read there now, and read there again some day. */
+static int add_known_places(const struct key_ledger *ledger, struct subject *subject)
+{
+	unsigned index;
+
+	for (unsigned i = 0; subject->code == CODE_OK && i < ledger->count; i++) {
+		if (strcmp(ledger->entries[i].user, subject->user) != 0)
+			continue;
+		int r = locations_add(&subject->locations, &subject->account, ledger->entries[i].path, &index);
+		if (r < 0 && r != -EINVAL)
+			return r;
+	}
+	return 0;
+}
+
 static int find_subject(struct batch *batch, const char *user, struct subject **ret_subject)
 {
 	for (unsigned i = 0; i < batch->subject_count; i++) {
@@ -61,6 +76,11 @@ static int find_subject(struct batch *batch, const char *user, struct subject **
 		ask = ask && !batch->subjects[i]->name_services_hang;
 	int r = subject_open(
 		batch->request, batch->sshd, &batch->sharers, &batch->members, &batch->definitions, user, ask, subject);
+	if (r == 0) {
+		r = add_known_places(&batch->ledger, subject);
+		if (r < 0)
+			subject_free(subject);
+	}
 	if (r < 0) {
 		free(subject);
 		return r;
@@ -239,6 +259,16 @@ int bindings_plan(struct plugin_request *request, struct plugin_result *results)
 			continue;
 		results[i].changes = work->edit_count > 0;
 		r = work_write_plan(work, &results[i].plan);
+		if (r == 0 && strcmp(work->command->do_name, "keys.unbind") == 0) {
+			cleanup_buffer struct buffer extra = {0};
+			struct json_writer writer = {&extra, false};
+			json_begin_array(&writer, "fingerprints");
+			if (work->lost.size > 0)
+				buffer_append(&extra, work->lost.bytes, work->lost.size);
+			json_end_array(&writer);
+			results[i].extra = buffer_steal(&extra);
+			r = results[i].extra ? 0 : -ENOMEM;
+		}
 		if (r < 0)
 			(void)plugin_set(&results[i], r == -EFBIG ? CODE_TOO_LARGE : CODE_INTERNAL, "the plan: %s",
 				strerror(-r));

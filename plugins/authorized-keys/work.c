@@ -17,6 +17,7 @@ void work_free(struct work *work)
 	work->edit_count = 0;
 	free(work->old_blob);
 	work->old_blob = NULL;
+	buffer_free(&work->lost);
 	key_text_free(&work->text);
 }
 
@@ -187,7 +188,8 @@ static int decide_bind(const struct plugin_request *request, struct work *work, 
 	for (unsigned i = 0; replace && r == 0 && i < locations->count; i++) {
 		if (!find_label(&work->subject->views[i], label, &line))
 			continue;
-		standing = true;
+		/* Where sshd does not look it is kept in step, but does not let anybody in. */
+		standing = standing || i == place || locations->read_by_sshd[i];
 		/* A line of ours above the user's own would bypass what his says. */
 		r = set_line(work, i, foreign ? "" : work->text.line, request->time);
 	}
@@ -199,6 +201,31 @@ static int decide_bind(const struct plugin_request *request, struct work *work, 
 	if (r == 0 && *locations->note)
 		work_tell(work, "%s", locations->note);
 	return r;
+}
+
+/* Every key that stands under the label: lines may have been edited or doubled by hand since they were bound. */
+static int note_lost(struct work *work, const struct key_view *view, const char *label)
+{
+	struct json_writer writer = {&work->lost, work->lost.size > 0};
+	char found[KEY_LABEL_MAX + 1], fingerprint[SSHKEY_FINGERPRINT_SIZE];
+	struct key_line line;
+	size_t offset = 0;
+
+	while (key_lines_next(view->ours, view->ours_size, &offset, &line)) {
+		cleanup_free unsigned char *blob = NULL;
+		size_t size;
+
+		if (!key_line_is_ours(&line, found) || strcmp(found, label) != 0)
+			continue;
+		int r = key_line_blob(&line, &blob, &size);
+		if (r == -ENOMEM)
+			return r;
+		if (r < 0)
+			continue; /* no key that anybody could log in with */
+		sshkey_fingerprint(blob, size, fingerprint);
+		json_put_string(&writer, NULL, fingerprint);
+	}
+	return buffer_status(&work->lost);
 }
 
 static int decide_unbind(const struct plugin_request *request, struct work *work)
@@ -219,7 +246,9 @@ static int decide_unbind(const struct plugin_request *request, struct work *work
 			continue;
 		if (!work->old_blob && key_line_blob(&line, &work->old_blob, &work->old_blob_size) == -ENOMEM)
 			return -ENOMEM;
-		r = set_line(work, i, "", request->time);
+		r = note_lost(work, view, label);
+		if (r == 0)
+			r = set_line(work, i, "", request->time);
 	}
 	if (r < 0)
 		return r;

@@ -182,7 +182,22 @@ blocker_set person_blockers(const struct person *person, const struct world *wor
 /* crypt(5): $ID$…, _ of BSDi, or the 13 characters of DES. Anything else matches no password. */
 static bool is_hash(const char *hash)
 {
-	return (*hash == '$' && strlen(hash) > 4) || (*hash == '_' && strlen(hash) == 20) || strlen(hash) == 13;
+	static const char alphabet[] = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+	static const char *const methods[] = {
+		"1", "2a", "2b", "2x", "2y", "3", "5", "6", "7", "gy", "md5", "sha1", "sm3", "sm3y", "y"};
+	size_t size = strlen(hash);
+
+	if (*hash == '_')
+		return size == 20 && strspn(hash + 1, alphabet) == 19;
+	if (*hash != '$')
+		return size == 13 && strspn(hash, alphabet) == 13;
+	size_t length = strcspn(hash + 1, "$,");
+	for (unsigned i = 0; i < ELEMENTS(methods); i++) {
+		/* After the method come a salt and at least 22 characters of digest. */
+		if (strlen(methods[i]) == length && strncmp(methods[i], hash + 1, length) == 0)
+			return size > length + 24;
+	}
+	return false;
 }
 
 blocker_set person_password_blockers(const struct person *person, bool empty_allowed)

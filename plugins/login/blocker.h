@@ -29,6 +29,7 @@
 	X(DENY_GROUPS, "deny_groups", "DenyGroups names a group of the user", "change DenyGroups, or the groups")      \
 	X(ALLOW_GROUPS, "allow_groups", "AllowGroups names no group of the user", "add a group that it names")         \
 	X(FORCE_COMMAND, "force_command", "ForceCommand leaves the user no shell", "change ForceCommand")              \
+	X(CHROOT, "chroot_directory", "ChrootDirectory shuts the session in", "change ChrootDirectory")                \
 	X(AUTHENTICATION_METHODS, "authentication_methods", "AuthenticationMethods wants more than this one method",   \
 		"use all methods of one of its lists")                                                                 \
 	X(PUBKEY_AUTH_OFF, "pubkey_auth_off", "PubkeyAuthentication is no", "sshd.set pubkey_auth true")               \

@@ -46,7 +46,14 @@ static bool is_accepted(const struct keys_question *question, const struct key_l
 	return false;
 }
 
-static void judge(const struct keys_question *question, const struct key_line *line, struct keys_answer *answer)
+static bool is_from_there(const struct keys_question *question, const char *list)
+{
+	return question->address ? pattern_list_matches_address(list, question->address)
+				 : pattern_list_leaves_some_address(list, question->names);
+}
+
+static void judge(
+	const struct keys_question *question, const struct key_line *line, bool outlives, struct keys_answer *answer)
 {
 	if (line->is_authority)
 		return;
@@ -57,7 +64,7 @@ static void judge(const struct keys_question *question, const struct key_line *l
 		answer->excluded++;
 	else if (line->expires && line->expiry < question->now)
 		answer->expired++;
-	else if (line->from && question->address && !pattern_list_matches_address(line->from, question->address))
+	else if (line->from && !is_from_there(question, line->from))
 		answer->from++;
 	else if (!is_accepted(question, line))
 		answer->type_off++;
@@ -65,11 +72,12 @@ static void judge(const struct keys_question *question, const struct key_line *l
 		answer->forced++;
 	else {
 		answer->usable++;
-		answer->lasting += !line->expires;
+		answer->lasting += outlives && !line->expires;
 	}
 }
 
-static int judge_file(const struct keys_question *question, const char *bytes, size_t size, struct keys_answer *answer)
+static int judge_file(
+	const struct keys_question *question, const char *bytes, size_t size, bool outlives, struct keys_answer *answer)
 {
 	for (size_t offset = 0; offset < size;) {
 		const char *newline = memchr(bytes + offset, '\n', size - offset);
@@ -79,7 +87,7 @@ static int judge_file(const struct keys_question *question, const char *bytes, s
 		if (r == -ENOMEM)
 			return r;
 		if (r == 0)
-			judge(question, &line, answer);
+			judge(question, &line, outlives, answer);
 		offset += length + 1;
 	}
 	return 0;
@@ -141,6 +149,16 @@ static bool check_modes(
 	}
 }
 
+/* What stands in /run is gone at the next boot; a place that cannot be told counts as such. */
+static bool outlives_reboot(const struct keys_question *question, int descriptor)
+{
+	size_t above = strcmp(question->root_path, "/") == 0 ? 0 : strlen(question->root_path);
+	char path[PATH_MAX];
+
+	return canonical(descriptor, path, sizeof(path)) == 0 && strlen(path) > above &&
+	       strncmp(path + above, "/run/", strlen("/run/")) != 0;
+}
+
 static int look_at(const struct keys_question *question, const char *path, struct keys_answer *answer)
 {
 	cleanup_close int descriptor = -1;
@@ -165,7 +183,7 @@ static int look_at(const struct keys_question *question, const char *path, struc
 		answer->too_large++;
 	else if (r < 0)
 		answer->unreadable++;
-	return r < 0 ? 0 : judge_file(question, bytes, size, answer);
+	return r < 0 ? 0 : judge_file(question, bytes, size, outlives_reboot(question, descriptor), answer);
 }
 
 static int look_as_user(void *context, struct buffer *output)

@@ -27,6 +27,7 @@ struct keys_question {
 	size_t private_count;
 	int64_t now;
 	const char *address;         /* of the stranger, or NULL for anybody */
+	bool names;                  /* UseDNS: from may name hosts */
 	const char *algorithms;      /* PubkeyAcceptedAlgorithms, or NULL when not known */
 	unsigned rsa_bits;           /* RequiredRSASize */
 	const char *const *revoked;  /* fingerprints, NULL-terminated */
@@ -37,7 +38,7 @@ struct keys_answer {
 	uint32_t files, missing, unreadable, unsafe, too_large;
 	uint32_t keys;    /* lines that hold a key */
 	uint32_t usable;  /* log in now */
-	uint32_t lasting; /* … and have no expiry */
+	uint32_t lasting; /* … and have no expiry, and stand where they outlive a reboot */
 	uint32_t expired, from, revoked, type_off, forced, excluded;
 	char unsafe_path[KEYS_PATH_SHOWN_MAX]; /* the first one */
 	uint32_t unsafe_mode, unsafe_owner;

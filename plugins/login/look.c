@@ -27,26 +27,42 @@ static bool has_text(const cJSON *list, const char *text)
 	return false;
 }
 
+/* Another name of the same uid: their keys may well stand in one file. */
+static bool is_same_uid(const struct world *world, const char *name, const struct account *account)
+{
+	cleanup_account struct account other = {0};
+
+	return account_find(&world->passwd, name, &other) == 0 && other.uid == account->uid;
+}
+
 /* The fingerprints that do not count for this user. */
-static int list_excluded(const struct without *without, const char *user, const char ***ret_list)
+static int list_excluded(
+	const struct world *world, const struct without *without, const struct account *account, const char ***ret_list)
 {
 	cleanup_free const char **list = calloc(EXCLUDED_MAX + 1, sizeof(*list));
 	const cJSON *everywhere = without ? without->fingerprints : NULL, *own = without ? without->keys : NULL, *item;
+	bool shared = account_count_uid(&world->passwd, account->uid) > 1;
 	size_t count = 0;
 
 	if (!list)
 		return -ENOMEM;
 	cJSON_ArrayForEach(item, everywhere)
 	{
-		if (count < EXCLUDED_MAX && cJSON_IsString(item))
+		if (count == EXCLUDED_MAX)
+			return -E2BIG;
+		if (cJSON_IsString(item))
 			list[count++] = item->valuestring;
 	}
 	cJSON_ArrayForEach(item, own)
 	{
 		const char *of, *fingerprint;
-		if (count < EXCLUDED_MAX && json_get_string(item, "user", &of) == 0 && strcmp(of, user) == 0 &&
-			json_get_string(item, "fingerprint", &fingerprint) == 0)
-			list[count++] = fingerprint;
+		if (json_get_string(item, "user", &of) < 0 || json_get_string(item, "fingerprint", &fingerprint) < 0)
+			continue;
+		if (strcmp(of, account->name) != 0 && !(shared && is_same_uid(world, of, account)))
+			continue;
+		if (count == EXCLUDED_MAX)
+			return -E2BIG; /* rather no answer than one that forgets a key */
+		list[count++] = fingerprint;
 	}
 	*ret_list = steal_pointer(&list);
 	return 0;
@@ -85,7 +101,7 @@ static int look_at_keys(struct world *world, const struct person *person, const 
 	if (r == 0)
 		r = world_read_revoked(world, revoked ? revoked : "none");
 	if (r == 0)
-		r = list_excluded(without, person->account.name, &excluded);
+		r = list_excluded(world, without, &person->account, &excluded);
 	if (r == 0 && world->is_debian) /* its sshd lets a group of which the user is the only member write */
 		r = person_private_groups(person, world, &private_groups, &private_count);
 	if (r < 0)
@@ -104,6 +120,7 @@ static int look_at_keys(struct world *world, const struct person *person, const 
 		.private_count = private_count,
 		.now = world->now,
 		.address = world->address,
+		.names = sshd_is_yes(effective, "usedns"),
 		.algorithms = accepted_algorithms(effective),
 		.rsa_bits = required_bits(effective),
 		.revoked = (const char *const *)world->revoked,
@@ -118,6 +135,33 @@ static int look_at_keys(struct world *world, const struct person *person, const 
 	/* A list that is not looked into may name every key: unknown, not a way in. */
 	if (without && world->revoked_unknown)
 		look->key |= BLOCKER_BIT(BLOCKER_KEY_REVOKED);
+	return 0;
+}
+
+/* A session that is shut in needs its shell in there; as a way to mend the machine it never counts. */
+static int look_at_chroot(const struct world *world, const struct person *person,
+	const struct sshd_effective *effective, bool guarding, blocker_set *ret_set)
+{
+	const char *directory = sshd_value(effective, "chrootdirectory");
+	const char *shell = *person->account.shell ? person->account.shell : "/bin/sh";
+	cleanup_buffer struct buffer inside = {0};
+	cleanup_close int descriptor = -1;
+	cleanup_free char *path = NULL;
+
+	*ret_set = 0;
+	if (!directory || strcasecmp(directory, "none") == 0)
+		return 0;
+	int r = sshd_expand(directory, &person->account, &path);
+	if (r == -ENOMEM)
+		return r;
+	if (r == 0) {
+		buffer_append_format(&inside, "%s%s", path, shell);
+		r = buffer_status(&inside);
+	}
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0 || guarding || sshd_open_below(world->root, inside.bytes, O_PATH, &descriptor) < 0)
+		*ret_set = BLOCKER_BIT(BLOCKER_CHROOT);
 	return 0;
 }
 
@@ -146,8 +190,9 @@ static int look_through(struct world *world, const struct person *person, const 
 {
 	struct doors doors;
 	bool lost_password = without && has_text(without->passwords, person->account.name);
+	blocker_set shut_in;
 
-	server_doors(effective, without ? without->methods : NULL, &doors);
+	server_doors(effective, sshd_get_scan(world->sshd), without ? without->methods : NULL, &doors);
 	blocked_both(look, person_blockers(person, world, doors.use_pam, without != NULL));
 	blocked_both(look, server_user_blockers(person, effective, world->address));
 	if (!without && !world_is_listening(world, effective))
@@ -157,7 +202,11 @@ static int look_through(struct world *world, const struct person *person, const 
 	look->key |= person_change_blockers(person, world);
 	look->password |= lost_password ? BLOCKER_BIT(BLOCKER_NO_PASSWORD)
 					: person_password_blockers(person, doors.empty_passwords);
-	int r = look_at_keys(world, person, effective, without, look);
+	int r = look_at_chroot(world, person, effective, without != NULL, &shut_in);
+	if (r < 0)
+		return r;
+	blocked_both(look, shut_in);
+	r = look_at_keys(world, person, effective, without, look);
 	if (r < 0)
 		return r;
 	struct ways ways = {.key = doors.key && look->key == 0,

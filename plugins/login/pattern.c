@@ -99,3 +99,24 @@ bool pattern_matches_user(const char *user, const char *address, const char *pat
 		return false;
 	return address ? pattern_list_matches_address(at + 1, address) : !denies;
 }
+
+bool pattern_list_leaves_some_address(const char *list, bool names)
+{
+	bool four = true, six = true, some = false;
+
+	while (*list) {
+		size_t size = strcspn(list, ",");
+		bool negated = *list == '!';
+		const char *part = list + negated;
+		size_t length = size - negated;
+		bool everything = length > 0 && strspn(part, "*") >= length;
+		if (negated && (everything || (length == 9 && strncmp(part, "0.0.0.0/0", length) == 0)))
+			four = false;
+		if (negated && (everything || (length == 4 && strncmp(part, "::/0", length) == 0)))
+			six = false;
+		if (!negated && length > 0 && (names || strspn(part, "0123456789abcdefABCDEF.:/*?") >= length))
+			some = true;
+		list += size + (list[size] == ',');
+	}
+	return some && (four || six);
+}

@@ -7,6 +7,11 @@
 /* `*` and `?`, no other character is special. */
 bool pattern_matches(const char *text, const char *pattern);
 /* A pattern list as in from="…": commas, `!` in front negates, networks as ADDRESS/BITS. False on a negated match. */
+/*
+ * Whether a list of patterns leaves an address at all: some part names one, and none denies them all. A host name
+ * counts where sshd looks names up (UseDNS yes).
+ */
+bool pattern_list_leaves_some_address(const char *list, bool names);
 bool pattern_list_matches_address(const char *list, const char *address);
 /*
  * USER, USER@HOST. An address of NULL stands for somebody somewhere: then the part behind the @ is taken as fulfilled

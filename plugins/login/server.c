@@ -6,7 +6,17 @@
 
 #include "plugins/login/pattern.h"
 
-void server_doors(const struct sshd_effective *effective, const cJSON *methods, struct doors *ret_doors)
+/* From what lets nobody in to what lets everybody in. */
+static unsigned root_rank(const char *value)
+{
+	return sshd_same_value(value, "yes")                    ? 3
+	       : sshd_same_value(value, "prohibit-password")    ? 2
+	       : sshd_same_value(value, "forced-commands-only") ? 1
+								: 0;
+}
+
+void server_doors(const struct sshd_effective *effective, const struct sshd_scan *scan, const cJSON *methods,
+	struct doors *ret_doors)
 {
 	struct doors doors = {.key = sshd_is_yes(effective, "pubkeyauthentication"),
 		.password = sshd_is_yes(effective, "passwordauthentication"),
@@ -22,10 +32,13 @@ void server_doors(const struct sshd_effective *effective, const cJSON *methods, 
 		doors.password = value;
 		doors.keyboard = doors.keyboard && value;
 	}
-	if (methods)
-		(void)!json_get_string(methods, "root", &doors.root);
 	if (!doors.root)
 		doors.root = "prohibit-password";
+	const char *now = doors.root;
+	/* Our global line does not reach past a Match that holds root down. */
+	if (methods && json_get_string(methods, "root", &doors.root) == 0 && root_rank(now) < root_rank(doors.root) &&
+		sshd_scan_in_match(scan, "permitrootlogin", 0))
+		doors.root = now;
 	*ret_doors = doors;
 }
 

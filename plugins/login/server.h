@@ -22,7 +22,8 @@ struct ways {
 };
 
 /* The doors as they are, or as `methods` says they would be (may be NULL). */
-void server_doors(const struct sshd_effective *effective, const cJSON *methods, struct doors *ret_doors);
+void server_doors(const struct sshd_effective *effective, const struct sshd_scan *scan, const cJSON *methods,
+	struct doors *ret_doors);
 /* AllowUsers and its like, ForceCommand. */
 blocker_set server_user_blockers(
 	const struct person *person, const struct sshd_effective *effective, const char *address);

@@ -85,8 +85,8 @@ static int put_in_force(const struct plugin_request *request, struct place *plac
 	return plugin_set(result, CODE_OK, "%s", detail);
 }
 
-static int change(
-	const struct plugin_request *request, const struct settings_change *change, struct plugin_result *result)
+static int carry_out(const struct plugin_request *request, const struct settings_change *change, bool redo,
+	struct plugin_result *result)
 {
 	cleanup_settings struct settings next = {0};
 	cleanup_sshd struct sshd *sshd = NULL;
@@ -101,6 +101,8 @@ static int change(
 	if (!is_after && (request->redo || request->undo) && !settings_match(change, &change->before, &place.settings))
 		return plugin_set(result, CODE_SUPERSEDED, "something else has set it meanwhile");
 	r = settings_apply(change, &place.settings, &next);
+	if (request->is_host)
+		place_mark_unfinished(request->state);
 	if (r == 0)
 		r = place_write(&place, &next, &written, detail);
 	if (r < 0) {
@@ -114,8 +116,8 @@ static int change(
 	enum code code = validate(request, &sshd, detail);
 	if (code != CODE_OK)
 		return give_up(&place, result, code, detail);
-	result->changes = written || request->redo;
-	r = put_in_force(request, &place, sshd, request->redo, result);
+	result->changes = written || redo;
+	r = put_in_force(request, &place, sshd, redo, result);
 	if (r < 0 || result->code != CODE_OK) {
 		result->changes = false;
 		return r;
@@ -124,6 +126,18 @@ static int change(
 	if (code == CODE_OVERRIDDEN || (code == CODE_OK && *detail && !*result->detail))
 		return plugin_set(result, code, "%s", detail);
 	return 0;
+}
+
+static int change(
+	const struct plugin_request *request, const struct settings_change *change, struct plugin_result *result)
+{
+	bool unfinished = request->is_host && place_is_unfinished(request->state);
+
+	int r = carry_out(request, change, request->redo || unfinished, result);
+	/* What will be tried again keeps its mark, and so does what somebody else has written over. */
+	if (r == 0 && result->code != CODE_SUPERSEDED && !code_is_retried(result->code))
+		place_clear_unfinished(request->state);
+	return r;
 }
 
 int change_apply(

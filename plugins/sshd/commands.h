@@ -9,6 +9,7 @@
 struct outlook {
 	enum code code; /* not OK: why nothing can be planned */
 	char detail[SSHD_DETAIL_MAX + 1];
+	bool unfinished; /* an earlier write was killed before sshd was told */
 	struct sshd *sshd;
 	struct place place;
 	struct settings settings;

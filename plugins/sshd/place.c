@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/file.h"
+#include "lib/sys.h"
 
 #define DROP_IN_MAX 65536u
 #define MAIN_NAME "sshd_config"
@@ -243,4 +244,26 @@ int place_restore(struct place *place)
 	place->drop_in_written = s < 0;
 	place->has_block = find_block(&place->main, &size);
 	return r < 0 ? r : s;
+}
+
+#define UNFINISHED "unfinished"
+
+void place_mark_unfinished(int state)
+{
+	cleanup_close int mark =
+		state < 0 ? -1 : sys.openat(state, UNFINISHED, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	(void)mark;
+}
+
+void place_clear_unfinished(int state)
+{
+	if (state >= 0)
+		(void)sys.unlinkat(state, UNFINISHED, 0);
+}
+
+bool place_is_unfinished(int state)
+{
+	struct stat status;
+
+	return state >= 0 && sys.fstatat(state, UNFINISHED, &status, AT_SYMLINK_NOFOLLOW) == 0;
 }

@@ -15,6 +15,7 @@ int outlook_open(const struct plugin_request *request, struct outlook *ret_outlo
 {
 	cleanup_outlook struct outlook outlook = {.code = CODE_OK};
 
+	outlook.unfinished = request->is_host && place_is_unfinished(request->state);
 	int r = place_read(request->root, &outlook.place);
 	if (r == 0)
 		r = settings_copy(&outlook.place.settings, &outlook.settings);
@@ -48,7 +49,7 @@ int change_plan(const struct settings_change *change, struct outlook *outlook, s
 	cleanup_settings struct settings next = {0};
 	int r;
 
-	if (settings_change_is_empty(change) &&
+	if (settings_change_is_empty(change) && !outlook->unfinished &&
 		place_wins(&outlook->place, sshd_get_scan(outlook->sshd), &outlook->settings)) {
 		char detail[SSHD_DETAIL_MAX + 1] = "";
 		enum code code = check_effective(outlook->sshd, &change->after, detail);

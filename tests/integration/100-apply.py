@@ -73,7 +73,7 @@ def test():
         ("seq_gap", 0, ops.document(70000, [command])),
         ("expired", 0, ops.document(2, [command], issued=now - 7200, expires=now - 3600)),
         ("not_yet_valid", 75, ops.document(2, [command], issued=now + 3000, expires=now + 6000)),
-        ("validity_too_long", 0, ops.document(2, [command], expires=now + 604801)),
+        ("validity_too_long", 0, ops.document(2, [command], issued=now, expires=now + 604801)),
         ("version", 0, ops.document(2, [command], v=2)),
         ("malformed", 0, ops.document(2, [command], surprise=1)),
         ("malformed", 0, ops.document(2, [command, command])),

@@ -127,6 +127,9 @@ def test():
     machine.start_daemon()
     wait_for(lambda: not os.listdir("/var/lib/latchkey/journal"), "the started latchkeyd finishes it")
     expect_whole("resident", "latchkeyd at its start")
+    litter = [os.path.join(folder, name) for folder, _, names in os.walk("/var/lib/latchkey") for name in names
+              if name.startswith(".latchkey.")]
+    check(not litter, f"after a start no temporary file of a killed plugin stays in the state {litter}")
 
 
 def kill_plugin(machine, text, path, step):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """latchkey-apply in the states that machines get into: a full or read-only disk, a reboot with a change unconfirmed, a
 damaged journal, a revoked signer, a cloned disk, a clock that is wrong, another machine's disk under --root."""
+import fcntl
 import glob
 import hashlib
 import json
@@ -79,20 +80,33 @@ def test():
           "  after its `until` it has failed with the code it had")
     umount("/home/alice")
 
+    # --- what needs a pending account waits with it -------------------------------------------------------------------------
+    lock = os.open("/etc/.pwd.lock", os.O_WRONLY | os.O_CREAT, 0o600)
+    fcntl.lockf(lock, fcntl.LOCK_EX)
+    bound = [{"id": "g1", "do": "user.ensure", "user": "gina"},
+             {"id": "g2", "do": "keys.bind", "user": "gina", "keypair": "laptop", "key": key}]
+    machine.apply(ops.document(4, bound))
+    codes = {id: machine.result(4, id)["code"] for id in ("g1", "g2")}
+    check(codes == {"g1": "busy", "g2": "busy"}, f"T21_ the account files are locked: busy, and the key of the new user waits {codes}")
+    check(str(os.getpid()) in machine.result(4, "g1")["detail"], "  the holder is named: " + machine.result(4, "g1")["detail"])
+    os.close(lock)
+    machine.redo()
+    check(machine.login_with_key("gina", "/tmp/alice"), "  unlocked, the redo does both")
+
     # --- a newer document drops what was pending and not repeated --------------------------------------------------------
     mount("-t", "tmpfs", "-o", f"nr_inodes=1,mode=700,uid={uid},gid={gid}", "tmpfs", "/home/alice")
-    machine.apply(ops.document(4, [{"id": "f3", "do": "keys.bind", "user": "alice", "keypair": "x", "key": key}]))
+    machine.apply(ops.document(5, [{"id": "f3", "do": "keys.bind", "user": "alice", "keypair": "x", "key": key}]))
     umount("/home/alice")
-    machine.apply(ops.document(5, [{"id": "f4", "do": "keys.bind", "user": "alice", "keypair": "y", "key": key}]))
-    check(machine.result(5, "f4")["code"] == "ok" and "latchkey:x" not in read("/home/alice/.ssh/authorized_keys"),
+    machine.apply(ops.document(6, [{"id": "f4", "do": "keys.bind", "user": "alice", "keypair": "y", "key": key}]))
+    check(machine.result(6, "f4")["code"] == "ok" and "latchkey:x" not in read("/home/alice/.ssh/authorized_keys"),
           "a newer document is the whole truth: what it does not repeat is dropped")
     check(machine.login_with_key("alice", "/tmp/alice"), "and its own key logs in")
 
     # --- confirm_within and a reboot ------------------------------------------------------------------------------------------
     drop_in = "/etc/ssh/sshd_config.d/00-latchkey.conf"
     before = read(drop_in) if os.path.exists(drop_in) else None
-    machine.apply(ops.document(6, [{"id": "c1", "do": "sshd.set", "password_auth": False, "confirm_within": 3600}]))
-    check(machine.result(6, "c1")["code"] == "awaiting_confirm", "a change on trial awaits its confirmation")
+    machine.apply(ops.document(7, [{"id": "c1", "do": "sshd.set", "password_auth": False, "confirm_within": 3600}]))
+    check(machine.result(7, "c1")["code"] == "awaiting_confirm", "a change on trial awaits its confirmation")
     check("PasswordAuthentication no" in read(drop_in), "  and is in force")
     machine.redo()
     check("PasswordAuthentication no" in read(drop_in), "  a redo in the same boot leaves it")
@@ -100,19 +114,19 @@ def test():
         os.unlink(marker)  # what a reboot does to /run
     machine.redo()
     check((read(drop_in) if os.path.exists(drop_in) else None) == before, "after a reboot the former bytes are back")
-    result = machine.result(6, "c1")
+    result = machine.result(7, "c1")
     check((result["status"], result["code"]) == ("rolled_back", "unconfirmed"), "  and the result says so")
-    machine.apply(ops.document(7, [{"id": "c2", "do": "sshd.confirm", "confirms": "c1"}]))
-    check(machine.result(7, "c2")["code"] == "conflict", "  a confirmation that comes too late is told so")
+    machine.apply(ops.document(8, [{"id": "c2", "do": "sshd.confirm", "confirms": "c1"}]))
+    check(machine.result(8, "c2")["code"] == "conflict", "  a confirmation that comes too late is told so")
 
     # --- a damaged journal -----------------------------------------------------------------------------------------------------
-    write("/var/lib/latchkey/journal/8", '{"v":1,"t":"document","digest":"00","body":"AAAA"}\n', 0o600)
+    write("/var/lib/latchkey/journal/9", '{"v":1,"t":"document","digest":"00","body":"AAAA"}\n', 0o600)
     code, log = machine.redo()
     check(not os.listdir("/var/lib/latchkey/journal") and os.listdir("/var/lib/latchkey/quarantine"),
           "P87_ a damaged journal is set aside")
-    check(machine.apply(ops.document(9, [{"id": "d1", "do": "diagnose", "user": "alice"}]))[0] == 0 and
-          machine.result(9, "d1")["code"] == "ok", "  and the next document applies")
-    write("/var/lib/latchkey/journal/10", read("/var/lib/latchkey/history/current").splitlines()[0][:40], 0o600)
+    check(machine.apply(ops.document(10, [{"id": "d1", "do": "diagnose", "user": "alice"}]))[0] == 0 and
+          machine.result(10, "d1")["code"] == "ok", "  and the next document applies")
+    write("/var/lib/latchkey/journal/11", read("/var/lib/latchkey/history/current").splitlines()[0][:40], 0o600)
     machine.redo()
     check(not os.listdir("/var/lib/latchkey/journal"), "  so is one that was torn before its first line was whole")
 
@@ -131,14 +145,14 @@ def test():
     line = deputy.line().strip()
     fingerprint = subprocess.run(["ssh-keygen", "-lf", "/tmp/signer.pub"], check=True, stdout=subprocess.PIPE,
                                  text=True).stdout.split()[1]
-    check(machine.apply(deputy.document(11, []))[0] == 66, "an unknown signer: exit 66")
+    check(machine.apply(deputy.document(12, []))[0] == 66, "an unknown signer: exit 66")
     check(machine.apply(trust(1, [line], [], roots[0]), "--trust", "-")[0] == 65, "P113_ one root of two: refused")
     check(machine.apply(trust(1, [line], [], roots[0], roots[0]), "--trust", "-")[0] == 65, "  the same one twice too")
     check(machine.apply(trust(2, [line], [], roots[0], roots[1]), "--trust", "-")[0] == 0, "  two of two are taken")
-    check(machine.apply(deputy.document(11, []))[0] == 0, "  and the new signer signs")
+    check(machine.apply(deputy.document(12, []))[0] == 0, "  and the new signer signs")
     check(machine.apply(trust(1, [], [], roots[0], roots[2]), "--trust", "-")[0] == 65, "  a lower version is refused")
     check(machine.apply(trust(3, [line], [fingerprint], roots[1], roots[2]), "--trust", "-")[0] == 0, "ops is revoked")
-    machine.apply(ops.document(12, []))
+    machine.apply(ops.document(13, []))
     check(machine.results(0)["document"] == "signer_revoked", "  and refused from then on")
     ops = deputy
 
@@ -147,10 +161,10 @@ def test():
     lonely = keygen("/tmp/lonely")
     mount("--bind", "/var/lib/latchkey", "/var/lib/latchkey")
     mount("-o", "remount,bind,ro", "/var/lib/latchkey")
-    code, log = machine.apply(ops.document(13, [{"id": "r1", "do": "keys.bind", "user": "alice", "keypair": "rescue",
+    code, log = machine.apply(ops.document(14, [{"id": "r1", "do": "keys.bind", "user": "alice", "keypair": "rescue",
                                                  "key": lonely, "location": "runtime"}]))
     check(machine.login_with_key("alice", "/tmp/lonely"), f"P105_ a runtime key logs in with the state read-only {log}")
-    code, _ = machine.apply(ops.document(14, [{"id": "r2", "do": "user.ensure", "user": "zoe"}]))
+    code, _ = machine.apply(ops.document(15, [{"id": "r2", "do": "user.ensure", "user": "zoe"}]))
     check(code == 75 and "zoe:" not in read("/etc/passwd"), "P86_ anything else is not begun: try again")
     umount("/var/lib/latchkey")
     for name in glob.glob("/run/latchkey/journal/*"):
@@ -168,7 +182,10 @@ def test():
     machine.apply(ops.document(22, [], issued=now, expires=now + 4000))
     check(machine.results(0)["document"] == "expired", "  and expiry is judged by the floor")
     machine.apply(b"", "--reset-floor")
-    check(machine.apply(ops.document(3, []))[0] == 0, "--reset-floor: an endpoint restored from backup is heard again")
+    if os.path.exists("/var/lib/latchkey/results/0"):
+        os.unlink("/var/lib/latchkey/results/0")
+    check(machine.apply(ops.document(3, []))[0] == 0 and not os.path.exists("/var/lib/latchkey/results/0"),
+          "--reset-floor: an endpoint restored from backup is heard again")
 
     # --- unsigned documents ------------------------------------------------------------------------------------------------------------
     configuration = read("/etc/latchkey/latchkey.conf")

@@ -46,6 +46,24 @@ static void defaults_and_values(void **state)
 	assert_null(config_named_text(&config, "signer", "ops", "commands"));
 }
 
+static void a_drop_in_replaces_single_keys(void **state)
+{
+	static const char first[] = "[users]\nroot = no\n[signer a]\ncommands = x\n[signer b]\ncommands = y\n";
+	static const char second[] = "[users]\nroot = yes\n[signer a]\ncommands = z\n";
+	static const char twice[] = "[signer a]\ncommands = x\n[signer a]\ncommands = y\n";
+	cleanup_config struct config config = {0};
+	char error[CONFIG_ERROR_MAX];
+
+	(void)state;
+	assert_int_equal(parse(&config, first, error), 0);
+	assert_int_equal(config_parse(&config, "drop-in.conf", second, strlen(second), error), 0);
+	assert_true(config_yes(&config, "users", "root"));
+	assert_string_equal(config_source(&config, "users", "root"), "drop-in.conf:2");
+	assert_string_equal(config_named_text(&config, "signer", "a", "commands"), "z");
+	assert_string_equal(config_named_text(&config, "signer", "b", "commands"), "y");
+	assert_int_equal(config_parse(&config, "twice.conf", twice, strlen(twice), error), -EBADMSG);
+}
+
 static void P109_a_file_that_is_not_exact_is_refused_whole(void **state)
 {
 	static const struct {
@@ -103,6 +121,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults_and_values),
+		cmocka_unit_test(a_drop_in_replaces_single_keys),
 		cmocka_unit_test(P109_a_file_that_is_not_exact_is_refused_whole),
 		cmocka_unit_test(P109_a_long_comment_stays_a_comment),
 	};

@@ -72,6 +72,34 @@ static void addresses(void **state)
 	assert_false(pattern_matches_user("bob", "10.0.0.1", "alice@10.*", false));
 }
 
+static void P53_lists_that_leave_nobody(void **state)
+{
+	static const struct {
+		const char *list;
+		bool names, leaves;
+	} cases[] = {
+		{"*", false, true},
+		{"192.0.2.1", false, true},
+		{"2001:db8::/32", false, true},
+		{"!10.0.0.1,*", false, true},
+		{"*,!0.0.0.0/0", false, true}, /* IPv6 is left */
+		{"*,!0.0.0.0/0,!::/0", false, false},
+		{"!*", false, false},
+		{"!*,192.0.2.1", false, false},
+		{"!10.0.0.1", false, false}, /* denies, and names nobody */
+		{"", false, false},
+		{",", false, false},
+		{"host.example", false, false},
+		{"*.example", false, false},
+		{"host.example", true, true},
+		{"host.example,192.0.2.*", false, true},
+	};
+	(void)state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_int_equal(pattern_list_leaves_some_address(cases[i].list, cases[i].names), cases[i].leaves);
+}
+
 static void key_lines(void **state)
 {
 	static const struct {
@@ -193,6 +221,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(patterns),
 		cmocka_unit_test(addresses),
+		cmocka_unit_test(P53_lists_that_leave_nobody),
 		cmocka_unit_test(key_lines),
 		cmocka_unit_test(T29_expiry_times),
 		cmocka_unit_test(T35_authentication_methods),

@@ -38,14 +38,24 @@ static int setup(void **state)
 		"carol:x:1005:1005::/home/carol:/bin/bash\ndora:x:1006:1006::/home/dora:/bin/bash\n"
 		"erin:x:1007:1007::/home/erin:/bin/bash\nours:x:1008:1008::/home/ours:/bin/bash\n"
 		"nobody:x:65534:65534::/:/usr/sbin/nologin\nfrank:x:1009:1009::/home/frank:/bin/bash\n"
-		"pair:x:1010:1010::/:/bin/sh\npartner:x:1010:1010::/:/bin/sh\n");
+		"pair:x:1010:1010::/:/bin/sh\npartner:x:1010:1010::/:/bin/sh\n"
+		"u1:x:1101:1101::/:/bin/sh\nu2:x:1102:1102::/:/bin/sh\nu3:x:1103:1103::/:/bin/sh\n"
+		"u4:x:1104:1104::/:/bin/sh\nu5:x:1105:1105::/:/bin/sh\nu6:x:1106:1106::/:/bin/sh\n"
+		"u7:x:1107:1107::/:/bin/sh\nu8:x:1108:1108::/:/bin/sh\nu9:x:1109:1109::/:/bin/sh\n"
+		"u10:x:1110:1110::/:/bin/sh\nu11:x:1111:1111::/:/bin/sh\nu12:x:1112:1112::/:/bin/sh\n");
 	put(&tree, "etc", "group",
 		"root:x:0:\nsudo:x:27:\ndocker:x:999:dock\nalice:x:1000:\nusers:x:100:alice,carol\nops:x:2000:dora\n"
-		"alias999:x:999:frank\n");
+		"alias999:x:999:frank\nbig team:x:2001:u6\nlxd:x:2002:\nlxd:x:2003:u12\n");
 	put(&tree, "etc", "sudoers",
 		"# alice ALL=ALL\nDefaults env_reset\nroot ALL=(ALL:ALL) ALL\n%sudo ALL=(ALL:ALL) ALL\n"
 		"User_Alias OPS = erin, \\\n  nobody2\nOPS ALL=ALL\n@includedir /etc/sudoers.d\n%ops ALL=ALL\n"
 		"#1010 ALL=ALL\n");
+	put(&tree, "etc/sudoers.d", "95-ugly",
+		"# a comment \\\nu1 ALL=ALL\nUser_Alias UGLY = u2, \\ \n\tu3\nUGLY ALL=ALL # more \\\nu4 ALL=ALL\n"
+		"!!u5 ALL=ALL\n\"%big team\" ALL=ALL\nu\\7 ALL=ALL\n@include /opt/vendor/sudoers\r\n@include beside\n"
+		"x , u10 ALL=ALL\n!u11 ALL=ALL\n");
+	put(&tree, "etc/sudoers.d", "beside", "u9 ALL=ALL\n");
+	put(&tree, "opt/vendor", "sudoers", "u8 ALL=ALL\r\n");
 	put(&tree, "etc/sudoers.d", "90-image", "image ALL=(ALL) NOPASSWD:ALL\n");
 	put(&tree, "etc/sudoers.d", "skipped.bak", "carol ALL=(ALL) ALL\n");
 	put(&tree, "etc/sudoers.d", "latchkey-ours", "ours ALL=(ALL) ALL\n");
@@ -56,8 +66,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	static const char *const files[] = {"etc/passwd", "etc/group", "etc/sudoers", "etc/sudoers.d/90-image",
-		"etc/sudoers.d/skipped.bak", "etc/sudoers.d/latchkey-ours", "etc/latchkey/policy.conf"};
-	static const char *const directories[] = {"etc/sudoers.d", "etc/latchkey", "etc"};
+		"etc/sudoers.d/skipped.bak", "etc/sudoers.d/95-ugly", "etc/sudoers.d/beside", "opt/vendor/sudoers",
+		"etc/sudoers.d/latchkey-ours", "etc/latchkey/policy.conf"};
+	static const char *const directories[] = {"opt/vendor", "opt", "etc/sudoers.d", "etc/latchkey", "etc"};
 	struct tree *tree = *state;
 
 	for (size_t i = 0; i < ELEMENTS(files); i++)
@@ -107,6 +118,23 @@ static void P104_privilege_is_seen_through_every_disguise(void **state)
 	assert_true(resolve_group_is_privileged(&resolver, "docker"));
 	assert_true(resolve_group_is_privileged(&resolver, "alias999"));
 	assert_false(resolve_group_is_privileged(&resolver, "users"));
+}
+
+/* What cvtsudoers (sudo 1.9.13) reads from the same text. */
+static void P104_sudoers_is_read_as_sudo_reads_it(void **state)
+{
+	const struct tree *tree = *state;
+	cleanup_resolver struct resolver resolver = {0};
+	struct resolved_account account;
+	char name[8];
+
+	assert_int_equal(resolver_open(tree->root, &resolver), 0);
+	for (int i = 1; i <= 12; i++) {
+		(void)snprintf(name, sizeof(name), "u%d", i);
+		assert_int_equal(resolve_account(&resolver, name, &account), 0);
+		if (account.privileged != (i != 11))
+			fail_msg("%s: privileged %d (%s)", name, account.privileged, account.reason);
+	}
 }
 
 static enum code decide(const struct tree *tree, const char *policy_text, const char *signer, const char *text,
@@ -240,6 +268,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(P104_privilege_is_seen_through_every_disguise),
+		cmocka_unit_test(P104_sudoers_is_read_as_sudo_reads_it),
 		cmocka_unit_test(P34_decisions_and_the_rules_they_name),
 		cmocka_unit_test(P109_a_broken_policy_observes),
 		cmocka_unit_test(P104_a_stamp_tells_when_the_verdict_may_be_another),

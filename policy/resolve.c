@@ -232,22 +232,32 @@ struct subject {
 	size_t group_count;
 };
 
+static bool in_group_line(const struct subject *subject, const struct account_line *line)
+{
+	cleanup_group struct group_entry entry = {0};
+
+	if (group_parse(line, &entry) < 0)
+		return false;
+	bool member = group_has_member(&entry, subject->name);
+	for (size_t i = 0; i < subject->group_count && !member; i++)
+		member = subject->groups[i] == entry.gid;
+	return member;
+}
+
 static bool in_group_named(const struct subject *subject, const char *group)
 {
+	const struct account_table *table = &subject->resolver->group;
+	size_t offset = 0, size = strlen(group);
 	struct account_line line;
-	size_t offset = 0;
 	bool member = false;
 
+	int r = account_find_line(table, group, &line);
+	if (r != -ENOTUNIQ)
+		return r == 0 && in_group_line(subject, &line);
 	/* Every line of that name: a name that stands there twice gives both to its members. */
-	while (!member && account_next_line(&subject->resolver->group, &offset, &line)) {
-		struct group_entry entry;
-		if (line.size <= strlen(group) || strncmp(line.start, group, strlen(group)) != 0 ||
-			line.start[strlen(group)] != ':' || group_parse(&line, &entry) < 0)
-			continue;
-		member = group_has_member(&entry, subject->name);
-		for (size_t i = 0; i < subject->group_count && !member; i++)
-			member = subject->groups[i] == entry.gid;
-		group_free(&entry);
+	while (!member && account_next_line(table, &offset, &line)) {
+		if (line.size > size && line.start[size] == ':' && memcmp(line.start, group, size) == 0)
+			member = in_group_line(subject, &line);
 	}
 	return member;
 }

@@ -7,6 +7,7 @@
 #define NO_LINE UINT32_MAX         /* ACCOUNT_TABLE_MAX is far below */
 #define OLD_LINE (UINT32_MAX - 1u) /* was a line: a search goes on behind it */
 #define SLOTS_MIN 4096u
+#define MOVES_PER_LINE 8u /* more, and the file is in no order */
 
 /* Open addressing; a slot holds where a line begins, its name is read from the table itself. */
 struct account_index {
@@ -162,6 +163,25 @@ static int compare_numbers(const void *a, const void *b)
 	return first->offset < second->offset ? -1 : first->offset > second->offset;
 }
 
+/* Account files are nearly in order (nobody's 65534 stands among the first): inserting costs one pass then. */
+static void sort(struct account_numbers *numbers)
+{
+	size_t moves = numbers->count * MOVES_PER_LINE;
+
+	for (size_t i = 1; i < numbers->count; i++) {
+		struct account_number item = numbers->items[i];
+		size_t at = i;
+
+		for (; at > 0 && numbers->items[at - 1].number > item.number && moves > 0; at--, moves--)
+			numbers->items[at] = numbers->items[at - 1];
+		numbers->items[at] = item;
+		if (moves == 0) {
+			qsort(numbers->items, numbers->count, sizeof(*numbers->items), compare_numbers);
+			return;
+		}
+	}
+}
+
 int account_numbers_read(const struct account_table *table, unsigned field, struct account_numbers *ret_numbers)
 {
 	struct account_numbers numbers = {0};
@@ -183,7 +203,7 @@ int account_numbers_read(const struct account_table *table, unsigned field, stru
 		numbers.count++;
 	}
 	if (!sorted)
-		qsort(numbers.items, numbers.count, sizeof(*numbers.items), compare_numbers);
+		sort(&numbers);
 	*ret_numbers = numbers;
 	return 0;
 }
@@ -232,5 +252,27 @@ int account_members_read(const struct account_table *group, struct account_table
 		members.size--;
 	members.bytes[members.size] = '\0';
 	*ret_members = members;
+	return 0;
+}
+
+static int compare_gids(const void *a, const void *b)
+{
+	gid_t first = *(const gid_t *)a, second = *(const gid_t *)b;
+	return first < second ? -1 : first > second;
+}
+
+int account_stamp(
+	const struct account_table *members, const struct account *account, unsigned names_of_uid, uint32_t *ret_stamp)
+{
+	cleanup_free gid_t *groups = NULL;
+	uint32_t numbers[3] = {account->uid, account->gid, names_of_uid};
+	size_t count;
+
+	int r = account_groups(members, account->name, account->gid, &groups, &count);
+	if (r < 0)
+		return r;
+	qsort(groups, count, sizeof(*groups), compare_gids);
+	numbers[0] ^= hash((const char *)groups, count * sizeof(*groups));
+	*ret_stamp = hash((const char *)numbers, sizeof(numbers));
 	return 0;
 }

@@ -34,3 +34,10 @@ size_t account_numbers_find(
 	const struct account_numbers *numbers, uint32_t number, const struct account_number **ret_first);
 /* A group table of only those groups that list members: with a group per user that is few. */
 int account_members_read(const struct account_table *group, struct account_table *ret_members) MUST_CHECK;
+
+/*
+ * A number that is another when the account's uid, its groups, or how many names share its uid have changed: what was
+ * decided on one account table can be compared with a later one. `members` is account_members_read's.
+ */
+int account_stamp(const struct account_table *members, const struct account *account, unsigned names_of_uid,
+	uint32_t *ret_stamp) MUST_CHECK;

@@ -165,11 +165,7 @@ int resolver_open(int root, struct resolver *ret_resolver)
 	r = account_table_read(root, "etc/group", &resolver.group);
 	if (r < 0)
 		return r;
-	r = account_index_build(&resolver.passwd);
-	if (r == 0)
-		r = account_index_build(&resolver.group);
-	if (r == 0)
-		r = account_numbers_read(&resolver.passwd, 2, &resolver.uids);
+	r = account_index_build(&resolver.group); /* asked for each privileged name */
 	if (r == 0)
 		r = account_members_read(&resolver.group, &resolver.members);
 	if (r < 0)
@@ -186,6 +182,12 @@ int resolver_open(int root, struct resolver *ret_resolver)
 	*ret_resolver = resolver;
 	resolver = (struct resolver){0};
 	return 0;
+}
+
+int resolver_index(struct resolver *resolver)
+{
+	int r = account_index_build(&resolver->passwd);
+	return r < 0 ? r : account_numbers_read(&resolver->passwd, 2, &resolver->uids);
 }
 
 void resolver_free(struct resolver *resolver)
@@ -230,22 +232,32 @@ struct subject {
 	size_t group_count;
 };
 
+static bool in_group_line(const struct subject *subject, const struct account_line *line)
+{
+	cleanup_group struct group_entry entry = {0};
+
+	if (group_parse(line, &entry) < 0)
+		return false;
+	bool member = group_has_member(&entry, subject->name);
+	for (size_t i = 0; i < subject->group_count && !member; i++)
+		member = subject->groups[i] == entry.gid;
+	return member;
+}
+
 static bool in_group_named(const struct subject *subject, const char *group)
 {
+	const struct account_table *table = &subject->resolver->group;
+	size_t offset = 0, size = strlen(group);
 	struct account_line line;
-	size_t offset = 0;
 	bool member = false;
 
+	int r = account_find_line(table, group, &line);
+	if (r != -ENOTUNIQ)
+		return r == 0 && in_group_line(subject, &line);
 	/* Every line of that name: a name that stands there twice gives both to its members. */
-	while (!member && account_next_line(&subject->resolver->group, &offset, &line)) {
-		struct group_entry entry;
-		if (line.size <= strlen(group) || strncmp(line.start, group, strlen(group)) != 0 ||
-			line.start[strlen(group)] != ':' || group_parse(&line, &entry) < 0)
-			continue;
-		member = group_has_member(&entry, subject->name);
-		for (size_t i = 0; i < subject->group_count && !member; i++)
-			member = subject->groups[i] == entry.gid;
-		group_free(&entry);
+	while (!member && account_next_line(table, &offset, &line)) {
+		if (line.size > size && line.start[size] == ':' && memcmp(line.start, group, size) == 0)
+			member = in_group_line(subject, &line);
 	}
 	return member;
 }
@@ -408,6 +420,7 @@ int resolve_account(const struct resolver *resolver, const char *name, struct re
 {
 	struct resolved_account result = {.is_person = true};
 	cleanup_account struct account account = {0};
+	cleanup_account_numbers struct account_numbers numbers = {0};
 	const struct account_number *first;
 	struct account_line line;
 
@@ -428,7 +441,14 @@ int resolve_account(const struct resolver *resolver, const char *name, struct re
 	r = judge(resolver, &account, &result);
 	if (r < 0)
 		return r;
-	size_t alike = account_numbers_find(&resolver->uids, account.uid, &first);
+	if (!resolver->uids.items && account_count_uid(&resolver->passwd, account.uid) > 1)
+		r = account_numbers_read(&resolver->passwd, 2, &numbers);
+	if (r < 0)
+		return r;
+	size_t alike = account_numbers_find(numbers.items ? &numbers : &resolver->uids, account.uid, &first);
+	r = account_stamp(&resolver->members, &account, alike > 1 ? (unsigned)alike : 1, &result.stamp);
+	if (r < 0)
+		return r;
 	for (size_t i = 0; alike > 1 && i < alike && !result.privileged; i++) {
 		cleanup_account struct account other = {0};
 		size_t offset = first[i].offset;

@@ -19,6 +19,7 @@ struct resolved_account {
 	bool is_root;   /* uid 0 under whatever name */
 	bool is_person; /* a new account counts as one */
 	bool privileged;
+	uint32_t stamp;  /* of the groups he is in and the names that share his uid: what privileged was decided on */
 	char reason[96]; /* why privileged: "uid 0", "group docker", "sudoers.d/90-image line 3" */
 };
 
@@ -31,6 +32,8 @@ struct resolver {
 };
 
 int resolver_open(int root, struct resolver *ret_resolver) MUST_CHECK;
+/* For many accounts: each is then found without reading every line. */
+int resolver_index(struct resolver *resolver) MUST_CHECK;
 void resolver_free(struct resolver *resolver);
 #define cleanup_resolver CLEANUP(resolver_free)
 int resolve_account(const struct resolver *resolver, const char *name, struct resolved_account *ret_account) MUST_CHECK;

@@ -8,6 +8,7 @@
 #include "agent/apply/revert.h"
 
 #define FACT_MAX 192u
+#define INDEX_FROM 4u /* commands; for fewer reading the lines is as fast */
 
 /* sshd.set closes doors or opens them, never both: the stage says which, and so what the guard must see. */
 static void place_sshd_set(struct command *command)
@@ -169,6 +170,8 @@ int decide_batch(const struct apply *apply, const struct document *document, str
 			continue;
 		if (command->user) {
 			int r = resolved ? 0 : resolver_open(apply->root, &resolver);
+			if (r == 0 && !resolved && count >= INDEX_FROM)
+				r = resolver_index(&resolver);
 			resolved = true;
 			if (r == 0)
 				r = resolve_account(&resolver, command->user, &accounts[i]);

@@ -52,10 +52,13 @@ int plugin_build_request(const struct apply *apply, const struct document *docum
 		{
 			json_put_value(&writer, member->string, member);
 		}
-		if (accounts && accounts[i].exists) {
+		if (accounts && batch[i]->user) {
 			json_begin_object(&writer, "resolved");
-			json_put_integer(&writer, "uid", accounts[i].uid);
-			json_put_bool(&writer, "privileged", accounts[i].privileged);
+			if (accounts[i].exists) {
+				json_put_integer(&writer, "uid", accounts[i].uid);
+				json_put_bool(&writer, "privileged", accounts[i].privileged);
+				json_put_integer(&writer, "stamp", accounts[i].stamp);
+			}
 			json_end_object(&writer);
 		}
 		if (verb != PLUGIN_PLAN)

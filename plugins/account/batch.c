@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/account_index.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/name_service.h"
@@ -12,6 +13,7 @@
 #include "plugins/account/database_lock.h"
 #include "plugins/account/identifiers.h"
 
+#define UIDS_SPARE 8u /* asked about beyond what the batch needs, for those that are taken */
 #define INDEX_FROM 4u /* commands; for fewer reading the lines is as fast */
 
 static const struct {
@@ -107,12 +109,49 @@ static int ask_name_services(struct batch *batch)
 	return 0;
 }
 
+/* A child for the next so many, of which the batch will use most: one answer serves all of its new accounts. */
+int batch_uid_elsewhere(struct batch *batch, uid_t uid, bool *ret_known)
+{
+	unsigned count = batch->request->count + UIDS_SPARE;
+
+	*ret_known = false;
+	if (!batch->request->is_host)
+		return 0;
+	if (batch->name_service_error < 0)
+		return batch->name_service_error;
+	if (uid < batch->asked_from || uid - batch->asked_from >= batch->asked_count) {
+		cleanup_free uid_t *uids = calloc(count, sizeof(*uids));
+		bool *known = calloc(count, sizeof(*known));
+		if (!uids || !known) {
+			free(known);
+			return -ENOMEM;
+		}
+		for (unsigned i = 0; i < count; i++)
+			uids[i] = uid + i;
+		free(batch->uid_known);
+		batch->uid_known = known;
+		batch->asked_from = uid;
+		batch->asked_count = count;
+		int r = name_service_ask(
+			&batch->database.files[DATABASE_PASSWD].table, NULL, 0, NULL, uids, count, known);
+		if (r < 0) {
+			batch->asked_count = 0;
+			if (r != -ENOMEM)
+				batch->name_service_error = r;
+			return r;
+		}
+	}
+	*ret_known = batch->uid_known[uid - batch->asked_from];
+	return 0;
+}
+
 static int batch_open(struct batch *batch, struct plugin_request *request, const char **ret_what)
 {
 	batch->request = request;
 	*ret_what = "memory";
 	batch->known_elsewhere = calloc((size_t)request->count + 1, sizeof(*batch->known_elsewhere));
-	if (!batch->known_elsewhere)
+	batch->moved = calloc((size_t)request->count + 1, sizeof(*batch->moved));
+	if (!batch->known_elsewhere || !batch->moved)
 		return -ENOMEM;
 	int r = database_read(request->root, &batch->database, ret_what);
 	if (r < 0)
@@ -138,21 +177,64 @@ static void batch_free(struct batch *batch)
 		free(batch->deferred[i].home);
 	free(batch->deferred);
 	free(batch->known_elsewhere);
+	free(batch->moved);
+	free(batch->uid_known);
 	home_sync_free(&batch->homes);
 	database_free(&batch->database);
 	ledger_free(&batch->ledger);
 }
 
-/* What latchkey-apply decided on must still be the account that stands there. */
-static bool resolved_moved(struct batch *batch, const struct plugin_command *command)
+/* Made by this very plan, in a run that crashed after it. */
+static bool is_planned(const struct plugin_command *command, const struct account *account)
 {
-	cleanup_account struct account account = {0};
-	int64_t uid;
+	cleanup_facets struct facets facets = {0};
+	uid_t uid;
+	gid_t gid;
 
-	if (!command->resolved || json_get_integer(command->resolved, "uid", &uid) < 0)
-		return false;
-	int r = account_find(&batch->database.files[DATABASE_PASSWD].table, plugin_text(command, "user"), &account);
-	return r == 0 && account.uid != (uid_t)uid;
+	return facets_read(command->plan, false, &facets) == 0 &&
+	       account_state_parse_ids(facets_after(&facets, "account", ""), &uid, &gid) == 0 && uid == account->uid &&
+	       gid == account->gid;
+}
+
+/*
+ * What latchkey-apply decided on must still be the account that stands there: the same uid under as many names, in the
+ * same groups; or still none.
+ */
+static int resolved_moved(
+	struct batch *batch, const struct plugin_command *command, const struct account_table *members, bool *ret_moved)
+{
+	const struct account_table *passwd = &batch->database.files[DATABASE_PASSWD].table;
+	cleanup_account struct account account = {0};
+	int64_t uid, stamp;
+	uint32_t now;
+
+	*ret_moved = false;
+	if (!command->resolved || !plugin_text(command, "user"))
+		return 0;
+	int r = account_find(passwd, plugin_text(command, "user"), &account);
+	if (r < 0)
+		return r == -ENOMEM ? r : 0; /* gone, doubled or broken: the command itself says so */
+	if (json_get_integer(command->resolved, "uid", &uid) < 0) {
+		*ret_moved = !is_planned(command, &account);
+		return 0;
+	}
+	*ret_moved = account.uid != (uid_t)uid;
+	if (*ret_moved || json_get_integer(command->resolved, "stamp", &stamp) < 0)
+		return 0;
+	r = account_stamp(members, &account, account_count_uid(passwd, account.uid), &now);
+	*ret_moved = r == 0 && now != stamp;
+	return r;
+}
+
+/* Before the first command changes anything. */
+static int find_moved(struct batch *batch)
+{
+	cleanup_account_table struct account_table members = {0};
+
+	int r = account_members_read(&batch->database.files[DATABASE_GROUP].table, &members);
+	for (unsigned i = 0; r == 0 && i < batch->request->count; i++)
+		r = resolved_moved(batch, &batch->request->commands[i], &members, &batch->moved[i]);
+	return r;
 }
 
 static int write_facet(struct batch *batch, unsigned index, const struct facets *facets, const struct facet *facet,
@@ -378,7 +460,7 @@ static void apply_command(struct batch *batch, unsigned index, struct plugin_res
 		r = facets_read(command->plan, request->undo, &facets);
 	if (r == 0 && !decide)
 		r = -EBADMSG;
-	if (r == 0 && resolved_moved(batch, command)) {
+	if (r == 0 && batch->moved[index]) {
 		(void)plugin_set(result, CODE_BUSY, "the account changed while the command was decided");
 		return;
 	}
@@ -439,6 +521,12 @@ int batch_apply(struct plugin_request *request, struct plugin_result *results)
 	}
 	if (r < 0)
 		fail_all(request, results, r, what);
+	if (r == 0) {
+		what = "group";
+		r = find_moved(&batch);
+		if (r < 0)
+			fail_all(request, results, r, what);
+	}
 	for (unsigned i = 0; r == 0 && i < request->count; i++)
 		apply_command(&batch, i, &results[i]);
 	if (r == 0)

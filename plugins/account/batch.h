@@ -34,7 +34,11 @@ struct batch {
 	unsigned deferred_count;
 	/* For each command, whether name services know its user though the files do not. */
 	bool *known_elsewhere;
+	bool *moved; /* for each, whether its account is no longer the one that was decided on */
 	int name_service_error;
+	uid_t asked_from; /* name services were asked about so many uids from here on */
+	unsigned asked_count;
+	bool *uid_known;
 };
 
 /*
@@ -64,6 +68,8 @@ int batch_find_user(
 	struct batch *batch, unsigned index, struct plugin_result *result, struct account *ret_account) MUST_CHECK;
 /* ok, or system_account for whom this plugin never touches. */
 int batch_check_person(struct batch *batch, const struct account *account, struct plugin_result *result);
+/* Whether name services know the uid, though the files do not. */
+int batch_uid_elsewhere(struct batch *batch, uid_t uid, bool *ret_known) MUST_CHECK;
 /* True when user.lock of ours is in force. */
 bool batch_is_locked(const struct batch *batch, const char *user);
 

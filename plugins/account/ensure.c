@@ -9,6 +9,8 @@
 #include "plugins/account/home.h"
 #include "plugins/account/identifiers.h"
 
+#define UIDS_TRIED_MAX 4096u /* a directory that has all of these has its own range wrong */
+
 /* A group of the account's own name. */
 static int choose_own_group(
 	struct batch *batch, const char *user, uid_t uid, struct plugin_result *result, gid_t *ret_gid)
@@ -54,27 +56,58 @@ static int choose_group(struct batch *batch, const char *user, uid_t uid, struct
 	return choose_own_group(batch, user, uid, result, ret_gid);
 }
 
+static int refuse_unknown_uid(struct plugin_result *result, int error)
+{
+	return error == -ENOMEM ? error
+				: plugin_set(result, CODE_TIMEOUT, "name services do not answer whether a uid is free");
+}
+
+static int choose_free_uid(struct batch *batch, struct plugin_result *result, uid_t *ret_uid)
+{
+	const struct login_definitions *ranges = &batch->defaults.ranges;
+
+	for (unsigned i = 0; i < UIDS_TRIED_MAX; i++) {
+		bool elsewhere;
+		uid_t uid;
+		int r = identifiers_choose_uid(&batch->database, &batch->defaults, &batch->ledger, &uid);
+		if (r == -ENOSPC)
+			break;
+		if (r < 0)
+			return r;
+		r = batch_uid_elsewhere(batch, uid, &elsewhere);
+		if (r < 0)
+			return refuse_unknown_uid(result, r);
+		if (!elsewhere) {
+			*ret_uid = uid;
+			return 0;
+		}
+		identifiers_take_uid(&batch->database, uid);
+	}
+	return plugin_set(result, CODE_UID_EXHAUSTED, "no free uid from %u to %u", (unsigned)ranges->uid_min,
+		(unsigned)ranges->uid_max);
+}
+
 static int choose_uid(
 	struct batch *batch, const struct plugin_command *command, struct plugin_result *result, uid_t *ret_uid)
 {
-	int64_t named = plugin_integer(command, "uid", -1);
-
 	const struct ledger_entry *entry = ledger_find(&batch->ledger, plugin_text(command, "user"));
+	int64_t named = plugin_integer(command, "uid", -1);
+	bool elsewhere;
 
 	/* An earlier try that did not reach passwd: its number is his already, and so may his home be. */
 	if (named < 0 && entry && entry->created && !identifiers_uid_in_use(&batch->database, entry->uid)) {
 		*ret_uid = entry->uid;
 		return 0;
 	}
-	if (named < 0) {
-		int r = identifiers_choose_uid(&batch->database, &batch->defaults, &batch->ledger, ret_uid);
-		return r == -ENOSPC ? plugin_set(result, CODE_UID_EXHAUSTED, "no free uid from %u to %u",
-					      (unsigned)batch->defaults.ranges.uid_min,
-					      (unsigned)batch->defaults.ranges.uid_max)
-				    : r;
-	}
+	if (named < 0)
+		return choose_free_uid(batch, result, ret_uid);
 	if (identifiers_uid_in_use(&batch->database, (uid_t)named))
 		return plugin_set(result, CODE_UID_TAKEN, "uid %d belongs to another account", (int)named);
+	int r = batch_uid_elsewhere(batch, (uid_t)named, &elsewhere);
+	if (r < 0)
+		return refuse_unknown_uid(result, r);
+	if (elsewhere)
+		return plugin_set(result, CODE_UID_TAKEN, "uid %d belongs to an account of a name service", (int)named);
 	*ret_uid = (uid_t)named;
 	return 0;
 }

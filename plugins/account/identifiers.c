@@ -182,6 +182,14 @@ bool identifiers_gid_in_use(struct database *database, gid_t gid)
 	return in_use(database, DATABASE_GROUP, gid);
 }
 
+void identifiers_take_uid(struct database *database, uid_t uid)
+{
+	struct used_numbers *numbers;
+
+	if (numbers_of(database, DATABASE_PASSWD, &numbers) == 0)
+		mark(numbers, uid);
+}
+
 int identifiers_add_line(
 	struct database *database, enum database_file file, const char *line, int64_t number, int64_t count)
 {

@@ -133,8 +133,22 @@ static bool resolved_moved(const struct work *work)
 {
 	int64_t uid;
 
-	return work->command->resolved && json_get_integer(work->command->resolved, "uid", &uid) == 0 &&
-	       work->subject->account.text && work->subject->account.uid != (uid_t)uid;
+	return work->command->resolved && work->subject->account.text &&
+	       (json_get_integer(work->command->resolved, "uid", &uid) < 0 || work->subject->account.uid != (uid_t)uid);
+}
+
+/* Whoever gave the account such a shell wants no logins; a key would still open tunnels. git-shell is for keys. */
+static bool is_nologin(const char *shell)
+{
+	static const char *const names[] = {"nologin", "false", "true", "sync", "halt", "shutdown"};
+	const char *name = strrchr(shell, '/');
+
+	name = name ? name + 1 : shell;
+	for (unsigned i = 0; i < ELEMENTS(names); i++) {
+		if (strcmp(names[i], name) == 0)
+			return true;
+	}
+	return false;
 }
 
 static bool is_binding(const struct work *work)
@@ -169,6 +183,9 @@ static int prepare(struct batch *batch, struct work *work, bool with_key)
 		return plugin_set(work->result, CODE_BUSY, "the account changed while the command was decided");
 	if (!is_binding(work) || !with_key)
 		return 0;
+	if (is_nologin(work->subject->account.shell))
+		return plugin_set(work->result, CODE_SYSTEM_ACCOUNT,
+			"nobody logs in to this account: its shell is %.100s", work->subject->account.shell);
 	r = key_text_make(batch->request, work->command, batch->sshd, work->result, &work->text);
 	if (r < 0 || work->result->code != CODE_OK)
 		return r;

@@ -87,11 +87,7 @@ static int read_tables(struct world *world)
 	r = account_table_read(world->root, "etc/group", &world->group);
 	if (r < 0 && r != -ENOENT)
 		return r;
-	r = account_index_build(&world->passwd);
-	if (r == 0)
-		r = account_index_build(&world->shadow);
-	if (r == 0)
-		r = account_numbers_read(&world->passwd, 3, &world->primary);
+	r = account_numbers_read(&world->passwd, 3, &world->primary);
 	if (r == 0)
 		r = account_numbers_read(&world->group, 2, &world->gids);
 	if (r == 0)
@@ -129,6 +125,12 @@ int world_open(const struct plugin_request *request, const char *address, struct
 	*ret_world = world;
 	world = (struct world){0};
 	return 0;
+}
+
+int world_index(struct world *world)
+{
+	int r = world->passwd.index ? 0 : account_index_build(&world->passwd);
+	return r < 0 || world->shadow.index ? r : account_index_build(&world->shadow);
 }
 
 void world_close(struct world *world)

@@ -36,6 +36,8 @@ struct world {
 
 /* -EACCES when /etc/shadow cannot be read with our capabilities; -ENOENT without /etc/passwd. */
 int world_open(const struct plugin_request *request, const char *address, struct world *ret_world) MUST_CHECK;
+/* For many users: each is then found without reading every line. */
+int world_index(struct world *world) MUST_CHECK;
 void world_close(struct world *world);
 #define cleanup_world CLEANUP(world_close)
 /* Whether anybody listens on sshd's ports. True below another root, where nothing runs. */

@@ -401,6 +401,23 @@ def test_compare_and_set():
     moved = {"do": "user.lock", "user": "carol", "resolved": {"uid": 4711, "privileged": False}}
     planned = account.plan(moved)
     expect(account.apply([moved], planned)[0], "busy", False, "not the account that was decided on")
+    stale = {"do": "user.lock", "user": "carol",
+             "resolved": {"uid": pwd.getpwnam("carol").pw_uid, "privileged": False, "stamp": 1}}
+    expect(account.apply([stale], account.plan(stale))[0], "busy", False, "P104: nor in the groups that it was in")
+    # What latchkey-apply saw and what stands there under the lock; it is the one that decides on privilege.
+    before = read("/etc/passwd")
+    appears = {"do": "user.ensure", "user": "toor2", "gecos": "me", "resolved": {}}
+    planned = account.plan(appears)
+    with open("/etc/passwd", "a") as file:
+        file.write("toor2:x:0:0::/root:/bin/sh\n")
+    expect(account.apply([appears], planned)[0], "busy", False, "P104: an account that came after the decision")
+    with open("/etc/passwd", "wb") as file:
+        file.write(before)
+    again = {"do": "user.ensure", "user": "edgar", "resolved": {}}
+    planned = account.plan(again)
+    expect(account.apply([again], planned)[0], "ok", True)
+    expect(account.apply([again], planned)[0], "ok", False, "but one that this plan made is no surprise")
+    account.one({"do": "user.remove", "user": "edgar", "home": "delete"})
     clean("compare and set")
 
 
@@ -597,19 +614,32 @@ def test_many():
     clean("removed")
 
 
+OPERATIONS = int(os.environ.get("LATCHKEY_OPERATIONS", "75"))  # of each writer; 500 is what P24 says
+
+
 def test_concurrency():
-    """P24: no lost update beside chpasswd, useradd and usermod (gpasswd -a reads before it locks, and loses others')."""
-    script = "for i in $(seq 1 25); do useradd w%d$i; echo w%d$i:Some-Word%d | chpasswd; usermod -a -G dev w%d$i; done"
-    writers = [subprocess.Popen(script.replace("%d", str(number)), shell=True) for number in range(3)]
-    for number in range(25):
-        expect(ensure(f"mine{number}", groups=["dev"]), "ok", True, "P24: beside three writers")
-    for writer in writers:
-        writer.wait()
-    names = {f"w{number}{i}" for number in range(3) for i in range(1, 26)} | {f"mine{number}" for number in range(25)}
-    have = {entry.pw_name for entry in pwd.getpwall()}
-    check(names <= have, f"P24: nobody was lost {sorted(names - have)[:5]}")
+    """P24: no lost update beside useradd, chpasswd and usermod (gpasswd -a reads before it locks, and loses others')."""
+    count = OPERATIONS // 3
+    script = ("for i in $(seq 1 COUNT); do useradd wN$i && echo wN$i:Some-WordN | chpasswd && usermod -a -G dev wN$i || "
+              "echo wN$i; done")
+    writers = [subprocess.Popen(script.replace("COUNT", str(count)).replace("N", str(number)), shell=True,
+                                stdout=subprocess.PIPE, text=True) for number in range(3)]
+    for number in range(count):
+        results = [ensure(f"mine{number}", groups=["dev"]), set_password(f"mine{number}", f"Own-Word-{number}-x"),
+                   ensure(f"mine{number}", gecos=f"Number {number}")]
+        if any(result["code"] != "ok" or not result["changed"] for result in results):
+            check(False, f"P24: beside three writers: {results}")
+    failed = "".join(writer.communicate()[0] for writer in writers).split()
+    check(failed == [], f"none of their commands failed {failed[:5]}")
+    theirs, mine = {f"w{number}{i}" for number in range(3) for i in range(1, count + 1)}, {f"mine{number}" for number in range(count)}
+    have = {entry.pw_name: entry for entry in pwd.getpwall()}
+    check(theirs | mine <= set(have), f"P24: 4 writers x {3 * count}: nobody was lost {sorted((theirs | mine) - set(have))[:5]}")
     members = set(grp.getgrnam("dev").gr_mem)
-    check(names <= members, f"P24: nor a membership {sorted(names - members)[:5]}")
+    check(theirs | mine <= members, f"P24: nor a membership {sorted((theirs | mine) - members)[:5]}")
+    hashes = {line.split(":")[0]: line.split(":")[1] for line in read("/etc/shadow").decode("utf-8", "replace").splitlines()
+              if line.count(":") > 1}
+    check(all(hashes[name].startswith("$") for name in theirs | mine), "nor a password")
+    check(all(have[f"mine{number}"].pw_gecos == f"Number {number}" for number in range(count)), "nor a field")
     clean("concurrency")
 
 

@@ -13,6 +13,7 @@ MODULE = r"""
 #include <errno.h>
 #include <nss.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 enum nss_status _nss_rigtest_getpwnam_r(const char *name, struct passwd *entry, char *bytes, size_t size, int *error)
@@ -28,6 +29,23 @@ enum nss_status _nss_rigtest_getpwnam_r(const char *name, struct passwd *entry, 
 	}
 	strcpy(bytes, name);
 	*entry = (struct passwd){bytes, "x", 70000, 70000, "", "/home/ldap", "/bin/sh"};
+	return NSS_STATUS_SUCCESS;
+}
+enum nss_status _nss_rigtest_getpwuid_r(uid_t uid, struct passwd *entry, char *bytes, size_t size, int *error)
+{
+	FILE *file = fopen("/tmp/nss/uids", "r");
+	unsigned low = 1, high = 0;
+	if (file)
+		fscanf(file, "%u %u", &low, &high), fclose(file);
+	if (high == 4294967295u)
+		for (;;)
+			pause();
+	if (getuid() == 0 || uid < low || uid > high) {
+		*error = ENOENT;
+		return NSS_STATUS_NOTFOUND;
+	}
+	strcpy(bytes, "ldapsomebody");
+	*entry = (struct passwd){bytes, "x", uid, uid, "", "/home/ldap", "/bin/sh"};
 	return NSS_STATUS_SUCCESS;
 }
 """
@@ -67,4 +85,25 @@ check({result["code"] for result in results} == {"timeout"} and time.monotonic()
 check(open("/etc/passwd").read() == before, "nothing was written")
 result = account.one({"do": "user.ensure", "user": "local1"})
 check(result["code"] == "ok" and result["changed"], "a name that nobody knows is made")
+
+
+def taken(low, high):
+    with open("/tmp/nss/uids", "w") as file:
+        file.write(f"{low} {high}")
+
+
+def uid_of(user):
+    return int(next(line for line in open("/etc/passwd") if line.startswith(user + ":")).split(":")[2])
+
+
+uid = uid_of("local1")
+taken(uid + 1, uid + 100)
+results = account.run(*({"do": "user.ensure", "user": f"local{number}"} for number in (2, 3)))
+check([result["code"] for result in results] == ["ok", "ok"] and uid_of("local2") == uid + 101 and uid_of("local3") == uid + 102,
+      f"P31: a uid of a name service is not given again: {uid_of('local2')}, {uid_of('local3')}")
+expect(account.one({"do": "user.ensure", "user": "local4", "uid": uid + 50}), "uid_taken", "P31: nor one that is named")
+taken(0, 4294967295)
+started = time.monotonic()
+expect(account.one({"do": "user.ensure", "user": "local4"}), "timeout", "P32: they hang about uids")
+check(time.monotonic() - started < 4.5, "P32: for 3 s")
 print("all good", flush=True)

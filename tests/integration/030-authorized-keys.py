@@ -290,6 +290,11 @@ def test_bad_keys():
                       (small, "key_type"), (open("/tmp/first").read(), "key_is_private"), ("x" * 16000, "key_type")):
         expect(bind("k1", key), code, False, "T16")
     check(not os.path.exists(FILE), "T16: nothing written")
+    for shell, code in (("/usr/sbin/nologin", "system_account"), ("/bin/false", "system_account"), ("/usr/bin/git-shell", "ok")):
+        subprocess.run(["usermod", "-s", shell, "alice"], check=True, stderr=subprocess.DEVNULL)
+        expect(bind("shell", FIRST), code, code == "ok", f"P31: {shell}")
+        expect(unbind("shell"), "ok", None, "unbinding is always possible")
+    subprocess.run(["usermod", "-s", "/bin/sh", "alice"], check=True)
     for user, code in (("nobodyhere", "no_such_user"), ("daemon", "system_account"), ("nobody", "system_account")):
         expect(bind("k1", FIRST, user=user), code)
     good = [{"do": "keys.bind", "user": "alice", "keypair": "good", "key": FIRST},

@@ -228,6 +228,42 @@ static void P109_a_broken_policy_observes(void **state)
 	assert_false(config_yes(&policy.config, "users", "root"));
 }
 
+/* The number by which the account plugin sees under the lock that the account is no longer the one decided on. */
+static void P104_a_stamp_tells_when_the_verdict_may_be_another(void **state)
+{
+	static const char *const changes[][2] = {
+		{"passwd", "carol:x:1005:1005::/:/bin/sh\nother:x:1005:1005::/:/bin/sh\n"},
+		{"passwd", "carol:x:1005:27::/:/bin/sh\n"},
+		{"passwd", "carol:x:0:1005::/:/bin/sh\n"},
+		{"group", "users:x:100:carol\nsudo:x:27:carol\n"},
+		{"group", "users:x:100:alice\n"},
+		{"group", "users:x:999:carol\n"},
+	};
+	const struct tree *tree = *state;
+
+	for (size_t i = 0; i < ELEMENTS(changes) + 1; i++) {
+		struct resolved_account before, after;
+		for (unsigned again = 0; again < 2; again++) {
+			cleanup_resolver struct resolver resolver = {0};
+			put(tree, "etc", "passwd", "carol:x:1005:1005:x:/home/carol:/bin/bash\n");
+			put(tree, "etc", "group", "users:x:100:carol\nbob:x:1002:\n");
+			/* The last round changes what does not matter. */
+			if (again == 1 && i == ELEMENTS(changes))
+				put(tree, "etc", "passwd", "bob:x:1:1::/:/\ncarol:x:1005:1005:new:/:/bin/sh\n");
+			else if (again == 1)
+				put(tree, "etc", changes[i][0], changes[i][1]);
+			assert_int_equal(resolver_open(tree->root, &resolver), 0);
+			if (i % 2 == 0)
+				assert_int_equal(resolver_index(&resolver), 0);
+			assert_int_equal(resolve_account(&resolver, "carol", again == 0 ? &before : &after), 0);
+		}
+		if (i == ELEMENTS(changes))
+			assert_int_equal(before.stamp, after.stamp);
+		else
+			assert_int_not_equal(before.stamp, after.stamp);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -235,6 +271,7 @@ int main(void)
 		cmocka_unit_test(P104_sudoers_is_read_as_sudo_reads_it),
 		cmocka_unit_test(P34_decisions_and_the_rules_they_name),
 		cmocka_unit_test(P109_a_broken_policy_observes),
+		cmocka_unit_test(P104_a_stamp_tells_when_the_verdict_may_be_another),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -6,8 +6,8 @@ project=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # Libraries, then what runs the tests. Nothing of it is started on this machine.
 packages_build="gcc libc6-dev cmake ninja-build pkg-config libcjson-dev libsodium-dev libcap-dev libseccomp-dev libbsd-dev
 	libsystemd-dev libcurl4-openssl-dev libmicrohttpd-dev libsqlite3-dev libcrypt-dev libcmocka-dev"
-packages_run="openssl openssh-server openssh-client sshpass python3 iproute2 util-linux passwd sudo procps binutils"
-packages_check="systemd clang libclang-rt-14-dev clang-format clang-tidy strace attr acl e2fsprogs"
+packages_run="e2fsprogs openssl openssh-server openssh-client sshpass python3 iproute2 util-linux passwd sudo procps binutils"
+packages_check="systemd clang libclang-rt-14-dev clang-format clang-tidy strace attr acl"
 
 die() {
 	echo "$*" >&2

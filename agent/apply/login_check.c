@@ -194,12 +194,10 @@ static const cJSON *only_result(const cJSON *reply)
 	return json_get_array(reply, "results", &results) == 0 ? results->child : NULL;
 }
 
-enum code login_anyone(
-	const struct apply *apply, const struct document *document, const struct removal *removal, bool *ret_anyone)
+enum code login_anyone(const struct apply *apply, const struct removal *removal, bool *ret_anyone)
 {
 	cleanup_json cJSON *reply = NULL;
 
-	(void)document;
 	enum code code = ask(apply, NULL, 0, removal, &reply);
 	if (code != CODE_OK)
 		return code;

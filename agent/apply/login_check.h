@@ -28,7 +28,6 @@ void removal_add_trial(const struct trial *trial, struct removal *removal);
 int removal_copy(const struct removal *from, struct removal *ret_to) MUST_CHECK;
 
 /* OK and the answer; otherwise the code of the failure. */
-enum code login_anyone(
-	const struct apply *apply, const struct document *document, const struct removal *removal, bool *ret_anyone);
+enum code login_anyone(const struct apply *apply, const struct removal *removal, bool *ret_anyone);
 /* OK and {"alice":{"key":…,"password":…}} for these users, owned by the caller (cJSON_Delete). */
 enum code login_of_users(const struct apply *apply, const char *const *users, size_t count, cJSON **ret_login);

@@ -95,13 +95,11 @@ static int open_working_directory(const struct apply *apply, const char *name, i
 	return apply_state_directory(apply, path, ret_directory);
 }
 
-static enum code run_once(
-	const struct apply *apply, const struct process *process, const char *name, size_t count, cJSON **ret_reply)
+static enum code run_once(const struct process *process, const char *name, size_t count, cJSON **ret_reply)
 {
 	cleanup_process_result struct process_result result = {0};
 
 	int r = process_run(process, &result);
-	(void)apply;
 	if (r == -ENOENT)
 		return CODE_PLUGIN_MISSING;
 	if (r == -ETIMEDOUT)
@@ -153,7 +151,7 @@ enum code plugin_call(const struct apply *apply, unsigned plugin, bool apply_ver
 		.inherit_error = true,
 	};
 	for (unsigned i = 0; i < PLUGIN_TRIES; i++) {
-		code = run_once(apply, &process, manifest->name, count, ret_reply);
+		code = run_once(&process, manifest->name, count, ret_reply);
 		if (code != CODE_PLUGIN_CRASHED && code != CODE_PLUGIN_PROTOCOL)
 			break;
 	}

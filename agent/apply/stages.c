@@ -62,7 +62,7 @@ static int call(const struct apply *apply, const struct document *document, enum
 }
 
 /* Asks before each closing command whether anybody could still log in; what is refused no longer counts. */
-static int guard(const struct apply *apply, const struct document *document, struct command **batch, size_t count)
+static int guard(const struct apply *apply, struct command **batch, size_t count)
 {
 	cleanup_removal struct removal sum = {.password = -1, .key = -1};
 	struct trial trial;
@@ -86,7 +86,7 @@ static int guard(const struct apply *apply, const struct document *document, str
 		removal_add_trial(&trial, &next);
 		(void)!json_get_bool(batch[i]->node, "accept_lockout", &accepted);
 		if (r == 0 && !accepted) {
-			enum code code = login_anyone(apply, document, &next, &anyone);
+			enum code code = login_anyone(apply, &next, &anyone);
 			if (code != CODE_OK) {
 				outcome_set(&batch[i]->outcome, code, "the guard could not tell who can log in");
 				continue;
@@ -94,7 +94,7 @@ static int guard(const struct apply *apply, const struct document *document, str
 			/* A service account on a machine that nobody can log in to yet takes nothing away. */
 			bool before = true;
 			if (!anyone && strcmp(batch[i]->do_name, "user.ensure") == 0)
-				code = login_anyone(apply, document, &sum, &before);
+				code = login_anyone(apply, &sum, &before);
 			if (!anyone && (before || code != CODE_OK)) {
 				bool on_trial = trial.password || trial.key || trial.root;
 				outcome_set(&batch[i]->outcome, CODE_WOULD_LOCK_OUT, "%s",
@@ -288,7 +288,7 @@ static int run_fresh(struct apply *apply, struct document *document, struct jour
 		return -ENOMEM;
 	int r = call(apply, document, PLUGIN_PLAN, batch, accounts, count);
 	if (r == 0 && (stage == STAGE_CREATE || stage == STAGE_RESTRICT))
-		r = guard(apply, document, batch, count);
+		r = guard(apply, batch, count);
 	if (r < 0)
 		return r;
 	if (observing) {

@@ -23,11 +23,6 @@ static const struct {
 	[DATABASE_PASSWD] = {"passwd", "passwd-", true},
 };
 
-const char *database_file_name(enum database_file file)
-{
-	return names[file].name;
-}
-
 static int read_file(struct database *database, enum database_file file)
 {
 	struct account_table table = {0};

@@ -33,7 +33,6 @@ struct database {
 	struct used_numbers *numbers[DATABASE_FILES];
 };
 
-const char *database_file_name(enum database_file file);
 /*
  * -EOPNOTSUPP and the file's name when a file is a symbolic link, no regular file, or passwd, shadow or group is
  * missing: such systems manage their accounts otherwise, and guessing would break them.

@@ -7,13 +7,11 @@
 #include "lib/account_index.h"
 #include "lib/file.h"
 #include "lib/log.h"
-#include "lib/name_service.h"
 #include "plugins/account/account_state.h"
 #include "plugins/account/commit.h"
 #include "plugins/account/database_lock.h"
 #include "plugins/account/identifiers.h"
 
-#define UIDS_SPARE 8u /* asked about beyond what the batch needs, for those that are taken */
 #define INDEX_FROM 4u /* commands; for fewer reading the lines is as fast */
 
 static const struct {
@@ -54,9 +52,9 @@ int batch_find_user(struct batch *batch, unsigned index, struct plugin_result *r
 	int r = account_find(&batch->database.files[DATABASE_PASSWD].table, user, ret_account);
 	if (r != -ENOENT)
 		return r;
-	if (batch->name_service_error < 0)
+	if (batch->elsewhere.error < 0)
 		(void)plugin_set(result, CODE_TIMEOUT, "name services do not answer whether they know %s", user);
-	else if (batch->known_elsewhere[index])
+	else if (batch->elsewhere.users[index])
 		(void)plugin_set(result, CODE_NOT_LOCAL, "%s comes from a name service, not from /etc/passwd", user);
 	else
 		(void)plugin_set(result, CODE_NO_SUCH_USER, "there is no user %s", user);
@@ -74,84 +72,12 @@ int batch_check_person(struct batch *batch, const struct account *account, struc
 	return 0;
 }
 
-/* One child for the whole batch: a directory that hangs costs its deadline once. */
-static int ask_name_services(struct batch *batch)
-{
-	const struct account_table *passwd = &batch->database.files[DATABASE_PASSWD].table;
-	const struct plugin_request *request = batch->request;
-	cleanup_free const char **names = calloc((size_t)request->count + 1, sizeof(*names));
-	cleanup_free unsigned *indices = calloc((size_t)request->count + 1, sizeof(*indices));
-	cleanup_free bool *known = calloc((size_t)request->count + 1, sizeof(*known));
-	unsigned count = 0;
-
-	if (!names || !indices || !known)
-		return -ENOMEM;
-	for (unsigned i = 0; i < request->count; i++) {
-		struct account_line line;
-		const char *user = plugin_text(&request->commands[i], "user");
-		if (!user || account_find_line(passwd, user, &line) != -ENOENT)
-			continue;
-		indices[count] = i;
-		names[count++] = user;
-	}
-	if (count == 0 || !request->is_host)
-		return 0;
-	int r = name_service_known(passwd, names, count, known);
-	if (r == -ENOMEM)
-		return r;
-	if (r < 0) {
-		log_warning("name services: %s", strerror(-r));
-		batch->name_service_error = r;
-		return 0;
-	}
-	for (unsigned i = 0; i < count; i++)
-		batch->known_elsewhere[indices[i]] = known[i];
-	return 0;
-}
-
-/* A child for the next so many, of which the batch will use most: one answer serves all of its new accounts. */
-int batch_uid_elsewhere(struct batch *batch, uid_t uid, bool *ret_known)
-{
-	unsigned count = batch->request->count + UIDS_SPARE;
-
-	*ret_known = false;
-	if (!batch->request->is_host)
-		return 0;
-	if (batch->name_service_error < 0)
-		return batch->name_service_error;
-	if (uid < batch->asked_from || uid - batch->asked_from >= batch->asked_count) {
-		cleanup_free uid_t *uids = calloc(count, sizeof(*uids));
-		bool *known = calloc(count, sizeof(*known));
-		if (!uids || !known) {
-			free(known);
-			return -ENOMEM;
-		}
-		for (unsigned i = 0; i < count; i++)
-			uids[i] = uid + i;
-		free(batch->uid_known);
-		batch->uid_known = known;
-		batch->asked_from = uid;
-		batch->asked_count = count;
-		int r = name_service_ask(
-			&batch->database.files[DATABASE_PASSWD].table, NULL, 0, NULL, uids, count, known);
-		if (r < 0) {
-			batch->asked_count = 0;
-			if (r != -ENOMEM)
-				batch->name_service_error = r;
-			return r;
-		}
-	}
-	*ret_known = batch->uid_known[uid - batch->asked_from];
-	return 0;
-}
-
 static int batch_open(struct batch *batch, struct plugin_request *request, const char **ret_what)
 {
 	batch->request = request;
 	*ret_what = "memory";
-	batch->known_elsewhere = calloc((size_t)request->count + 1, sizeof(*batch->known_elsewhere));
 	batch->moved = calloc((size_t)request->count + 1, sizeof(*batch->moved));
-	if (!batch->known_elsewhere || !batch->moved)
+	if (!batch->moved)
 		return -ENOMEM;
 	int r = database_read(request->root, &batch->database, ret_what);
 	if (r < 0)
@@ -168,7 +94,7 @@ static int batch_open(struct batch *batch, struct plugin_request *request, const
 		return r;
 	*ret_what = "ledger";
 	r = ledger_read(request->state, &batch->ledger);
-	return r < 0 ? r : ask_name_services(batch);
+	return r < 0 ? r : elsewhere_ask(request, &batch->database, &batch->elsewhere);
 }
 
 static void batch_free(struct batch *batch)
@@ -176,9 +102,8 @@ static void batch_free(struct batch *batch)
 	for (unsigned i = 0; i < batch->deferred_count; i++)
 		free(batch->deferred[i].home);
 	free(batch->deferred);
-	free(batch->known_elsewhere);
 	free(batch->moved);
-	free(batch->uid_known);
+	elsewhere_free(&batch->elsewhere);
 	home_sync_free(&batch->homes);
 	database_free(&batch->database);
 	ledger_free(&batch->ledger);

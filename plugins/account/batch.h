@@ -8,6 +8,7 @@
 #include "lib/plugin.h"
 #include "plugins/account/database.h"
 #include "plugins/account/defaults.h"
+#include "plugins/account/elsewhere.h"
 #include "plugins/account/facet.h"
 #include "plugins/account/home.h"
 #include "plugins/account/ledger.h"
@@ -32,13 +33,8 @@ struct batch {
 	struct home_sync homes;
 	struct deferred *deferred;
 	unsigned deferred_count;
-	/* For each command, whether name services know its user though the files do not. */
-	bool *known_elsewhere;
 	bool *moved; /* for each, whether its account is no longer the one that was decided on */
-	int name_service_error;
-	uid_t asked_from; /* name services were asked about so many uids from here on */
-	unsigned asked_count;
-	bool *uid_known;
+	struct elsewhere elsewhere;
 };
 
 /*
@@ -68,8 +64,6 @@ int batch_find_user(
 	struct batch *batch, unsigned index, struct plugin_result *result, struct account *ret_account) MUST_CHECK;
 /* ok, or system_account for whom this plugin never touches. */
 int batch_check_person(struct batch *batch, const struct account *account, struct plugin_result *result);
-/* Whether name services know the uid, though the files do not. */
-int batch_uid_elsewhere(struct batch *batch, uid_t uid, bool *ret_known) MUST_CHECK;
 /* True when user.lock of ours is in force. */
 bool batch_is_locked(const struct batch *batch, const char *user);
 

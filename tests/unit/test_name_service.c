@@ -35,7 +35,8 @@ static void P32_the_files_are_left_out_of_what_is_asked(void **state)
 	(void)state;
 	for (size_t i = 0; i < ELEMENTS(rows); i++) {
 		char services[64] = "untouched";
-		bool known = name_service_others(rows[i].text, strlen(rows[i].text), services, sizeof(services));
+		bool known =
+			name_service_others(rows[i].text, strlen(rows[i].text), "passwd", services, sizeof(services));
 		if (known != (rows[i].others != NULL))
 			fail_msg("row %zu: %s", i, rows[i].text);
 		if (known)
@@ -43,8 +44,24 @@ static void P32_the_files_are_left_out_of_what_is_asked(void **state)
 	}
 }
 
+static void P32_groups_have_a_line_of_their_own(void **state)
+{
+	static const char text[] = "passwd: files sss\ngroup: files ldap\nshadow: files\n";
+	char services[64];
+
+	(void)state;
+	assert_true(name_service_others(text, strlen(text), "group", services, sizeof(services)));
+	assert_string_equal(services, "ldap");
+	assert_true(name_service_others(text, strlen(text), "shadow", services, sizeof(services)));
+	assert_string_equal(services, "");
+	assert_false(name_service_others(text, strlen(text), "grou", services, sizeof(services)));
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(P32_the_files_are_left_out_of_what_is_asked)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(P32_the_files_are_left_out_of_what_is_asked),
+		cmocka_unit_test(P32_groups_have_a_line_of_their_own),
+	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -316,6 +316,9 @@ int account_state_create(
 				result, state == HOME_FOREIGN ? CODE_HOME_EXISTS : CODE_HOME_UNSAFE, "%s", home);
 			return -EEXIST;
 		}
+		r = state == HOME_MISSING ? labels_add_home(&batch->labels, home) : 0;
+		if (r < 0)
+			return r;
 	}
 	r = add_group(batch, user, gid);
 	if (r == 0)

@@ -105,6 +105,7 @@ static void batch_free(struct batch *batch)
 	free(batch->moved);
 	elsewhere_free(&batch->elsewhere);
 	home_sync_free(&batch->homes);
+	labels_free(&batch->labels);
 	database_free(&batch->database);
 	ledger_free(&batch->ledger);
 }

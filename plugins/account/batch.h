@@ -11,6 +11,7 @@
 #include "plugins/account/elsewhere.h"
 #include "plugins/account/facet.h"
 #include "plugins/account/home.h"
+#include "plugins/account/labels.h"
 #include "plugins/account/ledger.h"
 
 /* Done after the account files stand: nothing here is needed for a login to be refused or allowed. */
@@ -31,6 +32,7 @@ struct batch {
 	bool removing;  /* an account goes: passwd is written first */
 	bool sync_once; /* many homes: to disk all at once, before an account file names one */
 	struct home_sync homes;
+	struct labels labels; /* of homes that were built */
 	struct deferred *deferred;
 	unsigned deferred_count;
 	bool *moved; /* for each, whether its account is no longer the one that was decided on */

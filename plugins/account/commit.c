@@ -142,6 +142,7 @@ void commit_batch(struct batch *batch, struct plugin_result *results)
 	int r = ledger_write(request->state, &batch->ledger);
 	if (r == 0) {
 		what = "the homes";
+		labels_restore_homes(&batch->labels, request->is_host);
 		r = home_sync_finish(&batch->homes);
 	}
 	if (r == 0)
@@ -163,4 +164,6 @@ void commit_batch(struct batch *batch, struct plugin_result *results)
 		carry_out_deferred(batch, results);
 	if (request->is_host)
 		tell(batch, results);
+	else if (r == 0)
+		labels_ask_for_relabelling(request->root, batch->database.etc);
 }

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 
 #include "lib/account_index.h"
+#include "lib/attributes.h"
 #include "lib/file.h"
 #include "lib/sys.h"
 #include "plugins/account/identifiers.h"
@@ -109,15 +110,17 @@ static bool is_replaced(const struct database *database, enum database_file file
 
 static int write_file(struct database *database, enum database_file file, bool *touched)
 {
-	const struct file_attributes backup = {.mode = 0600, .uid = 0, .gid = 0, .like = -1};
 	const struct account_table *table = &database->files[file].table;
 	cleanup_close int current = -1;
+	struct label label;
 
 	if (!database->files[file].changed)
 		return 0;
 	int r = file_open(database->etc, names[file].name, &current, NULL);
 	if (r < 0)
 		return r;
+	label_read(current, &label);
+	const struct file_attributes backup = {.mode = 0600, .uid = 0, .gid = 0, .like = -1, .label = &label};
 	r = file_replace(database->etc, names[file].backup, database->old[file], database->old_size[file], &backup);
 	if (r < 0)
 		return r;

@@ -7,6 +7,7 @@
 #include "lib/account_index.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/sudo_rules.h"
 #include "plugins/account/account_state.h"
 #include "plugins/account/commit.h"
 #include "plugins/account/database_lock.h"
@@ -124,10 +125,10 @@ static bool is_planned(const struct plugin_command *command, const struct accoun
 
 /*
  * What latchkey-apply decided on must still be the account that stands there: the same uid under as many names, in the
- * same groups; or still none.
+ * same groups, under the same rules of sudo; or still none.
  */
-static int resolved_moved(
-	struct batch *batch, const struct plugin_command *command, const struct account_table *members, bool *ret_moved)
+static int resolved_moved(struct batch *batch, const struct plugin_command *command,
+	const struct account_table *members, uint32_t rules, bool *ret_moved)
 {
 	const struct account_table *passwd = &batch->database.files[DATABASE_PASSWD].table;
 	cleanup_account struct account account = {0};
@@ -138,16 +139,16 @@ static int resolved_moved(
 	if (!command->resolved || !plugin_text(command, "user"))
 		return 0;
 	int r = account_find(passwd, plugin_text(command, "user"), &account);
+	bool was_there = json_get_integer(command->resolved, "uid", &uid) == 0;
+	bool stamped = json_get_integer(command->resolved, "stamp", &stamp) == 0;
+	if (r == -ENOENT && !was_there)
+		*ret_moved = stamped && stamp != rules;
 	if (r < 0)
 		return r == -ENOMEM ? r : 0; /* gone, doubled or broken: the command itself says so */
-	if (json_get_integer(command->resolved, "uid", &uid) < 0) {
-		*ret_moved = !is_planned(command, &account);
+	*ret_moved = was_there ? account.uid != (uid_t)uid : !is_planned(command, &account);
+	if (!was_there || *ret_moved || !stamped)
 		return 0;
-	}
-	*ret_moved = account.uid != (uid_t)uid;
-	if (*ret_moved || json_get_integer(command->resolved, "stamp", &stamp) < 0)
-		return 0;
-	r = account_stamp(members, &account, account_count_uid(passwd, account.uid), &now);
+	r = account_stamp(members, &account, account_count_uid(passwd, account.uid), rules, &now);
 	*ret_moved = r == 0 && now != stamp;
 	return r;
 }
@@ -157,9 +158,14 @@ static int find_moved(struct batch *batch)
 {
 	cleanup_account_table struct account_table members = {0};
 
+	cleanup_buffer struct buffer rules = {0};
+
 	int r = account_members_read(&batch->database.files[DATABASE_GROUP].table, &members);
+	if (r == 0)
+		r = sudo_rules_read(batch->request->root, &rules);
+	uint32_t stamp = sudo_rules_stamp(&rules);
 	for (unsigned i = 0; r == 0 && i < batch->request->count; i++)
-		r = resolved_moved(batch, &batch->request->commands[i], &members, &batch->moved[i]);
+		r = resolved_moved(batch, &batch->request->commands[i], &members, stamp, &batch->moved[i]);
 	return r;
 }
 

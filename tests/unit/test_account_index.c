@@ -116,7 +116,7 @@ static void members_are_the_lines_that_list_somebody(void **state)
 	}
 }
 
-static uint32_t stamp(const char *group, const char *line, unsigned names)
+static uint32_t stamp_of(const char *group, const char *line, unsigned names, uint32_t rules)
 {
 	const struct account_table table = table_of(group), passwd = table_of(line);
 	cleanup_account_table struct account_table members = {0};
@@ -125,8 +125,13 @@ static uint32_t stamp(const char *group, const char *line, unsigned names)
 
 	assert_int_equal(account_members_read(&table, &members), 0);
 	assert_int_equal(account_find(&passwd, "bob", &account), 0);
-	assert_int_equal(account_stamp(&members, &account, names, &value), 0);
+	assert_int_equal(account_stamp(&members, &account, names, rules, &value), 0);
 	return value;
+}
+
+static uint32_t stamp(const char *group, const char *line, unsigned names)
+{
+	return stamp_of(group, line, names, 7);
 }
 
 static void P104_the_stamp_is_another_when_what_was_decided_on_is(void **state)
@@ -142,6 +147,7 @@ static void P104_the_stamp_is_another_when_what_was_decided_on_is(void **state)
 	assert_int_not_equal(stamp(dev, "bob:x:1001:1000::/:/\n", 1), now);
 	assert_int_not_equal(stamp(dev, "bob:x:1000:27::/:/\n", 1), now);
 	assert_int_not_equal(stamp(dev, bob, 2), now);
+	assert_int_not_equal(stamp_of(dev, bob, 1, 8), now);
 }
 
 int main(void)

@@ -22,9 +22,10 @@ int resolver_open(int root, struct resolver *ret_resolver)
 	cleanup_buffer struct buffer sudoers = {0};
 
 	int r = account_table_read(root, "etc/passwd", &resolver.passwd);
-	if (r < 0)
-		return r;
-	r = account_table_read(root, "etc/group", &resolver.group);
+	if (r == 0)
+		r = account_table_read(root, "etc/group", &resolver.group);
+	if (r == -ENOENT || r == -ELOOP || r == -EINVAL)
+		return -EOPNOTSUPP;
 	if (r < 0)
 		return r;
 	r = account_index_build(&resolver.group); /* asked for each privileged name */

@@ -33,6 +33,7 @@ struct resolver {
 	uint32_t sudoers_stamp;
 };
 
+/* -EOPNOTSUPP where passwd or group is missing or no regular file: the accounts are managed otherwise. */
 int resolver_open(int root, struct resolver *ret_resolver) MUST_CHECK;
 /* For many accounts: each is then found without reading every line. */
 int resolver_index(struct resolver *resolver) MUST_CHECK;

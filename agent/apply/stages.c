@@ -335,7 +335,11 @@ static int run_batch(struct apply *apply, struct document *document, struct jour
 		return 0;
 	int r = decide_batch(apply, document, batch, count, accounts);
 	if (r < 0) {
-		fail_open(batch, count, code_from_errno(-r), "the account files cannot be read");
+		if (r == -EOPNOTSUPP)
+			fail_open(batch, count, CODE_UNSUPPORTED_BACKEND,
+				"/etc/passwd or /etc/group is missing or no regular file");
+		else
+			fail_open(batch, count, code_from_errno(-r), "the account files cannot be read");
 		return 0;
 	}
 	kept = 0;

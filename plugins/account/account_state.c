@@ -218,8 +218,6 @@ int account_state_write(struct batch *batch, const char *user, const char *facet
 		return write_hash(batch, user, text);
 	if (strncmp(facet, GROUP_PREFIX, strlen(GROUP_PREFIX)) == 0)
 		return write_member(batch, user, facet + strlen(GROUP_PREFIX), strcmp(text, "in") == 0);
-	if (strcmp(facet, "sudo") == 0)
-		return batch->applying ? sudoers_write(batch->request->root, batch->request->is_host, user, text) : 0;
 	if (strcmp(facet, "locked") == 0 || strcmp(facet, "expire_before") == 0)
 		return 0; /* the ledger's own; account_state_note */
 	return -EBADMSG;
@@ -316,7 +314,7 @@ int account_state_create(
 				result, state == HOME_FOREIGN ? CODE_HOME_EXISTS : CODE_HOME_UNSAFE, "%s", home);
 			return -EEXIST;
 		}
-		r = state == HOME_MISSING ? labels_add_home(&batch->labels, home) : 0;
+		r = state == HOME_MISSING ? new_homes_add(&batch->new_homes, user, home, uid) : 0;
 		if (r < 0)
 			return r;
 	}

@@ -101,12 +101,12 @@ static int batch_open(struct batch *batch, struct plugin_request *request, const
 static void batch_free(struct batch *batch)
 {
 	for (unsigned i = 0; i < batch->deferred_count; i++)
-		free(batch->deferred[i].home);
+		commit_deferred_free(&batch->deferred[i]);
 	free(batch->deferred);
 	free(batch->moved);
 	elsewhere_free(&batch->elsewhere);
 	home_sync_free(&batch->homes);
-	labels_free(&batch->labels);
+	new_homes_free(&batch->new_homes);
 	database_free(&batch->database);
 	ledger_free(&batch->ledger);
 }
@@ -178,6 +178,8 @@ static int write_facet(struct batch *batch, unsigned index, const struct facets 
 
 	if (strcmp(facet->name, "home_directory") == 0)
 		return commit_defer_home(batch, index, facet);
+	if (strcmp(facet->name, "sudo") == 0)
+		return batch->applying ? commit_defer_sudo(batch, index, facet) : 0;
 	if (strcmp(facet->name, "account") != 0)
 		return account_state_write(batch, user, facet->name, facet->after);
 	if (*facet->after != '\0')
@@ -243,6 +245,10 @@ static int carry_out(struct batch *batch, unsigned index, const struct facets *f
 		if (standing[i] == MOVED && strcmp(facets->items[i].name, "account") == 0)
 			return plugin_set(result, CODE_SUPERSEDED, "the account was changed since by somebody else");
 	}
+	/* Whatever else than memory can refuse comes before the first edit. */
+	r = batch->applying ? commit_check_sudo(batch, user, facets, result) : 0;
+	if (r < 0)
+		return r;
 	for (unsigned i = 0; i < facets->count; i++) {
 		const struct facet *facet = &facets->items[i];
 		/* An account stands in several files, of which passwd goes first: a crash may have left the others. */
@@ -408,8 +414,11 @@ static void apply_command(struct batch *batch, unsigned index, struct plugin_res
 		if (r == 0 && result->code != CODE_OK)
 			return;
 	}
+	unsigned edits = database_edits(&batch->database);
 	if (r == 0)
 		r = carry_out(batch, index, &facets, result);
+	if (r < 0 && database_edits(&batch->database) != edits)
+		batch->broken = r;
 	if (r == 0 && result->code == CODE_OK && plugin_flag(command, "clear_faillock", false))
 		r = commit_defer(batch, (struct deferred){.command = index, .faillock = true});
 	if (r == 0 && result->code == CODE_OK && json_get_string(command->plan, "sealed", &sealed) == 0) {

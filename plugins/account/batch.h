@@ -11,12 +11,18 @@
 #include "plugins/account/elsewhere.h"
 #include "plugins/account/facet.h"
 #include "plugins/account/home.h"
-#include "plugins/account/labels.h"
 #include "plugins/account/ledger.h"
+#include "plugins/account/new_homes.h"
 
-/* Done after the account files stand: nothing here is needed for a login to be refused or allowed. */
+/*
+ * Done after the account files stand: nothing here is needed for a login to be refused or allowed. Only a right of sudo
+ * is taken away before, for an account that is gone must not leave it to the next of its name.
+ */
 struct deferred {
 	unsigned command;
+	char *sudo;  /* the word to write, or NULL */
+	char *taken; /* bytes of the file that was taken away, in case it must come back */
+	size_t taken_size;
 	char *home; /* to delete, or NULL */
 	uid_t uid;
 	bool faillock;  /* to clear for the command's user */
@@ -30,9 +36,10 @@ struct batch {
 	struct account_defaults defaults;
 	bool applying;  /* files outside the database are written too */
 	bool removing;  /* an account goes: passwd is written first */
+	int broken;     /* why a command stopped half-way: then nothing of the batch is written */
 	bool sync_once; /* many homes: to disk all at once, before an account file names one */
 	struct home_sync homes;
-	struct labels labels; /* of homes that were built */
+	struct new_homes new_homes;
 	struct deferred *deferred;
 	unsigned deferred_count;
 	bool *moved; /* for each, whether its account is no longer the one that was decided on */

@@ -345,8 +345,11 @@ int home_build(int root, const char *path, const char *skel, uid_t uid, gid_t gi
 		(void)!remove_directory(parent, temporary, mount);
 		return r;
 	}
-	if (!later && sys.fsync(parent) < 0)
-		return -errno;
+	if (!later && sys.fsync(parent) < 0) {
+		r = -errno;
+		(void)!remove_directory(parent, name, mount);
+		return r;
+	}
 	*ret_state = HOME_MISSING;
 	return 0;
 }

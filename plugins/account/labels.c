@@ -12,31 +12,9 @@
 #define RESTORECON "/usr/sbin/restorecon"
 #define RESTORECON_TIMEOUT_MS 10000u /* it reads the policy's patterns once, about 50 ms */
 
-void labels_free(struct labels *labels)
+void labels_restore(const char *const *paths, unsigned count)
 {
-	for (unsigned i = 0; i < labels->count; i++)
-		free(labels->homes[i]);
-	free(labels->homes);
-	*labels = (struct labels){0};
-}
-
-int labels_add_home(struct labels *labels, const char *path)
-{
-	char **more = reallocarray(labels->homes, labels->count + 1, sizeof(*more));
-
-	if (!more)
-		return -ENOMEM;
-	labels->homes = more;
-	more[labels->count] = strdup(path);
-	if (!more[labels->count])
-		return -ENOMEM;
-	labels->count++;
-	return 0;
-}
-
-static void restore(char *const *homes, unsigned count)
-{
-	const char *argv[LABELS_HOMES_MAX + 5] = {"restorecon", "-F", "-R", "--"};
+	const char *argv[LABELS_PATHS_MAX + 5] = {"restorecon", "-F", "-R", "--"};
 	const struct process process = {.path = RESTORECON,
 		.argv = argv,
 		.working_directory = -1,
@@ -46,22 +24,14 @@ static void restore(char *const *homes, unsigned count)
 		.capabilities = PROCESS_CAPABILITIES_KEEP};
 	cleanup_process_result struct process_result result = {0};
 
+	if (count == 0 || count > LABELS_PATHS_MAX || !label_is_in_force())
+		return;
 	for (unsigned i = 0; i < count; i++)
-		argv[4 + i] = homes[i];
+		argv[4 + i] = paths[i];
 	int r = process_run(&process, &result);
 	if (r < 0 || !process_exited(&result, 0))
-		log_warning("the labels of %u new homes, the first is %s, could not be set: %s", count, homes[0],
+		log_warning("the labels of %u new homes, the first is %s, could not be set: %s", count, paths[0],
 			r < 0 ? strerror(-r) : "restorecon failed");
-}
-
-void labels_restore_homes(struct labels *labels, bool is_host)
-{
-	if (labels->count == 0 || !is_host || !label_is_in_force())
-		return;
-	for (unsigned i = 0; i < labels->count; i += LABELS_HOMES_MAX) {
-		unsigned rest = labels->count - i;
-		restore(labels->homes + i, rest > LABELS_HOMES_MAX ? LABELS_HOMES_MAX : rest);
-	}
 }
 
 void labels_ask_for_relabelling(int root, int etc)

@@ -11,18 +11,10 @@
 
 #include "lib/cleanup.h"
 
-#define LABELS_HOMES_MAX 64u /* paths of one command line; more homes, more runs */
+#define LABELS_PATHS_MAX 64u /* of one command line; more homes, more runs */
 
-struct labels {
-	char **homes;
-	unsigned count;
-};
-
-void labels_free(struct labels *labels);
-/* A home that was built just now. -ENOMEM. */
-int labels_add_home(struct labels *labels, const char *path) MUST_CHECK;
-/* On the host, where labels are in force, the homes get theirs. A failure is logged: the next relabelling mends it. */
-void labels_restore_homes(struct labels *labels, bool is_host);
+/* Where labels are in force; a failure is logged, the next relabelling mends it. At most LABELS_PATHS_MAX paths. */
+void labels_restore(const char *const *paths, unsigned count);
 /*
  * A disk with labels whose account files were replaced by a kernel that could not label them: /.autorelabel asks its
  * own system to, or sshd could not read them after the next start.

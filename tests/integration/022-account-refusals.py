@@ -65,10 +65,9 @@ def full():
     os.makedirs("/tmp/etc")
     must("mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", "/tmp/etc")
     must("cp", "-a", "/etc/.", "/tmp/etc")
-    with open("/tmp/etc/filler", "wb") as filler, contextlib.suppress(OSError):
+    with open("/tmp/etc/filler", "wb", buffering=0) as filler, contextlib.suppress(OSError):
         while True:
             filler.write(bytes(4096))
-            filler.flush()
     must("mount", "--bind", "/tmp/etc", "/etc")
     yield
     must("umount", "/etc")
@@ -129,7 +128,7 @@ def rows():
     for name in ("Alice", "a:b", "-rf", "--help", "../x", ".", "..", "root\nevil", "a b", "alice ", "0", "1abc", "a$", "+", "+@ng",
                  "$(id)", "ALL", "\u00dcn\u00ef", "\u0430lice", "x" * 33, "x" * 300, ""):
         yield "name_invalid", "", {**new, "user": name}
-    for name in ("a:b", "-rf", "../x", "root\nevil", "a\u0000b", "x" * 33):
+    for name in ("a:b", "-rf", "../x", "root\nevil", "x" * 33):
         yield "name_invalid", "", {"do": "user.lock", "user": name}
     for name in (0, True, ["alice"], {}):
         yield "field_invalid", "", {**new, "user": name}
@@ -198,7 +197,7 @@ def rows():
         yield code, "", {"do": "password.set", **alice, "sealed-hash": hash_}
         if ":" not in hash_:
             yield code, "", {"do": "password.set", **alice, "hash": hash_}, "[password]\nclear_hash = yes\n"
-    yield "unseal_failed", "not sealed", {"do": "password.set", **alice, "sealed-hash": "aaa\nroot:" + SHA}
+    yield "hash_invalid", "not a hash", {"do": "password.set", **alice, "sealed-hash": "aaa\nroot:" + SHA}
     for bound in ({"user": "packer"}, {"id": "c2"}, {"instance": "vm-2"}, {"extra": "x"}, {"password": ""}, {"password": "x" * 513}):
         yield "unseal_failed", "not sealed", {"do": "password.set", **alice, "password": GOOD, "bound": bound}
     yield "unseal_failed", "not sealed", {"do": "password.set", **alice, "password": GOOD, "key": new_box()[0]}
@@ -234,7 +233,7 @@ def rows():
         yield "unsupported_backend", f"/etc/{name}", old, "", linked(name)
     yield "unsupported_backend", "/etc/shadow", {"do": "user.lock", **alice}, "", missing("shadow")
     yield "too_large", "shadow", {"do": "user.lock", **alice}, "", huge("shadow")
-    changes = {**new, "groups": ["dev"]}
+    changes = {**new, "groups": ["dev"], "sudo": "password"}
     yield "symlink", "", {**old, "gecos": "x"}, "", linked(".pwd.lock")
     yield "read_only", "Read-only", changes, MORE, read_only()
     yield "no_space", "No space", changes, MORE, full()
@@ -246,14 +245,17 @@ def rows():
 
 class Table:
     def __init__(self, machine, ops):
-        self.machine, self.ops, self.seq, self.policy = machine, ops, 0, None
+        self.machine, self.ops, self.seq, self.policy, self.wrong = machine, ops, 0, None, 0
+
+    def set_policy(self, policy):
+        if policy != self.policy:
+            self.policy = policy
+            write("/etc/latchkey/policy.conf", policy)
 
     def send(self, command, policy=""):
         """One document of that one command; its result."""
         self.seq += 1
-        if policy != self.policy:
-            self.policy = policy
-            write("/etc/latchkey/policy.conf", policy)
+        self.set_policy(policy)
         command = {"id": f"c{self.seq}", **command}
         kind = "hash" if "sealed-hash" in command else "password"
         value = command.pop("sealed-hash", command.pop("password", None))
@@ -266,13 +268,15 @@ class Table:
         return self.machine.result(self.seq, command["id"])
 
     def refused(self, code, words, command, policy="", state=None):
+        self.set_policy(policy)
         with state or contextlib.nullcontext():
             before = snapshot()
             result = self.send(command, policy)
             changed = differences(before, snapshot())
         good = result["code"] == code and words in result["detail"] and not result["changed"] and changed == []
         shown = {key: value for key, value in command.items() if key not in ("password", "key")}
-        check(good, f"{code}: {str(shown)[:110]} [{result['detail']}] {result['code'] if not good else ''}{changed or ''}")
+        self.wrong += not good
+        print("ok  " if good else "FAIL", f"{code}: {str(shown)[:110]} [{result['detail']}] {result['code'] if not good else ''}{changed or ''}", flush=True)
         return result["status"]
 
 
@@ -280,31 +284,31 @@ def faults():
     """What only a failing call leads to. The plugin by itself, for the journal would be struck, too."""
     command = {"do": "user.ensure", "user": "newcomer", "groups": ["dev"], "sudo": "password"}
     account = Plugin("account")
-    for call, error, code in (("renameat2", "EDQUOT", "quota"), ("fsync", "EIO", "io_error"), ("fchown", "EPERM", "immutable"),
-                              ("renameat2", "EACCES", "lsm_denied"), ("write", "ENOSPC", "no_space"), ("fchmod", "EIO", "io_error")):
+    for call, error, code in (("renameat", "EDQUOT", "quota"), ("renameat2", "EDQUOT", "quota"), ("fsync", "EIO", "io_error"), ("fchown", "EPERM", "immutable"),
+                              ("renameat", "EACCES", "lsm_denied"), ("write", "ENOSPC", "no_space"), ("fchmod", "EIO", "io_error")):
         when, struck, codes = 0, True, set()
         while struck and when < 200:
             when += 1
             planned = account.plan(command)
             broken = Plugin("account")
-            # All but the ledger, the home and sudo, which stand before the files and are no account by themselves.
             broken.prefix = ["/usr/bin/strace", "-o", "/tmp/trace", "-e", f"inject={call}:error={error}:when={when}"]
             before = snapshot()
             done = broken.call("apply", broken.with_plans([command], planned), may_fail=True)
             struck = b"(INJECTED)" in read("/tmp/trace")
-            changed = [name for name in differences(before, snapshot()) if not name.startswith("sudoers.d") and name != "homes"]
+            changed = differences(before, snapshot())
             if not struck:
                 break
             if done and done[0]["code"] != "ok":
                 codes.add(done[0]["code"])
-                if changed:
+                # Once the account files stand, what follows them may be missing, and the code says so.
+                if changed and "the account stands" not in done[0]["detail"]:
                     check(False, f"{code}: {call} {when}: {done} {changed}")
             account.one({"do": "user.remove", "user": "newcomer", "home": "delete"})
             shutil.rmtree("/home/newcomer", ignore_errors=True)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink("/etc/sudoers.d/latchkey-newcomer")
         account.one({"do": "user.remove", "user": "newcomer", "home": "delete"})
-        check(code in codes, f"{code}: {call} failing with {error} at each of {when - 1} calls: {sorted(codes)}, all six files as before")
+        check(code in codes, f"{code}: {call} failing with {error} at each of {when - 1} calls: {sorted(codes)}, nothing changed")
     os.unlink("/tmp/trace")
 
 
@@ -325,6 +329,7 @@ def test():
     for row in rows():
         statuses.setdefault(row[0], table.refused(*row))
     count = table.seq - 4
+    check(table.wrong == 0, f"{count} refusals, {table.wrong} of them wrong")
 
     # Somebody becomes root's equal between decision and lock: what was allowed is not done.
     holder = os.open("/etc/.pwd.lock", os.O_RDWR | os.O_CREAT, 0o600)

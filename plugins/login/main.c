@@ -105,11 +105,13 @@ static int check(
 		r = world_index(&world);
 	if (r < 0)
 		return r;
-	read_without(json_member(command->fields, "without"), &without);
-	r = guard_anyone(&world, &without, &anyone);
-	if (r < 0)
-		return r;
-	json_put_bool(&writer, "anyone", anyone);
+	if (json_member(command->fields, "without")) {
+		read_without(json_member(command->fields, "without"), &without);
+		r = guard_anyone(&world, &without, &anyone);
+		if (r < 0)
+			return r;
+		json_put_bool(&writer, "anyone", anyone);
+	}
 	json_begin_object(&writer, "login");
 	r = look_at_all(&world, users, &writer);
 	if (r < 0)

@@ -183,7 +183,7 @@ static int apply_batch(struct apply *apply, struct document *document, struct jo
 		return r;
 	settle_reverts(apply, batch, count);
 	for (size_t i = 0; i < count; i++) {
-		if (strcmp(batch[i]->do_name, "password.set") == 0 && batch[i]->outcome.code == CODE_OK)
+		if (json_member(batch[i]->node, "sealed") && batch[i]->outcome.code == CODE_OK)
 			apply->box_used = true;
 	}
 	r = journal_applied(journal, stage, apply->manifests.plugins[batch[0]->row->plugin].name, batch, count);

@@ -286,6 +286,12 @@ static void read_old_logins(struct view *view, const char *old, size_t size)
 	}
 }
 
+static bool user_exists(const struct view *view, const char *user)
+{
+	struct account_line line;
+	return view->have_passwd && account_find_line(&view->passwd, user, &line) == 0;
+}
+
 static bool is_asked(const struct view *view, const char *user)
 {
 	return name_map_get(&view->seen, user) != NAME_MAP_NONE;
@@ -306,7 +312,7 @@ static int visit_unknown(const cJSON *line, void *context)
 	const char *user;
 
 	if (json_get_string(line, "user", &user) < 0 || find_login(view, user) || is_asked(view, user) ||
-		view->asked_count == VIEW_USERS_MAX)
+		view->asked_count == VIEW_USERS_MAX || !user_exists(view, user))
 		return 0;
 	return add_asked(view, user);
 }
@@ -423,12 +429,6 @@ static bool is_managed(const struct view *view, const char *user)
 	       bsearch(&user, view->managed, view->managed_count, sizeof(*view->managed), compare_names) != NULL;
 }
 
-static bool user_exists(const struct view *view, const char *user)
-{
-	struct account_line line;
-	return view->have_passwd && account_find_line(&view->passwd, user, &line) == 0;
-}
-
 static int visit_user(const cJSON *line, void *context)
 {
 	struct view *view = context;
@@ -510,11 +510,12 @@ static int fill(struct view *view, const struct link_message *message)
 		return r;
 	buffer_append(&view->out, status.bytes, status.size);
 	put_commands(view);
+	r = list_managed(view);
+	if (r < 0)
+		return r;
 	ask_unknown(view);
 	forget_asked(view);
-	r = list_managed(view);
-	if (r == 0)
-		r = ledger_walk(apply, "account", visit_user, view);
+	r = ledger_walk(apply, "account", visit_user, view);
 	if (r == 0)
 		r = ledger_walk(apply, "authorized-keys", visit_key_user, view);
 	if (r == 0)

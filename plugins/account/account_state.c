@@ -475,8 +475,7 @@ int account_state_note(struct batch *batch, const char *user, const struct facet
 		return r == -EBADMSG ? 0 : r;
 	ledger->changed = true;
 	if (creation) {
-		entry->created = true;
-		entry->uid = uid;
+		return ledger_set_created(ledger, entry, uid);
 	} else if (strcmp(facet->name, "sudo") == 0) {
 		(void)snprintf(entry->sudo, sizeof(entry->sudo), "%s", facet->after);
 	} else if (strcmp(facet->name, "locked") == 0) {

@@ -38,9 +38,10 @@ else()
 	target_link_options(latchkey_flags INTERFACE $<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:-pie> -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed)
 endif()
 
-# For size: functions nobody calls go, and no tables for unwinding (the debug symbols have their own).
+# For size: functions nobody calls go, and no tables for unwinding (the debug symbols have their own). Said to the linker too,
+# which is the compiler where packages are optimized at link time.
 if(NOT LATCHKEY_SANITIZE AND NOT LATCHKEY_FUZZ)
-	target_compile_options(latchkey_flags INTERFACE
-		$<$<CONFIG:MinSizeRel>:-ffunction-sections;-fdata-sections;-fno-asynchronous-unwind-tables;-fno-unwind-tables>)
-	target_link_options(latchkey_flags INTERFACE $<$<CONFIG:MinSizeRel>:LINKER:--gc-sections>)
+	set(size -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-unwind-tables)
+	target_compile_options(latchkey_flags INTERFACE "$<$<CONFIG:MinSizeRel>:${size}>")
+	target_link_options(latchkey_flags INTERFACE "$<$<CONFIG:MinSizeRel>:${size};LINKER:--gc-sections>")
 endif()

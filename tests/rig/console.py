@@ -12,6 +12,7 @@ HOME = "/tmp/operator"
 class Operator:
     def __init__(self, machine):
         self.machine = machine
+        self.signer_line = None
         os.makedirs(HOME, 0o700, exist_ok=True)
         self.environment = {"HOME": HOME, "PATH": "/usr/bin:/bin", "TERM": "dumb"}
 
@@ -37,13 +38,19 @@ class Operator:
             raise AssertionError(f"latchkey {' '.join(arguments)}: exit {code}\n{output}{error}")
         return output
 
-    def enrol(self):
-        """init, instance add, and what an image builder or user-data would put on the instance."""
-        signer_line = next(line for line in self.must("init", "--endpoint", ENDPOINT, "--token-fd", "9",
-                                                      secret=self.machine.token()).splitlines()
-                           if "namespaces=" in line)
+    def credentials(self):
+        """init and instance add: the signer's line and the enrolment secret that the instance gets."""
+        if not self.signer_line:
+            self.signer_line = next(line for line in self.must("init", "--endpoint", ENDPOINT, "--token-fd", "9",
+                                                               secret=self.machine.token()).splitlines()
+                                    if "namespaces=" in line).strip()
         secret = self.must("instance", "add", self.machine.instance, "--json")
-        write("/etc/latchkey/allowed_signers", signer_line.strip() + "\n")
+        return self.signer_line, json.loads(secret)["enrol"]
+
+    def enrol(self):
+        """The same, put where an image builder or user-data would put it on the instance."""
+        signer_line, secret = self.credentials()
+        write("/etc/latchkey/allowed_signers", signer_line + "\n")
         group = int(next(line for line in read("/etc/group").splitlines() if line.startswith("latchkey:")).split(":")[2])
-        write("/etc/latchkey/enrol", json.loads(secret)["enrol"] + "\n", 0o640)
+        write("/etc/latchkey/enrol", secret + "\n", 0o640)
         os.chown("/etc/latchkey/enrol", 0, group)

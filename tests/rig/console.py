@@ -38,19 +38,19 @@ class Operator:
             raise AssertionError(f"latchkey {' '.join(arguments)}: exit {code}\n{output}{error}")
         return output
 
-    def credentials(self):
-        """init and instance add: the signer's line and the enrolment secret that the instance gets."""
-        if not self.signer_line:
-            self.signer_line = next(line for line in self.must("init", "--endpoint", ENDPOINT, "--token-fd", "9",
-                                                               secret=self.machine.token()).splitlines()
-                                    if "namespaces=" in line).strip()
-        secret = self.must("instance", "add", self.machine.instance, "--json")
-        return self.signer_line, json.loads(secret)["enrol"]
+    def initialise(self):
+        """init: a signing key of the operator's own, and the line that instances need."""
+        output = self.must("init", "--endpoint", ENDPOINT, "--token-fd", "9", secret=self.machine.token())
+        self.signer_line = next(line for line in output.splitlines() if "namespaces=" in line).strip()
+
+    def add_instance(self):
+        """instance add: its enrolment secret."""
+        return json.loads(self.must("instance", "add", self.machine.instance, "--json"))["enrol"]
 
     def enrol(self):
-        """The same, put where an image builder or user-data would put it on the instance."""
-        signer_line, secret = self.credentials()
-        write("/etc/latchkey/allowed_signers", signer_line + "\n")
+        """Both, put where an image builder or user-data would put it on the instance."""
+        self.initialise()
+        write("/etc/latchkey/allowed_signers", self.signer_line + "\n")
         group = int(next(line for line in read("/etc/group").splitlines() if line.startswith("latchkey:")).split(":")[2])
-        write("/etc/latchkey/enrol", secret + "\n", 0o640)
+        write("/etc/latchkey/enrol", self.add_instance() + "\n", 0o640)
         os.chown("/etc/latchkey/enrol", 0, group)

@@ -11,7 +11,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "rig"))
-from machine import Machine, check, wait_for, write  # noqa: E402,F401
+from machine import Machine, Signer, check, wait_for, write  # noqa: E402,F401
 from console import Operator  # noqa: E402
 
 VM = "/run/project/build/vm"
@@ -25,16 +25,17 @@ class Host:
         self.machine = Machine()
         self.machine.start_endpoint()
         self.operator = Operator(self.machine)
+        self.operator.initialise()
+        self.signer = Signer.__new__(Signer)
 
     def seed(self, instance, policy=None, url="http://127.0.0.1:8470", boot_wait=None, auto=False):
         """Creates the instance; returns the files that an image builder or user-data puts on it: path -> (text, mode)."""
         self.machine.instance = instance
-        signer_line, secret = self.operator.credentials()
         lines = "[agent]\n" + ("" if auto else f"instance = {instance}\n")
         lines += f"boot_wait = {boot_wait}\n" if boot_wait is not None else ""
         files = {"etc/latchkey/latchkey.conf": (f"{lines}[endpoint]\nurl = {url}\n", 0o644),
-                 "etc/latchkey/allowed_signers": (signer_line + "\n", 0o644),
-                 "etc/latchkey/enrol": (secret + "\n", 0o640)}
+                 "etc/latchkey/allowed_signers": (self.operator.signer_line + "\n", 0o644),
+                 "etc/latchkey/enrol": (self.operator.add_instance() + "\n", 0o640)}
         if policy:
             files["etc/latchkey/policy.conf"] = (policy, 0o644)
         return files
@@ -130,8 +131,15 @@ class Container(Guest):
         if self.process.poll() is not None:
             raise AssertionError(f"systemd-nspawn ended: see {self.folder}/console.log")
         with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as file:
-            children = file.read().split()
-        return children[0] if children else None
+            for child in file.read().split():
+                # The first child only sets the scene; what has become systemd is the one.
+                try:
+                    with open(f"/proc/{child}/comm") as name:
+                        if name.read() == "systemd\n":
+                            return child
+                except FileNotFoundError:
+                    pass
+        return None
 
     def sh(self, script):
         done = subprocess.run(["nsenter", "-t", self.leader, "--all", "/usr/bin/env", "-i",

@@ -85,23 +85,14 @@ static void P104_privilege_is_seen_through_every_disguise(void **state)
 		const char *name;
 		bool exists, root, person, privileged;
 	} cases[] = {
-		{"root", true, true, false, true},
-		{"toor", true, true, false, true},
-		{"daemon", true, false, false, false},
-		{"alice", true, false, true, false},
-		{"image", true, false, true, true},
-		{"bob", true, false, true, true},
-		{"dock", true, false, true, true},
-		{"same", true, false, true, true},
-		{"carol", true, false, true, false},
-		{"dora", true, false, true, true},
-		{"erin", true, false, true, true},
-		{"ours", true, false, true, false},
-		{"frank", true, false, true, true},
-		{"pair", true, false, true, true},
-		{"partner", true, false, true, true},
-		{"nobody", true, false, false, false},
-		{"ghost", false, false, true, false},
+		{"root", true, true, false, true}, {"toor", true, true, false, true},
+		{"daemon", true, false, false, false}, {"alice", true, false, true, false},
+		{"image", true, false, true, true}, {"bob", true, false, true, true}, {"dock", true, false, true, true},
+		{"same", true, false, true, true}, {"carol", true, false, true, false},
+		{"dora", true, false, true, true}, {"erin", true, false, true, true},
+		{"ours", true, false, true, false}, {"frank", true, false, true, true},
+		{"pair", true, false, true, true}, {"partner", true, false, true, true},
+		{"nobody", true, false, false, false}, {"ghost", false, false, true, false},
 		{"nobody2", false, false, true, true}, /* whoever is made under that name could become root */
 	};
 	const struct tree *tree = *state;

@@ -323,7 +323,7 @@ int account_state_create(
 		r = add_ranges(batch, user);
 	/* `*`, not `!`: where UsePAM is no, sshd refuses keys too for a hash that starts with '!'. */
 	if (r == 0)
-		r = shadow_line(batch, user, "*", facets_after(facets, "expire", ""));
+		r = shadow_line(batch, user, "*", facets_after(facets, "expire", batch->defaults.expire));
 	if (r < 0)
 		return r;
 	if (asprintf(&line, "%s:x:%u:%u:%s:%s:%s", user, (unsigned)uid, (unsigned)gid,

@@ -201,6 +201,17 @@ static void tell_first_step(const struct batch *batch, unsigned index, struct pl
 		(void)plugin_set(result, CODE_BUSY, "locked; the account goes with the next try");
 }
 
+/* A disk that says yes and keeps other bytes is found out while somebody can still be told. */
+static void read_back(const struct batch *batch, unsigned index, struct plugin_result *result)
+{
+	if (!result->changes || result->code != CODE_OK)
+		return;
+	int r = database_read_back(&batch->database, plugin_text(&batch->request->commands[index], "user"));
+	if (r < 0)
+		(void)plugin_set(result, r == -EIO ? CODE_IO_ERROR : code_from_errno(-r),
+			"what was written to /etc/passwd and /etc/shadow is not what is read back");
+}
+
 void commit_batch(struct batch *batch, struct plugin_result *results)
 {
 	const struct plugin_request *request = batch->request;
@@ -235,6 +246,8 @@ void commit_batch(struct batch *batch, struct plugin_result *results)
 			}
 			results[i].changes = false;
 		}
+		if (r == 0)
+			read_back(batch, i, &results[i]);
 		tell_first_step(batch, i, &results[i]);
 	}
 	if (r == 0) {

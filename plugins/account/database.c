@@ -201,10 +201,10 @@ static int compare_line(const struct database *database, enum database_file file
 	struct account_line line;
 	struct stat status;
 
-	int r = account_find_line(table, user, &line);
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	r = file_open(database->etc, names[file].name, &descriptor, &status);
+	/* None, or several of which none was edited. */
+	if (account_find_line(table, user, &line) < 0)
+		return 0;
+	int r = file_open(database->etc, names[file].name, &descriptor, &status);
 	if (r < 0)
 		return r;
 	if ((size_t)status.st_size != table->size || lseek(descriptor, line.start - table->bytes, SEEK_SET) < 0)

@@ -77,7 +77,8 @@ static void P33_what_is_read_back_is_what_was_written(void **state)
 		const char *what;
 		bool touched = false;
 
-		put(tree, "passwd", "root:x:0:0::/root:/bin/sh\nbob:x:1000:1000::/home/bob:/bin/sh\n");
+		put(tree, "passwd",
+			"root:x:0:0::/root:/bin/sh\nbob:x:1000:1000::/home/bob:/bin/sh\ntwin:x:1:\ntwin:x:2:\n");
 		put(tree, "shadow", "root:*:1::::::\nbob:*:1::::::\n");
 		assert_int_equal(database_read(tree->root, &database, &what), 0);
 		assert_int_equal(table_edit_set_field(&database.files[DATABASE_SHADOW], "bob", 9, 1, "new"), 0);
@@ -87,6 +88,7 @@ static void P33_what_is_read_back_is_what_was_written(void **state)
 		if (database_read_back(&database, "bob") != rows[i].expected)
 			fail_msg("row %zu", i);
 		assert_int_equal(database_read_back(&database, "nobodyhere"), 0);
+		assert_int_equal(database_read_back(&database, "twin"), 0);
 	}
 }
 

@@ -12,13 +12,16 @@
 
 #include "lib/cleanup.h"
 
+struct label; /* lib/attributes.h */
+
 #define FILE_TEMPORARY_PREFIX ".latchkey." /* and 16 random hex digits */
 
 struct file_attributes {
 	mode_t mode; /* exact, whatever the umask: mains set it to 0 */
 	uid_t uid;   /* (uid_t)-1: as created */
 	gid_t gid;
-	int like;      /* a descriptor whose owner, mode and extended attributes are kept instead, or -1 */
+	int like; /* a descriptor whose owner, mode, label and extended attributes are kept instead, or -1 */
+	const struct label *label; /* the SELinux label, or NULL: like's, else as the policy has it for that place */
 	bool unsynced; /* not brought to disk: the caller does it for many files at once, before anything names them */
 };
 
@@ -34,6 +37,9 @@ int file_open(int directory, const char *name, int *ret_descriptor, struct stat 
 /* The whole file, NUL-terminated, owned by the caller (free). */
 int file_read(int directory, const char *name, size_t limit, char **ret_bytes, size_t *ret_size) MUST_CHECK;
 int file_read_descriptor(int descriptor, size_t limit, char **ret_bytes, size_t *ret_size) MUST_CHECK;
+/* Memory for that many bytes (free), in huge pages where it is much: else its page faults cost more than its reading.
+ */
+char *file_allocate(size_t size);
 /* Writes everything or fails; EINTR and short writes are continued. */
 int file_write_all(int descriptor, const void *bytes, size_t size) MUST_CHECK;
 /*
@@ -42,7 +48,13 @@ int file_write_all(int descriptor, const void *bytes, size_t size) MUST_CHECK;
  */
 int file_replace(int directory, const char *name, const void *bytes, size_t size,
 	const struct file_attributes *attributes) MUST_CHECK;
-/* The same with the mode alone, owner as created. */
+/*
+ * The same for the file attributes->like, which becomes `backup` with mode 0600, root's: no copy is written, and name
+ * and backup change in one step (RENAME_EXCHANGE). -EOPNOTSUPP, and nothing is done, where the file system has none.
+ */
+int file_replace_keeping(int directory, const char *name, const char *backup, const void *bytes, size_t size,
+	const struct file_attributes *attributes) MUST_CHECK;
+/* As file_replace with the mode alone, owner as created. */
 int file_replace_simple(int directory, const char *name, const void *bytes, size_t size, mode_t mode) MUST_CHECK;
 /* As file_replace, but -EEXIST when the name is taken (RENAME_NOREPLACE). */
 int file_create(int directory, const char *name, const void *bytes, size_t size,

@@ -261,7 +261,10 @@ static int run_job(struct apply *apply, const struct options *options, const cha
 	case JOB_NONE:
 		return EXIT_USAGE;
 	}
-	int r = view_write(apply, endpoint);
+	int r = identity_age_box(apply);
+	if (r < 0 && r != -EROFS)
+		log_warning("the box key cannot be renewed: %s", strerror(-r));
+	r = view_write(apply, endpoint);
 	if (r < 0)
 		log_warning("the view cannot be written: %s", strerror(-r));
 	return result;

@@ -57,8 +57,8 @@ int plugin_build_request(const struct apply *apply, const struct document *docum
 			if (accounts[i].exists) {
 				json_put_integer(&writer, "uid", accounts[i].uid);
 				json_put_bool(&writer, "privileged", accounts[i].privileged);
-				json_put_integer(&writer, "stamp", accounts[i].stamp);
 			}
+			json_put_integer(&writer, "stamp", accounts[i].stamp);
 			json_end_object(&writer);
 		}
 		if (verb != PLUGIN_PLAN)
@@ -210,6 +210,40 @@ int plugin_read_result(const cJSON *result, enum plugin_verb verb, struct comman
 		outcome->sealed = strdup(sealed);
 		if (!outcome->sealed)
 			return -ENOMEM;
+	}
+	return 0;
+}
+
+int plugin_run(const struct apply *apply, const struct document *document, enum plugin_verb verb,
+	struct command **batch, const struct resolved_account *accounts, size_t count)
+{
+	cleanup_buffer struct buffer request = {0};
+	cleanup_json cJSON *reply = NULL;
+	const cJSON *results, *result;
+	unsigned plugin = batch[0]->row->plugin;
+	size_t i = 0;
+
+	int r = plugin_build_request(apply, document, plugin, verb, batch, accounts, count, &request);
+	if (r < 0)
+		return r;
+	enum code code = plugin_call(apply, plugin, verb != PLUGIN_PLAN, &request, count, &reply);
+	if (code != CODE_OK) {
+		outcome_fail_open(batch, count, code,
+			code == CODE_TIMEOUT ? "the plugin ran into its deadline"
+					     : "the plugin could not do its work; see the log");
+		return 0;
+	}
+	r = json_get_array(reply, "results", &results);
+	if (r < 0)
+		return r;
+	cJSON_ArrayForEach(result, results)
+	{
+		r = plugin_read_result(result, verb, batch[i]);
+		if (r == -ENOMEM)
+			return r;
+		if (r < 0)
+			outcome_set(&batch[i]->outcome, CODE_PLUGIN_PROTOCOL, "the plugin's answer is not valid");
+		i++;
 	}
 	return 0;
 }

@@ -26,3 +26,9 @@ enum code plugin_call(const struct apply *apply, unsigned plugin, bool apply_ver
 int plugin_read_result(const cJSON *result, enum plugin_verb verb, struct command *command) MUST_CHECK;
 /* The index of a plugin by name in the manifest set. */
 unsigned plugin_index(const struct apply *apply, const char *name);
+/*
+ * One call for these commands of one plugin, every one of which has an outcome or a plan afterwards. Negative errno
+ * only when nothing could be asked.
+ */
+int plugin_run(const struct apply *apply, const struct document *document, enum plugin_verb verb,
+	struct command **batch, const struct resolved_account *accounts, size_t count) MUST_CHECK;

@@ -1,43 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/apply/sshd_paths.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "agent/apply/plugin_call.h"
 #include "lib/log.h"
 
-static enum code call(const struct apply *apply, struct command *command, enum plugin_verb verb)
-{
-	cleanup_buffer struct buffer request = {0};
-	cleanup_json cJSON *reply = NULL;
-	const struct document document = {0};
-	const cJSON *results;
-	unsigned plugin = plugin_index(apply, "sshd");
-
-	if (plugin_build_request(apply, &document, plugin, verb, &command, NULL, 1, &request) < 0)
-		return CODE_INTERNAL;
-	enum code code = plugin_call(apply, plugin, verb != PLUGIN_PLAN, &request, 1, &reply);
-	if (code != CODE_OK)
-		return code;
-	if (json_get_array(reply, "results", &results) < 0 || plugin_read_result(results->child, verb, command) < 0)
-		return CODE_PLUGIN_PROTOCOL;
-	return CODE_OK;
-}
-
 void sshd_paths_ensure(struct apply *apply)
 {
 	static const char text[] = "{\"id\":\"paths\",\"do\":\"sshd.paths\"}";
 	cleanup_json cJSON *node = NULL;
-	struct command command = {.id = "paths", .do_name = "sshd.paths"};
+	struct command command = {.id = "paths", .do_name = "sshd.paths"}, *batch = &command;
+	const struct document document = {0};
 
 	if (policy_mode(&apply->policy) != POLICY_ENFORCE || json_parse_object(text, strlen(text), &node) < 0)
 		return;
 	command.node = node;
-	enum code code = call(apply, &command, PLUGIN_PLAN);
-	if (code == CODE_OK && !command_is_ended(&command))
-		code = call(apply, &command, PLUGIN_APPLY);
-	if (code == CODE_OK && command.outcome.known)
-		code = command.outcome.code;
+	command.row = manifest_find(&apply->manifests, command.do_name);
+	int r = command.row ? plugin_run(apply, &document, PLUGIN_PLAN, &batch, NULL, 1) : -ENOENT;
+	if (r == 0 && !command_is_ended(&command))
+		r = plugin_run(apply, &document, PLUGIN_APPLY, &batch, NULL, 1);
+	enum code code = r < 0 || !command.outcome.known ? CODE_INTERNAL : command.outcome.code;
 	/* Not a failure of the boot: a machine without sshd has no paths. */
 	if (code != CODE_OK)
 		log_notice("sshd does not read Latchkey's own key locations: %s%s%s", code_name(code),

@@ -82,6 +82,15 @@ static void refuse_what_is_open(struct document *document)
 	}
 }
 
+static bool is_about_keys(const struct document *document)
+{
+	for (size_t i = 0; i < document->count; i++) {
+		if (strncmp(document->commands[i].do_name, "keys.", strlen("keys.")) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* Finishes what a crash left. With `only_in_hand` nothing new is begun, for a newer document waits. */
 static int redo(struct apply *apply, bool only_in_hand)
 {
@@ -109,6 +118,9 @@ static int redo(struct apply *apply, bool only_in_hand)
 				(long long)document.seq);
 			refuse_what_is_open(&document);
 		}
+		/* The crash may have come before this. */
+		if (apply->is_host && !document.only_in_hand && is_about_keys(&document))
+			sshd_paths_ensure(apply);
 		/* One that cannot be ended now (its results cannot be kept) must not hold the newer document up. */
 		int code = document_run(apply, &document, &journal);
 		if (code != EXIT_TAKEN_OVER)
@@ -129,15 +141,6 @@ static int refuse(const struct apply *apply, const struct document *document, en
 	if (code == CODE_SIGNER_UNKNOWN)
 		return EXIT_SIGNER_UNKNOWN;
 	return signature_held ? EXIT_TAKEN_OVER : EXIT_REFUSED;
-}
-
-static bool is_about_keys(const struct document *document)
-{
-	for (size_t i = 0; i < document->count; i++) {
-		if (strncmp(document->commands[i].do_name, "keys.", strlen("keys.")) == 0)
-			return true;
-	}
-	return false;
 }
 
 static int do_document(struct apply *apply, const char *text, size_t size)

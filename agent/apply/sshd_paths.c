@@ -24,24 +24,55 @@ static enum code call(const struct apply *apply, struct command *command, enum p
 	return CODE_OK;
 }
 
-void sshd_paths_ensure(struct apply *apply)
+static enum code ensure(const struct apply *apply, char ret_detail[DETAIL_MAX + 1])
 {
 	static const char text[] = "{\"id\":\"paths\",\"do\":\"sshd.paths\"}";
 	cleanup_json cJSON *node = NULL;
 	struct command command = {.id = "paths", .do_name = "sshd.paths"};
 
-	if (policy_mode(&apply->policy) != POLICY_ENFORCE || json_parse_object(text, strlen(text), &node) < 0)
-		return;
+	if (json_parse_object(text, strlen(text), &node) < 0)
+		return CODE_INTERNAL;
 	command.node = node;
 	enum code code = call(apply, &command, PLUGIN_PLAN);
 	if (code == CODE_OK && !command_is_ended(&command))
 		code = call(apply, &command, PLUGIN_APPLY);
 	if (code == CODE_OK && command.outcome.known)
 		code = command.outcome.code;
+	(void)snprintf(ret_detail, DETAIL_MAX + 1, "%s", command.outcome.detail);
+	free(command.plan);
+	outcome_free(&command.outcome);
+	return code;
+}
+
+void sshd_paths_ensure(const struct apply *apply)
+{
+	char detail[DETAIL_MAX + 1];
+
+	if (policy_mode(&apply->policy) != POLICY_ENFORCE)
+		return;
+	enum code code = ensure(apply, detail);
 	/* Not a failure of the boot: a machine without sshd has no paths. */
 	if (code != CODE_OK)
 		log_notice("sshd does not read Latchkey's own key locations: %s%s%s", code_name(code),
-			command.outcome.detail[0] ? ": " : "", command.outcome.detail);
-	free(command.plan);
-	outcome_free(&command.outcome);
+			*detail ? ": " : "", detail);
+}
+
+void sshd_paths_name_revoked(const struct apply *apply, struct command **batch, size_t count)
+{
+	char detail[DETAIL_MAX + 1];
+	enum code code = CODE_OK;
+	bool asked = false;
+
+	for (size_t i = 0; i < count; i++) {
+		struct outcome *outcome = &batch[i]->outcome;
+		if (strcmp(batch[i]->do_name, "keys.revoke") != 0 || !outcome->known || outcome->code != CODE_OK)
+			continue;
+		if (!asked)
+			code = ensure(apply, detail);
+		asked = true;
+		if (code != CODE_OK)
+			outcome_set(outcome, code, "it stands in the list, which sshd does not read: %.140s", detail);
+		else
+			outcome->changed = true;
+	}
 }

@@ -11,6 +11,7 @@
 #include "agent/apply/login_check.h"
 #include "agent/apply/plugin_call.h"
 #include "agent/apply/revert.h"
+#include "agent/apply/sshd_paths.h"
 #include "lib/log.h"
 
 #define STAGE_CREATE 1u /* user.ensure can also close an account */
@@ -182,6 +183,7 @@ static int apply_batch(struct apply *apply, struct document *document, struct jo
 	if (r < 0 && !command_is_ended(batch[0]))
 		return r;
 	settle_reverts(apply, batch, count);
+	sshd_paths_name_revoked(apply, batch, count);
 	for (size_t i = 0; i < count; i++) {
 		if (strcmp(batch[i]->do_name, "password.set") == 0 && batch[i]->outcome.code == CODE_OK)
 			apply->box_used = true;

@@ -9,6 +9,7 @@
 #include "lib/log.h"
 #include "plugins/authorized-keys/key_lines.h"
 #include "plugins/authorized-keys/ledger.h"
+#include "plugins/authorized-keys/revocation.h"
 #include "plugins/authorized-keys/sessions.h"
 #include "plugins/authorized-keys/work.h"
 
@@ -23,6 +24,7 @@ struct batch {
 	struct sharers sharers;
 	struct sshd *sshd;
 	struct key_ledger ledger;
+	struct revocation revocation;
 	struct subject **subjects;
 	unsigned subject_count;
 	struct work *works; /* one per command */
@@ -40,6 +42,7 @@ static void batch_free(struct batch *batch)
 	free(batch->subjects);
 	sshd_close(batch->sshd);
 	key_ledger_free(&batch->ledger);
+	revocation_free(&batch->revocation);
 	sharers_free(&batch->sharers);
 	account_table_free(&batch->passwd);
 	account_table_free(&batch->members);
@@ -162,6 +165,21 @@ static int run_sessions(const struct plugin_request *request, struct work *work)
 			      : sessions_plan(request, work->command, work->result);
 }
 
+static bool is_revocation(const struct work *work)
+{
+	return strcmp(work->command->do_name, "keys.revoke") == 0;
+}
+
+static int run_revocation(struct batch *batch, struct work *work)
+{
+	int r = revocation_open(batch->request, batch->sshd, &batch->revocation);
+	if (r < 0)
+		return r;
+	return batch->request->apply
+		       ? revocation_change(batch->request, &batch->revocation, work->command, work->result)
+		       : revocation_plan(batch->sshd, &batch->ledger, &batch->revocation, work->command, work->result);
+}
+
 /* Who it is about, and for a binding the line it wants. Without a subject the result says why, or is complete. */
 static int prepare(struct batch *batch, struct work *work, bool with_key)
 {
@@ -169,9 +187,8 @@ static int prepare(struct batch *batch, struct work *work, bool with_key)
 
 	if (strcmp(work->command->do_name, "sessions.end") == 0)
 		return run_sessions(batch->request, work);
-	if (strcmp(work->command->do_name, "keys.revoke") == 0)
-		return plugin_set(work->result, CODE_UNSUPPORTED,
-			"RevokedKeys is not part of this version; unbind the key from each user");
+	if (is_revocation(work))
+		return run_revocation(batch, work);
 	int r = plugin_add_user(work->result, user);
 	if (r == 0)
 		r = find_subject(batch, user, &work->subject);
@@ -454,6 +471,30 @@ static int sync_all(struct batch *batch)
 	return 0;
 }
 
+/* One list for all keys.revoke of the batch. */
+static void write_revocation(struct batch *batch)
+{
+	struct revocation *revocation = &batch->revocation;
+	char detail[DETAIL_MAX + 1] = "";
+	bool written;
+
+	if (!revocation->is_open || revocation->code != CODE_OK)
+		return;
+	enum code code = revocation_write(batch->request, revocation, &written, detail);
+	for (unsigned i = 0; i < batch->request->count; i++) {
+		struct work *work = &batch->works[i];
+
+		if (!is_revocation(work) || work->result->code != CODE_OK)
+			continue;
+		work->result->changes = code == CODE_OK && work->result->changes;
+		if (code != CODE_OK)
+			(void)plugin_set(work->result, code, "%s", detail);
+		else if (revocation->carried)
+			work_tell(work, "with what %.100s names, which sshd does not read beside it",
+				revocation->carried);
+	}
+}
+
 int bindings_apply(struct plugin_request *request, struct plugin_result *results)
 {
 	CLEANUP(batch_free) struct batch batch = {.request = request};
@@ -467,6 +508,7 @@ int bindings_apply(struct plugin_request *request, struct plugin_result *results
 		r = sync_all(&batch);
 	if (r < 0)
 		return fail_all(request, results, r);
+	write_revocation(&batch);
 	/* The keys stand whether or not the list of them could be written: a full disk must not keep a runtime key out.
 	 */
 	r = key_ledger_write(request->state, &batch.ledger);

@@ -125,7 +125,7 @@ void krl_put_fingerprints(struct buffer *out, unsigned char (*digests)[KRL_DIGES
 	ssh_wire_put_string(out, section.bytes ? section.bytes : "", section.size);
 }
 
-int krl_put_sections(struct buffer *out, const void *bytes, size_t size)
+int krl_put_sections(struct buffer *out, const void *bytes, size_t size, unsigned from)
 {
 	struct ssh_slice slice = {bytes, size}, content;
 	uint8_t type;
@@ -133,7 +133,7 @@ int krl_put_sections(struct buffer *out, const void *bytes, size_t size)
 	if (!krl_is_one(bytes, size))
 		return -EBADMSG;
 	int r = take_header(&slice);
-	while (r == 0 && slice.size > 0) {
+	for (unsigned section = 0; r == 0 && slice.size > 0; section++) {
 		r = ssh_wire_take_byte(&slice, &type);
 		if (r == 0 && type == SIGNATURE) /* of bytes that will no longer be these; nothing follows them */
 			return buffer_status(out);
@@ -141,6 +141,8 @@ int krl_put_sections(struct buffer *out, const void *bytes, size_t size)
 			r = ssh_wire_take_string(&slice, &content);
 		if (r < 0)
 			return r;
+		if (section < from)
+			continue;
 		buffer_append(out, &type, sizeof(type));
 		ssh_wire_put_string(out, content.bytes, content.size);
 	}

@@ -32,5 +32,5 @@ int krl_walk(const void *bytes, size_t size, krl_visitor visit, void *context) M
 void krl_put_header(struct buffer *out, uint64_t version, uint64_t time);
 /* One section of fingerprints, in the order that the format wants; sorts them where they are. */
 void krl_put_fingerprints(struct buffer *out, unsigned char (*digests)[KRL_DIGEST_SIZE], size_t count);
-/* Every section of another list but its signatures, byte for byte. -EBADMSG. */
-int krl_put_sections(struct buffer *out, const void *bytes, size_t size) MUST_CHECK;
+/* Another list's sections from that number on, but its signatures, byte for byte. -EBADMSG. */
+int krl_put_sections(struct buffer *out, const void *bytes, size_t size, unsigned from) MUST_CHECK;

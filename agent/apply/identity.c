@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "agent/apply/sweep.h"
 #include "lib/base64.h"
 #include "lib/field.h"
 #include "lib/file.h"
@@ -154,6 +155,9 @@ static int forget_model(const struct apply *apply, const char *machine)
 	log_notice(
 		"this disk was cloned from another machine: new identity, nothing of the old one is applied (now %s)",
 		machine);
+	int inherited = sweep_inherit(apply);
+	if (inherited < 0)
+		return inherited;
 	for (unsigned i = 0; i < ELEMENTS(folders); i++) {
 		cleanup_close int directory = -1;
 		cleanup_names char **names = NULL;

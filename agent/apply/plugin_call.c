@@ -213,3 +213,45 @@ int plugin_read_result(const cJSON *result, enum plugin_verb verb, struct comman
 	}
 	return 0;
 }
+
+static enum code run_internal(
+	const struct apply *apply, unsigned plugin, enum plugin_verb verb, struct command *const *batch, size_t count)
+{
+	cleanup_buffer struct buffer request = {0};
+	cleanup_json cJSON *reply = NULL;
+	const struct document document = {0};
+	const cJSON *results, *result;
+	size_t i = 0;
+
+	if (plugin_build_request(apply, &document, plugin, verb, batch, NULL, count, &request) < 0)
+		return CODE_INTERNAL;
+	enum code code = plugin_call(apply, plugin, verb != PLUGIN_PLAN, &request, count, &reply);
+	if (code != CODE_OK)
+		return code;
+	if (json_get_array(reply, "results", &results) < 0)
+		return CODE_PLUGIN_PROTOCOL;
+	cJSON_ArrayForEach(result, results)
+	{
+		if (plugin_read_result(result, verb, batch[i++]) < 0)
+			return CODE_PLUGIN_PROTOCOL;
+	}
+	return CODE_OK;
+}
+
+enum code plugin_run_internal(const struct apply *apply, const char *plugin, struct command *commands, size_t count)
+{
+	cleanup_free struct command **batch = calloc(count + 1, sizeof(struct command *));
+	unsigned index = plugin_index(apply, plugin);
+	size_t kept = 0;
+
+	if (!batch)
+		return CODE_INTERNAL;
+	for (size_t i = 0; i < count; i++)
+		batch[i] = &commands[i];
+	enum code code = run_internal(apply, index, PLUGIN_PLAN, batch, count);
+	for (size_t i = 0; code == CODE_OK && i < count; i++) {
+		if (!command_is_ended(&commands[i]))
+			batch[kept++] = &commands[i];
+	}
+	return code != CODE_OK || kept == 0 ? code : run_internal(apply, index, PLUGIN_APPLY, batch, kept);
+}

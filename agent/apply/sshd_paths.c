@@ -6,24 +6,6 @@
 #include "agent/apply/plugin_call.h"
 #include "lib/log.h"
 
-static enum code call(const struct apply *apply, struct command *command, enum plugin_verb verb)
-{
-	cleanup_buffer struct buffer request = {0};
-	cleanup_json cJSON *reply = NULL;
-	const struct document document = {0};
-	const cJSON *results;
-	unsigned plugin = plugin_index(apply, "sshd");
-
-	if (plugin_build_request(apply, &document, plugin, verb, &command, NULL, 1, &request) < 0)
-		return CODE_INTERNAL;
-	enum code code = plugin_call(apply, plugin, verb != PLUGIN_PLAN, &request, 1, &reply);
-	if (code != CODE_OK)
-		return code;
-	if (json_get_array(reply, "results", &results) < 0 || plugin_read_result(results->child, verb, command) < 0)
-		return CODE_PLUGIN_PROTOCOL;
-	return CODE_OK;
-}
-
 static enum code ensure(const struct apply *apply, char ret_detail[DETAIL_MAX + 1])
 {
 	static const char text[] = "{\"id\":\"paths\",\"do\":\"sshd.paths\"}";
@@ -33,9 +15,7 @@ static enum code ensure(const struct apply *apply, char ret_detail[DETAIL_MAX + 
 	if (json_parse_object(text, strlen(text), &node) < 0)
 		return CODE_INTERNAL;
 	command.node = node;
-	enum code code = call(apply, &command, PLUGIN_PLAN);
-	if (code == CODE_OK && !command_is_ended(&command))
-		code = call(apply, &command, PLUGIN_APPLY);
+	enum code code = plugin_run_internal(apply, "sshd", &command, 1);
 	if (code == CODE_OK && command.outcome.known)
 		code = command.outcome.code;
 	(void)snprintf(ret_detail, DETAIL_MAX + 1, "%s", command.outcome.detail);

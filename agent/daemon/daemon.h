@@ -24,6 +24,7 @@ enum job_kind {
 	JOB_NONE,
 	JOB_REDO,
 	JOB_REVERT,
+	JOB_SWEEP,
 	JOB_TRUST,
 	JOB_DOCUMENT,
 	JOB_VIEW,
@@ -31,7 +32,7 @@ enum job_kind {
 
 /* Something that latchkey-apply has still to do; bodies are ours until it is started. */
 struct waiting {
-	bool redo, revert, view;
+	bool redo, revert, sweep, view;
 	struct link_message endpoint; /* for view; type 0: none */
 	char *document, *trust;
 	size_t document_size, trust_size;
@@ -72,6 +73,7 @@ struct daemon {
 	/* CLOCK_BOOTTIME in ms; 0: not set */
 	int64_t redo_at, redo_delay, results_at, results_delay, document_at, identity_at, identity_delay;
 	int64_t revert_at, revert_delay; /* not before; after a revert that could not be done */
+	int64_t sweep_at, sweep_delay;   /* the same for a sweep */
 	int64_t view_at, trust_asked_at; /* not before; when last */
 	int64_t tokens, tokens_at;
 	bool endpoint_answered, is_ready;

@@ -42,14 +42,14 @@ int64_t daemon_back_off(int64_t *delay)
 	return daemon_now() + 1 + daemon_jitter(*delay);
 }
 
-/* The earliest deadline in revert/, in CLOCK_BOOTTIME ms; 0: none. The names begin with the deadline. */
-static int64_t next_revert(const struct daemon *daemon)
+/* The earliest deadline in that folder, in CLOCK_BOOTTIME ms, not before that; 0: none. Names begin with it. */
+static int64_t next_deadline(const struct daemon *daemon, const char *folder, int64_t not_before)
 {
 	cleanup_names char **names = NULL;
 	int64_t earliest = 0;
 	size_t count;
 
-	if (daemon->state < 0 || file_list(daemon->state, "revert", 4096, &names, &count) < 0)
+	if (daemon->state < 0 || file_list(daemon->state, folder, 4096, &names, &count) < 0)
 		return 0;
 	for (size_t i = 0; i < count; i++) {
 		int64_t deadline = 0;
@@ -62,13 +62,23 @@ static int64_t next_revert(const struct daemon *daemon)
 		return 0;
 	int64_t left = (earliest - (int64_t)time(NULL)) * 1000;
 	int64_t at = daemon_now() + (left > 0 ? left : 0) + 1000;
-	return at > daemon->revert_at ? at : daemon->revert_at;
+	return at > not_before ? at : not_before;
+}
+
+static int64_t next_revert(const struct daemon *daemon)
+{
+	return next_deadline(daemon, "revert", daemon->revert_at);
+}
+
+static int64_t next_sweep(const struct daemon *daemon)
+{
+	return next_deadline(daemon, "sweep", daemon->sweep_at);
 }
 
 static void arm(struct daemon *daemon)
 {
 	const int64_t times[] = {daemon->redo_at, daemon->results_at, daemon->document_at, next_revert(daemon),
-		daemon->is_ready ? 0 : daemon->ready_at, daemon->watchdog_at, daemon->identity_at,
+		next_sweep(daemon), daemon->is_ready ? 0 : daemon->ready_at, daemon->watchdog_at, daemon->identity_at,
 		daemon->waiting.view && daemon->running == JOB_NONE ? daemon->view_at : 0};
 	struct itimerspec when = {0};
 	int64_t earliest = 0;
@@ -86,7 +96,7 @@ static void arm(struct daemon *daemon)
 
 static void handle_times(struct daemon *daemon)
 {
-	int64_t now = daemon_now(), revert = next_revert(daemon);
+	int64_t now = daemon_now(), revert = next_revert(daemon), sweep = next_sweep(daemon);
 
 	if (daemon->redo_at > 0 && daemon->redo_at <= now) {
 		daemon->redo_at = 0;
@@ -94,6 +104,8 @@ static void handle_times(struct daemon *daemon)
 	}
 	if (revert > 0 && revert <= now + 1000 && daemon->running != JOB_REVERT)
 		daemon->waiting.revert = true;
+	if (sweep > 0 && sweep <= now + 1000 && daemon->running != JOB_SWEEP)
+		daemon->waiting.sweep = true;
 	if (daemon->identity_at > 0 && daemon->identity_at <= now) {
 		daemon->identity_at = 0;
 		daemon->identity_sent = (struct sent_file){0};

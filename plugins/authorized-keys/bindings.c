@@ -11,6 +11,7 @@
 #include "plugins/authorized-keys/ledger.h"
 #include "plugins/authorized-keys/revocation.h"
 #include "plugins/authorized-keys/sessions.h"
+#include "plugins/authorized-keys/sweep.h"
 #include "plugins/authorized-keys/work.h"
 
 #define INDEX_FROM 4u             /* commands; for fewer reading the lines is as fast */
@@ -170,6 +171,21 @@ static bool is_revocation(const struct work *work)
 	return strcmp(work->command->do_name, "keys.revoke") == 0;
 }
 
+static bool is_sweep(const struct work *work)
+{
+	return strcmp(work->command->do_name, "keys.sweep") == 0;
+}
+
+/* A sweep that names nobody is one of the list of revoked keys. */
+static int sweep_revocation(struct batch *batch, struct work *work)
+{
+	int r = revocation_open(batch->request, batch->sshd, &batch->revocation);
+	if (r < 0 || batch->request->apply)
+		return r;
+	work->result->changes = revocation_is_stale(batch->request, &batch->revocation);
+	return plugin_set_plan(work->result, "{}");
+}
+
 static int run_revocation(struct batch *batch, struct work *work)
 {
 	int r = revocation_open(batch->request, batch->sshd, &batch->revocation);
@@ -189,15 +205,24 @@ static int prepare(struct batch *batch, struct work *work, bool with_key)
 		return run_sessions(batch->request, work);
 	if (is_revocation(work))
 		return run_revocation(batch, work);
+	if (is_sweep(work) && !user)
+		return sweep_revocation(batch, work);
 	int r = plugin_add_user(work->result, user);
 	if (r == 0)
 		r = find_subject(batch, user, &work->subject);
 	if (r < 0)
 		return r;
+	if (is_sweep(work) && work->subject->code == CODE_NO_SUCH_USER) {
+		work->subject = NULL;
+		sweep_forget(&batch->ledger, user, work->result);
+		return plugin_set_plan(work->result, "{}");
+	}
 	if (work->subject->code != CODE_OK)
 		return plugin_set(work->result, work->subject->code, "%s", work->subject->detail);
 	if (resolved_moved(work))
 		return plugin_set(work->result, CODE_BUSY, "the account changed while the command was decided");
+	if (is_sweep(work))
+		return sweep_prepare(&batch->ledger, work);
 	if (!is_binding(work) || !with_key)
 		return 0;
 	if (is_nologin(work->subject->account.shell))
@@ -244,7 +269,8 @@ static int decide_all(struct batch *batch)
 
 		if (work->result->code != CODE_OK || !work->subject)
 			continue;
-		r = work_decide(batch->request, work);
+		r = is_sweep(work) ? sweep_decide(batch->request, &batch->ledger, work)
+				   : work_decide(batch->request, work);
 		if (r == -E2BIG)
 			r = plugin_set(work->result, CODE_TOO_LARGE, "too many lines of ours to change at once");
 	}
@@ -274,8 +300,8 @@ int bindings_plan(struct plugin_request *request, struct plugin_result *results)
 
 		if (results[i].code != CODE_OK || !work->subject)
 			continue;
-		results[i].changes = work->edit_count > 0;
-		r = work_write_plan(work, &results[i].plan);
+		results[i].changes = work->edit_count > 0 || work->ledger_changed;
+		r = is_sweep(work) ? plugin_set_plan(&results[i], "{}") : work_write_plan(work, &results[i].plan);
 		if (r == 0 && strcmp(work->command->do_name, "keys.unbind") == 0) {
 			cleanup_buffer struct buffer extra = {0};
 			struct json_writer writer = {&extra, false};
@@ -306,6 +332,13 @@ static int note(struct batch *batch, const struct work *work, const struct work_
 		key_ledger_remove(&batch->ledger, work->subject->user, edit->label, place->path);
 		return 0;
 	}
+	struct key_entry *known = key_ledger_find(&batch->ledger, work->subject->user, edit->label, place->path);
+	if (is_sweep(work) && known) { /* put back: who bound it and when stays */
+		free(known->state);
+		known->state = strdup("present");
+		batch->ledger.changed = true;
+		return known->state ? 0 : -ENOMEM;
+	}
 	int r = key_line_blob(&line, &blob, &size);
 	if (r < 0)
 		return r;
@@ -321,6 +354,7 @@ static int note(struct batch *batch, const struct work *work, const struct work_
 											 : "home"),
 		.path = place->path,
 		.state = (char *)(uintptr_t) "present",
+		.line = edit->after,
 		.bound = batch->request->time,
 		.expires = plugin_integer(work->command, "expires", -1),
 		.made = edit->made};
@@ -484,9 +518,10 @@ static void write_revocation(struct batch *batch)
 	for (unsigned i = 0; i < batch->request->count; i++) {
 		struct work *work = &batch->works[i];
 
-		if (!is_revocation(work) || work->result->code != CODE_OK)
+		bool swept = is_sweep(work) && !plugin_text(work->command, "user");
+		if ((!is_revocation(work) && !swept) || work->result->code != CODE_OK)
 			continue;
-		work->result->changes = code == CODE_OK && work->result->changes;
+		work->result->changes = swept ? written : code == CODE_OK && work->result->changes;
 		if (code != CODE_OK)
 			(void)plugin_set(work->result, code, "%s", detail);
 		else if (revocation->carried)

@@ -85,7 +85,7 @@ static int read_list(const struct plugin_request *request, struct revocation *re
 	if (r < 0)
 		return 0; /* missing, or not ours alone to write: made anew from the state */
 	buffer_append(&revocation->list, bytes, size);
-	(void)!krl_walk(bytes, size, visit_list, revocation);
+	revocation->is_whole = krl_walk(bytes, size, visit_list, revocation) == 0;
 	return buffer_status(&revocation->list);
 }
 
@@ -175,14 +175,18 @@ static int read_operators(const struct plugin_request *request, struct sshd *ssh
 	if (r == 0)
 		r = file_read_descriptor(descriptor, KRL_SIZE_MAX, &bytes, &size);
 	if (r == 0)
-		r = krl_is_one(bytes, size) ? krl_put_sections(&revocation->operators, bytes, size)
+		r = krl_is_one(bytes, size) ? krl_put_sections(&revocation->operators, bytes, size, 0)
 					    : add_text(bytes, size, revocation);
-	if (r == -ENOMEM)
+	if (r >= 0 || r == -ENOMEM)
 		return r;
-	if (r < 0)
-		return refuse(revocation, CODE_CANNOT_VALIDATE,
-			"the operator's RevokedKeys %.100s cannot be carried along: %s", path, strerror(-r));
-	return 0;
+	/* What it said when it could be read stays in force; before the first time nobody knows what it would say. */
+	buffer_free(&revocation->operators);
+	if (revocation->is_whole)
+		return krl_put_sections(&revocation->operators, revocation->list.bytes, revocation->list.size, 1);
+	if (revocation->digests.size > 0)
+		return 0;
+	return refuse(revocation, CODE_CANNOT_VALIDATE, "the operator's RevokedKeys %.100s cannot be carried along: %s",
+		path, strerror(-r));
 }
 
 /* Lists by fingerprint are read since 7.9; an older sshd would refuse every key. */
@@ -366,25 +370,56 @@ static int write_state(const struct plugin_request *request, struct revocation *
 			       request->state, STATE_NAME, revocation->lines.bytes, revocation->lines.size, 0600);
 }
 
+/* The list as it should be; *ret_same: it stands so. */
+static int build(
+	const struct plugin_request *request, const struct revocation *revocation, struct buffer *list, bool *ret_same)
+{
+	/* Sorted in a copy: building is no change. */
+	cleanup_free unsigned char(*digests)[KRL_DIGEST_SIZE] = malloc(revocation->digests.size + 1);
+
+	if (!digests)
+		return -ENOMEM;
+	if (revocation->digests.size > 0)
+		memcpy(digests, revocation->digests.bytes, revocation->digests.size);
+	krl_put_header(list, (uint64_t)request->time, (uint64_t)request->time);
+	size_t header = list->size;
+	krl_put_fingerprints(list, digests, revocation->digests.size / KRL_DIGEST_SIZE);
+	buffer_append(list, revocation->operators.bytes, revocation->operators.size);
+	int r = buffer_status(list);
+	if (r < 0)
+		return r;
+	*ret_same = revocation->list.size == list->size &&
+		    memcmp(revocation->list.bytes + header, list->bytes + header, list->size - header) == 0;
+	return 0;
+}
+
+static bool is_needed(const struct revocation *revocation)
+{
+	return revocation->digests.size > 0 || revocation->is_whole;
+}
+
+bool revocation_is_stale(const struct plugin_request *request, const struct revocation *revocation)
+{
+	cleanup_buffer struct buffer list = {0};
+	bool same = false;
+
+	return revocation->code == CODE_OK && is_needed(revocation) && build(request, revocation, &list, &same) == 0 &&
+	       !same;
+}
+
 enum code revocation_write(const struct plugin_request *request, struct revocation *revocation, bool *ret_written,
 	char ret_detail[DETAIL_MAX + 1])
 {
 	cleanup_buffer struct buffer list = {0};
 	cleanup_close int directory = -1;
+	bool same = false;
 
 	*ret_written = false;
-	if (revocation->digests.size == 0 && revocation->list.size == 0)
+	if (!is_needed(revocation))
 		return CODE_OK;
-	krl_put_header(&list, (uint64_t)request->time, (uint64_t)request->time);
-	size_t header = list.size;
-	krl_put_fingerprints(&list, (unsigned char(*)[KRL_DIGEST_SIZE])(void *)revocation->digests.bytes,
-		revocation->digests.size / KRL_DIGEST_SIZE);
-	buffer_append(&list, revocation->operators.bytes, revocation->operators.size);
-	int r = buffer_status(&list);
+	int r = build(request, revocation, &list, &same);
 	if (r < 0)
 		return CODE_INTERNAL;
-	bool same = revocation->list.size == list.size &&
-		    memcmp(revocation->list.bytes + header, list.bytes + header, list.size - header) == 0;
 	if (same && !revocation->changed)
 		return CODE_OK;
 	enum code code = same ? CODE_OK : try_out(request, &list, ret_detail);

@@ -21,6 +21,7 @@ struct revocation {
 	struct buffer list;      /* the file as it stands */
 	struct buffer operators; /* sections of the operator's list */
 	char *carried;           /* its path, or NULL */
+	bool is_whole;           /* the file that stands is a list, root's alone to write */
 	bool changed;
 };
 
@@ -33,6 +34,8 @@ int revocation_plan(struct sshd *sshd, const struct key_ledger *ledger, struct r
 /* Adds it (or, in an undo, takes it away again); revocation_write makes it so. */
 int revocation_change(const struct plugin_request *request, struct revocation *revocation,
 	const struct plugin_command *command, struct plugin_result *result) MUST_CHECK;
+/* True when the list is not what it should be: gone, damaged, or the operator's own has changed. */
+bool revocation_is_stale(const struct plugin_request *request, const struct revocation *revocation);
 /*
  * Writes the list where it is not what it should be, the operator's entries as they are now. OK, or why not, with
  * ret_detail. Nothing when nothing was ever revoked.

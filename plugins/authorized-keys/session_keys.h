@@ -20,7 +20,8 @@ enum session_evidence {
 
 struct session {
 	pid_t pid;
-	uint64_t started_us; /* since boot */
+	uint64_t started;    /* clock ticks since boot: with the pid, which process it is */
+	uint64_t started_us; /* the same on the journal's clock, or a little earlier */
 	enum session_evidence evidence;
 	char fingerprint[SSHKEY_FINGERPRINT_SIZE];
 };

@@ -52,7 +52,8 @@ static bool has_title(int directory, const char *user)
 	return false;
 }
 
-/* When it started, in µs since boot. The name in the second field may hold anything, blanks and brackets too. */
+/* When it started, in clock ticks since boot. The name in the second field may hold anything, blanks and brackets too.
+ */
 static bool read_start(int directory, uint64_t *ret_started)
 {
 	cleanup_free char *text = NULL;
@@ -70,7 +71,7 @@ static bool read_start(int directory, uint64_t *ret_started)
 		return false;
 	for (; *at >= '0' && *at <= '9'; at++)
 		ticks = ticks * 10 + (uint64_t)(*at - '0');
-	*ret_started = ticks * (1000000u / (uint64_t)sysconf(_SC_CLK_TCK));
+	*ret_started = ticks;
 	return true;
 }
 
@@ -85,10 +86,21 @@ static bool is_session(int proc, const char *pid, const char *user, uint64_t *re
 static const struct session *find_known(const struct list *known, pid_t pid, uint64_t started)
 {
 	for (unsigned i = 0; i < known->count; i++) {
-		if (known->items[i].pid == pid && known->items[i].started_us == started)
+		if (known->items[i].pid == pid && known->items[i].started == started)
 			return &known->items[i];
 	}
 	return NULL;
+}
+
+/* How long the machine has slept: proc(5) counts that time, the journal does not. */
+static uint64_t slept_us(void)
+{
+	struct timespec all, awake;
+
+	if (clock_gettime(CLOCK_BOOTTIME, &all) < 0 || clock_gettime(CLOCK_MONOTONIC, &awake) < 0)
+		return 0;
+	int64_t slept = (all.tv_sec - awake.tv_sec) * 1000000 + (all.tv_nsec - awake.tv_nsec) / 1000;
+	return slept > 0 ? (uint64_t)slept : 0;
 }
 
 /* Those that are open now, with what is known of them. */
@@ -116,7 +128,11 @@ static int find(const char *user, struct list *list)
 		for (const char *digit = names[i]; *digit; digit++)
 			pid = pid * 10 + (*digit - '0');
 		const struct session *known = find_known(list, pid, started);
-		found.items[found.count++] = known ? *known : (struct session){.pid = pid, .started_us = started};
+		uint64_t us = started * (1000000u / (uint64_t)sysconf(_SC_CLK_TCK)), slept = slept_us();
+		found.items[found.count++] =
+			known ? *known
+			      : (struct session){
+					.pid = pid, .started = started, .started_us = us > slept ? us - slept : 0};
 	}
 	struct list old = *list;
 	*list = found;
@@ -144,7 +160,7 @@ static void end(const struct session *session, const char *user, int signal_numb
 	char pid[16];
 
 	(void)snprintf(pid, sizeof(pid), "%d", (int)session->pid);
-	if (proc < 0 || !is_session(proc, pid, user, &started) || started != session->started_us)
+	if (proc < 0 || !is_session(proc, pid, user, &started) || started != session->started)
 		return;
 	if (process >= 0)
 		(void)syscall(SYS_pidfd_send_signal, process, signal_number, NULL, 0);
@@ -170,14 +186,16 @@ static int count_open(const char *user, const char *const *fingerprints, bool as
 	return 0;
 }
 
-int sessions_end(const char *user, const char *const *fingerprints, struct sessions_outcome *ret_outcome)
+int sessions_end(
+	const char *user, const char *const *fingerprints, unsigned budget_ms, struct sessions_outcome *ret_outcome)
 {
 	const struct timespec pause = {0, POLL_MS * 1000000L};
 	CLEANUP(list_free) struct list list = {0};
 	struct sessions_outcome outcome = {0};
 	unsigned most = 0, round = 0;
 
-	for (unsigned waited = 0; waited <= 2 * SESSIONS_GRACE_MS; waited += POLL_MS, round++) {
+	for (unsigned waited = 0; waited <= 2 * SESSIONS_GRACE_MS && (waited == 0 || waited <= budget_ms);
+		waited += POLL_MS, round++) {
 		int r = count_open(user, fingerprints, round % ASK_EACH == 0, &list, &outcome);
 		if (r < 0)
 			return r;
@@ -242,7 +260,8 @@ int sessions_apply(
 	int r = check(request, command, result);
 	if (r < 0 || result->code != CODE_OK)
 		return r;
-	r = sessions_end(plugin_text(command, "user"), fingerprint ? fingerprints : NULL, &outcome);
+	r = sessions_end(
+		plugin_text(command, "user"), fingerprint ? fingerprints : NULL, 2 * SESSIONS_GRACE_MS, &outcome);
 	if (r < 0)
 		return r;
 	result->changes = outcome.ended > 0;

@@ -16,8 +16,9 @@ struct sessions_outcome {
 	unsigned ended, open, unknown; /* unknown: open, and nobody can tell which key opened them */
 };
 
-/* Ends those opened with one of the fingerprints (NULL-terminated; NULL: all). */
-int sessions_end(const char *user, const char *const *fingerprints, struct sessions_outcome *ret_outcome) MUST_CHECK;
+/* Ends those opened with one of the fingerprints (NULL-terminated; NULL: all), in at most that time. */
+int sessions_end(const char *user, const char *const *fingerprints, unsigned budget_ms,
+	struct sessions_outcome *ret_outcome) MUST_CHECK;
 
 /* sessions.end */
 int sessions_plan(const struct plugin_request *request, const struct plugin_command *command,

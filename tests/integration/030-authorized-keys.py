@@ -407,8 +407,6 @@ def test_sessions():
     for process in (fake, fake_other, open_sessions[2]):
         process.kill()
         process.wait()
-    expect(keys.one({"do": "sessions.end", "user": "alice", "fingerprint": "SHA256:x"}), "unsupported")
-    expect(keys.one({"do": "keys.revoke", "fingerprint": "SHA256:x"}), "unsupported")
 
 
 def test_redo():

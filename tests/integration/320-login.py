@@ -266,11 +266,11 @@ def guard(server):
     write(FIRST, "RevokedKeys /etc/ssh/krl\n", 0o644)
     check(anyone(methods={"password": False}), "P53: a key revocation list is read: it does not name root's key")
     with open("/tmp/all", "w", encoding="utf-8") as out:
-        out.write("".join(f"sha256: {read(f'/tmp/{name}.pub')}" for name in ("alice", "bob", "root")))
+        out.write("".join(f"sha256: {public[name]}\n" for name in ("alice", "bob", "root")))
     must("ssh-keygen", "-q", "-k", "-f", "/etc/ssh/krl", "/tmp/all")
     check(not anyone(methods={"password": False}), "P53: … and what it names by fingerprint is no way in")
     with open("/tmp/all", "w", encoding="utf-8") as out:
-        out.write(f"sha1: {read('/tmp/bob.pub')}")
+        out.write(f"sha1: {public['bob']}\n")
     must("ssh-keygen", "-q", "-k", "-f", "/etc/ssh/krl", "/tmp/all")
     check(not anyone(methods={"password": False}), "P53: what it names by SHA-1 is unknown, not a way in")
     write(FIRST, "AllowUsers alice@10.*\n", 0o644)

@@ -9,7 +9,23 @@
 #include "lib/file.h"
 
 #define DEFINITIONS_MAX 65536u /* login.defs is 10 KiB everywhere */
+#define MEMO_NAME_MAX 64u      /* a longer name is not remembered */
 #define GROUPS_MAX 65536u      /* NGROUPS_MAX */
+
+/* One command asks for its user's line some ten times; among 100,000 accounts each search reads megabytes. */
+struct account_memo {
+	char name[MEMO_NAME_MAX]; /* "": nothing is known */
+	int result;
+	size_t offset, size; /* the line, when the result is 0 */
+};
+
+int account_table_read_in(int directory, const char *name, struct account_table *ret_table)
+{
+	int r = file_read(directory, name, ACCOUNT_TABLE_MAX, &ret_table->bytes, &ret_table->size);
+	if (r == 0)
+		ret_table->memo = calloc(1, sizeof(*ret_table->memo)); /* without it nothing is remembered */
+	return r;
+}
 
 int account_table_read(int root, const char *path, struct account_table *ret_table)
 {
@@ -24,7 +40,13 @@ int account_table_read(int root, const char *path, struct account_table *ret_tab
 	int r = file_open_directory(root, parent, &directory);
 	if (r < 0)
 		return r;
-	return file_read(directory, slash + 1, ACCOUNT_TABLE_MAX, &ret_table->bytes, &ret_table->size);
+	return account_table_read_in(directory, slash + 1, ret_table);
+}
+
+void account_table_forget(const struct account_table *table)
+{
+	if (table->memo)
+		table->memo->name[0] = '\0';
 }
 
 void account_table_free(struct account_table *table)
@@ -32,6 +54,7 @@ void account_table_free(struct account_table *table)
 	if (table->bytes)
 		explicit_bzero(table->bytes, table->size); /* shadow passes through here too */
 	free(table->bytes);
+	free(table->memo);
 	account_index_free(table->index);
 	*table = (struct account_table){0};
 }
@@ -48,13 +71,11 @@ bool account_next_line(const struct account_table *table, size_t *offset, struct
 	return true;
 }
 
-int account_find_line(const struct account_table *table, const char *name, struct account_line *ret_line)
+static int search_line(const struct account_table *table, const char *name, size_t size, struct account_line *ret_line)
 {
-	size_t size = strlen(name), offset = 0;
 	struct account_line line, found = {0};
+	size_t offset = 0;
 
-	if (table->index && !memchr(name, ':', size))
-		return account_index_find(table, name, size, ret_line);
 	while (account_next_line(table, &offset, &line)) {
 		if (line.size <= size || line.start[size] != ':' || memcmp(line.start, name, size) != 0)
 			continue;
@@ -66,6 +87,27 @@ int account_find_line(const struct account_table *table, const char *name, struc
 		return -ENOENT;
 	*ret_line = found;
 	return 0;
+}
+
+int account_find_line(const struct account_table *table, const char *name, struct account_line *ret_line)
+{
+	struct account_memo *memo = table->memo;
+	size_t size = strlen(name);
+
+	if (table->index && !memchr(name, ':', size))
+		return account_index_find(table, name, size, ret_line);
+	if (!memo || size == 0 || size >= sizeof(memo->name))
+		return search_line(table, name, size, ret_line);
+	if (strcmp(memo->name, name) != 0) {
+		struct account_line line = {0};
+		memo->result = search_line(table, name, size, &line);
+		memo->offset = memo->result == 0 ? (size_t)(line.start - table->bytes) : 0;
+		memo->size = line.size;
+		memcpy(memo->name, name, size + 1);
+	}
+	if (memo->result == 0)
+		*ret_line = (struct account_line){table->bytes + memo->offset, memo->size};
+	return memo->result;
 }
 
 /* Splits a copy of the line at its colons; exactly `count` fields. */
@@ -282,26 +324,35 @@ int account_groups(
 	return 0;
 }
 
+bool account_line_number(const struct account_line *line, unsigned field, uint32_t *ret_number)
+{
+	const char *at = line->start, *end = line->start + line->size;
+	uint64_t number = 0;
+
+	for (unsigned i = 0; i < field && at; i++) {
+		at = memchr(at, ':', (size_t)(end - at));
+		at = at ? at + 1 : NULL;
+	}
+	if (!at)
+		return false;
+	const char *digit = at;
+	for (; digit < end && *digit >= '0' && *digit <= '9' && number <= UINT32_MAX; digit++)
+		number = number * 10 + (uint64_t)(*digit - '0');
+	if (digit == at || number > UINT32_MAX || (digit < end && *digit != ':'))
+		return false;
+	*ret_number = (uint32_t)number;
+	return true;
+}
+
 unsigned account_count_uid(const struct account_table *passwd, uid_t uid)
 {
 	struct account_line line;
 	size_t offset = 0;
 	unsigned count = 0;
+	uint32_t number;
 
-	while (account_next_line(passwd, &offset, &line)) {
-		/* NAME:PASSWORD:UID:… without a copy of each of perhaps 100,000 lines */
-		const char *end = line.start + line.size;
-		const char *at = memchr(line.start, ':', line.size);
-		at = at ? memchr(at + 1, ':', (size_t)(end - at - 1)) : NULL;
-		if (!at)
-			continue;
-		uint64_t id = 0;
-		const char *digit = at + 1;
-		while (digit < end && *digit >= '0' && *digit <= '9' && id <= UINT32_MAX)
-			id = id * 10 + (uint64_t)(*digit++ - '0');
-		if (digit > at + 1 && digit < end && *digit == ':' && id == uid)
-			count++;
-	}
+	while (account_next_line(passwd, &offset, &line))
+		count += account_line_number(&line, 2, &number) && number == uid;
 	return count;
 }
 

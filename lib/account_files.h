@@ -16,11 +16,13 @@
 #define ACCOUNT_LINE_MAX (1u << 20)   /* a group with very many members */
 
 struct account_index;
+struct account_memo;
 
 struct account_table {
 	char *bytes; /* NUL after the last byte */
 	size_t size;
 	struct account_index *index; /* lib/account_index.h; NULL: every look-up reads the lines */
+	struct account_memo *memo;   /* the last name looked up without an index; NULL: it is not remembered */
 };
 
 struct account_line {
@@ -55,7 +57,10 @@ struct login_definitions {
 
 /* `path` below root without a leading slash ("etc/passwd"). -ENOENT, -ELOOP, -EINVAL (not regular), -EFBIG. */
 int account_table_read(int root, const char *path, struct account_table *ret_table) MUST_CHECK;
+int account_table_read_in(int directory, const char *name, struct account_table *ret_table) MUST_CHECK;
 void account_table_free(struct account_table *table);
+/* To be called when bytes of it have changed. */
+void account_table_forget(const struct account_table *table);
 #define cleanup_account_table CLEANUP(account_table_free)
 
 /* Walks lines: start with *offset 0. False at the end. */
@@ -83,6 +88,8 @@ bool group_has_member(const struct group_entry *entry, const char *name);
 /* The gids of all groups that list the user, and the primary one first. Owned by the caller (free). */
 int account_groups(const struct account_table *group, const char *name, gid_t primary, gid_t **ret_groups,
 	size_t *ret_count) MUST_CHECK;
+/* The line's decimal field of that number, the name being 0; false when it is none. */
+bool account_line_number(const struct account_line *line, unsigned field, uint32_t *ret_number);
 /* How many names have that uid. */
 unsigned account_count_uid(const struct account_table *passwd, uid_t uid);
 

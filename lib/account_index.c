@@ -134,26 +134,6 @@ int account_index_add(struct account_table *table, size_t offset)
 	return 0;
 }
 
-static bool field_number(const struct account_line *line, unsigned field, uint32_t *ret_number)
-{
-	const char *at = line->start, *end = line->start + line->size;
-	uint64_t number = 0;
-
-	for (unsigned i = 0; i < field && at; i++) {
-		at = memchr(at, ':', (size_t)(end - at));
-		at = at ? at + 1 : NULL;
-	}
-	if (!at)
-		return false;
-	const char *digit = at;
-	for (; digit < end && *digit >= '0' && *digit <= '9' && number <= UINT32_MAX; digit++)
-		number = number * 10 + (uint64_t)(*digit - '0');
-	if (digit == at || number > UINT32_MAX || (digit < end && *digit != ':'))
-		return false;
-	*ret_number = (uint32_t)number;
-	return true;
-}
-
 static int compare_numbers(const void *a, const void *b)
 {
 	const struct account_number *first = a, *second = b;
@@ -196,7 +176,7 @@ int account_numbers_read(const struct account_table *table, unsigned field, stru
 		return -ENOMEM;
 	for (offset = 0; account_next_line(table, &offset, &line);) {
 		struct account_number *item = &numbers.items[numbers.count];
-		if (!field_number(&line, field, &item->number))
+		if (!account_line_number(&line, field, &item->number))
 			continue;
 		item->offset = (uint32_t)(line.start - table->bytes);
 		sorted = sorted && (numbers.count == 0 || item[-1].number <= item->number);

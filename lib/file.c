@@ -3,7 +3,9 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/utsname.h>
 #include <sys/xattr.h>
@@ -11,6 +13,7 @@
 #include "lib/buffer.h"
 #include "lib/sys.h"
 
+#define HUGE_PAGE (2u << 20) /* on x86 and most others; where it is not, the advice is not taken */
 #define COMPONENT_MAX 255u   /* NAME_MAX */
 #define ATTRIBUTES_MAX 65536 /* the kernel's limit on the list of names and on one value */
 
@@ -88,6 +91,18 @@ int file_open(int directory, const char *name, int *ret_descriptor, struct stat 
 	return 0;
 }
 
+char *file_allocate(size_t size)
+{
+	size_t rounded = (size + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+
+	if (size < HUGE_PAGE || size > SIZE_MAX - HUGE_PAGE)
+		return malloc(size);
+	char *bytes = aligned_alloc(HUGE_PAGE, rounded);
+	if (bytes)
+		(void)madvise(bytes, rounded, MADV_HUGEPAGE);
+	return bytes;
+}
+
 int file_read_descriptor(int descriptor, size_t limit, char **ret_bytes, size_t *ret_size)
 {
 	struct stat status;
@@ -98,7 +113,7 @@ int file_read_descriptor(int descriptor, size_t limit, char **ret_bytes, size_t 
 		return -EFBIG;
 	size_t capacity = S_ISREG(status.st_mode) && status.st_size > 0 ? (size_t)status.st_size + 1 : 4096;
 	size_t size = 0;
-	cleanup_free char *bytes = malloc(capacity + 1);
+	cleanup_free char *bytes = file_allocate(capacity + 1);
 	if (!bytes)
 		return -ENOMEM;
 	for (;;) {
@@ -215,8 +230,24 @@ static int write_temporary(int descriptor, const void *bytes, size_t size, const
 	return 0;
 }
 
+/* `temporary` gets the name, and what stood there becomes `backup`; there is no moment without either. */
+static int exchange(int directory, const char *temporary, const char *name, const char *backup, int old)
+{
+	if (sys.renameat2(directory, temporary, directory, name, RENAME_EXCHANGE) < 0)
+		return errno == EINVAL || errno == ENOSYS ? -EOPNOTSUPP : -errno;
+	if (sys.renameat2(directory, temporary, directory, backup, 0) < 0) {
+		int error = errno;
+		(void)sys.renameat2(directory, temporary, directory, name, RENAME_EXCHANGE);
+		return -error;
+	}
+	/* What failed here leaves a backup that those can read who could read the file. */
+	if (sys.fchown(old, 0, 0) == 0)
+		(void)!sys.fchmod(old, 0600);
+	return 0;
+}
+
 static int put(int directory, const char *name, const void *bytes, size_t size,
-	const struct file_attributes *attributes, unsigned rename_flags)
+	const struct file_attributes *attributes, unsigned rename_flags, const char *backup)
 {
 	unsigned char random[8];
 	char temporary[sizeof(FILE_TEMPORARY_PREFIX) + 2 * sizeof(random)] = FILE_TEMPORARY_PREFIX;
@@ -234,7 +265,9 @@ static int put(int directory, const char *name, const void *bytes, size_t size,
 	if (descriptor < 0)
 		return -errno;
 	r = write_temporary(descriptor, bytes, size, attributes);
-	if (r == 0 && sys.renameat2(directory, temporary, directory, name, rename_flags) < 0)
+	if (r == 0 && backup)
+		r = exchange(directory, temporary, name, backup, attributes->like);
+	else if (r == 0 && sys.renameat2(directory, temporary, directory, name, rename_flags) < 0)
 		r = -errno;
 	if (r < 0) {
 		(void)sys.unlinkat(directory, temporary, 0);
@@ -248,19 +281,25 @@ static int put(int directory, const char *name, const void *bytes, size_t size,
 int file_replace(
 	int directory, const char *name, const void *bytes, size_t size, const struct file_attributes *attributes)
 {
-	return put(directory, name, bytes, size, attributes, 0);
+	return put(directory, name, bytes, size, attributes, 0, NULL);
+}
+
+int file_replace_keeping(int directory, const char *name, const char *backup, const void *bytes, size_t size,
+	const struct file_attributes *attributes)
+{
+	return put(directory, name, bytes, size, attributes, 0, backup);
 }
 
 int file_replace_simple(int directory, const char *name, const void *bytes, size_t size, mode_t mode)
 {
 	const struct file_attributes attributes = {.mode = mode, .uid = (uid_t)-1, .gid = (gid_t)-1, .like = -1};
-	return put(directory, name, bytes, size, &attributes, 0);
+	return put(directory, name, bytes, size, &attributes, 0, NULL);
 }
 
 int file_create(
 	int directory, const char *name, const void *bytes, size_t size, const struct file_attributes *attributes)
 {
-	return put(directory, name, bytes, size, attributes, RENAME_NOREPLACE);
+	return put(directory, name, bytes, size, attributes, RENAME_NOREPLACE, NULL);
 }
 
 bool file_syncfs_is_reliable(void)

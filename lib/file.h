@@ -34,6 +34,9 @@ int file_open(int directory, const char *name, int *ret_descriptor, struct stat 
 /* The whole file, NUL-terminated, owned by the caller (free). */
 int file_read(int directory, const char *name, size_t limit, char **ret_bytes, size_t *ret_size) MUST_CHECK;
 int file_read_descriptor(int descriptor, size_t limit, char **ret_bytes, size_t *ret_size) MUST_CHECK;
+/* Memory for that many bytes (free), in huge pages where it is much: else its page faults cost more than its reading.
+ */
+char *file_allocate(size_t size);
 /* Writes everything or fails; EINTR and short writes are continued. */
 int file_write_all(int descriptor, const void *bytes, size_t size) MUST_CHECK;
 /*
@@ -42,7 +45,13 @@ int file_write_all(int descriptor, const void *bytes, size_t size) MUST_CHECK;
  */
 int file_replace(int directory, const char *name, const void *bytes, size_t size,
 	const struct file_attributes *attributes) MUST_CHECK;
-/* The same with the mode alone, owner as created. */
+/*
+ * The same for the file attributes->like, which becomes `backup` with mode 0600, root's: no copy is written, and name
+ * and backup change in one step (RENAME_EXCHANGE). -EOPNOTSUPP, and nothing is done, where the file system has none.
+ */
+int file_replace_keeping(int directory, const char *name, const char *backup, const void *bytes, size_t size,
+	const struct file_attributes *attributes) MUST_CHECK;
+/* As file_replace with the mode alone, owner as created. */
 int file_replace_simple(int directory, const char *name, const void *bytes, size_t size, mode_t mode) MUST_CHECK;
 /* As file_replace, but -EEXIST when the name is taken (RENAME_NOREPLACE). */
 int file_create(int directory, const char *name, const void *bytes, size_t size,

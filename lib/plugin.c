@@ -268,7 +268,7 @@ static int usage(const struct plugin *plugin, FILE *out, int code)
 
 int plugin_main(const struct plugin *plugin, int argc, char **argv)
 {
-	struct plugin_request request = {.root_path = "/", .root = -1, .state = -1};
+	struct plugin_request request = {.root_path = "/", .root = -1, .state = -1, .spawner = {.socket = -1}};
 
 	int r = program_begin();
 	if (r < 0)
@@ -290,7 +290,15 @@ int plugin_main(const struct plugin *plugin, int argc, char **argv)
 	if (argc == 4)
 		request.root_path = argv[3];
 	request.is_host = strcmp(request.root_path, "/") == 0;
+	if (plugin->as_user) {
+		r = user_spawner_open(plugin->as_user, &request.spawner);
+		if (r < 0) {
+			log_error("%s: cannot fork: %s", plugin->name, strerror(-r));
+			return 1;
+		}
+	}
 	r = serve(plugin, &request);
+	user_spawner_close(&request.spawner);
 	free(request.commands);
 	cJSON_Delete(request.document);
 	manifest_set_free(&request.manifests);

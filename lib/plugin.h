@@ -13,6 +13,7 @@
 #include "lib/code.h"
 #include "lib/json.h"
 #include "lib/manifest.h"
+#include "lib/user_spawner.h"
 
 #define PLUGIN_MESSAGE_MAX (2u << 20)
 #define PLUGIN_PLAN_MAX 16384u
@@ -49,7 +50,8 @@ struct plugin_request {
 	struct plugin_command *commands;
 	unsigned count;
 	struct manifest_set manifests;
-	cJSON *document; /* the tree that everything above is borrowed from */
+	cJSON *document;             /* the tree that everything above is borrowed from */
+	struct user_spawner spawner; /* of plugin->as_user */
 };
 
 struct plugin {
@@ -57,6 +59,7 @@ struct plugin {
 	/* Fill results[0…count). Negative errno only when nothing sensible can be said for any command: exits 1. */
 	int (*plan)(struct plugin_request *request, struct plugin_result *results);
 	int (*apply)(struct plugin_request *request, struct plugin_result *results);
+	user_task_function as_user; /* what its children do that become a user; NULL: it has none */
 };
 
 /* The whole main of a plugin, with --help, --version and --describe (prints the manifest). Returns the exit code. */

@@ -49,12 +49,9 @@ static int become(const struct user_identity *identity)
 	return 0;
 }
 
-static void run_child(const struct user_identity *identity, unsigned timeout_ms, user_child_function function,
-	void *context, int pipe_descriptor)
+int user_child_enter(const struct user_identity *identity, unsigned timeout_ms)
 {
 	const struct rlimit file_size = {FILE_SIZE_MAX, FILE_SIZE_MAX};
-	struct buffer output = {0};
-	int code;
 
 	int r = arm_timer(timeout_ms);
 	if (r == 0)
@@ -63,12 +60,18 @@ static void run_child(const struct user_identity *identity, unsigned timeout_ms,
 			      prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || setrlimit(RLIMIT_FSIZE, &file_size) < 0 ||
 			      chdir("/") < 0))
 		r = -errno;
-	if (r == 0)
-		r = function(context, &output);
-	if (buffer_status(&output) < 0)
-		_exit(1);
-	code = r;
-	if (file_write_all(pipe_descriptor, &code, sizeof(code)) < 0 ||
+	return r;
+}
+
+static void run_child(const struct user_identity *identity, unsigned timeout_ms, user_child_function function,
+	void *context, int pipe_descriptor)
+{
+	struct buffer output = {0};
+
+	int code = user_child_enter(identity, timeout_ms);
+	if (code == 0)
+		code = function(context, &output);
+	if (buffer_status(&output) < 0 || file_write_all(pipe_descriptor, &code, sizeof(code)) < 0 ||
 		file_write_all(pipe_descriptor, output.bytes, output.size) < 0)
 		_exit(1);
 	_exit(0);

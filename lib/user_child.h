@@ -28,3 +28,5 @@ typedef int (*user_child_function)(void *context, struct buffer *output);
  */
 int user_child_run(const struct user_identity *identity, unsigned timeout_ms, size_t output_limit,
 	user_child_function function, void *context, struct buffer *ret_output) MUST_CHECK;
+/* In a child that was just forked: the timer, the identity, no new privileges, no core, die with the parent; "/". */
+int user_child_enter(const struct user_identity *identity, unsigned timeout_ms) MUST_CHECK;

@@ -154,6 +154,41 @@ static int read_sudoers_file(int root, const char *path, unsigned depth, struct 
 	return buffer_status(out);
 }
 
+static bool is_known(const struct account_line *line)
+{
+	for (unsigned i = 0; i < ELEMENTS(privileged_groups); i++) {
+		const char *name = privileged_groups[i];
+		if (line->size == 0 || *line->start != *name)
+			continue;
+		size_t size = strlen(name);
+		if (line->size > size && line->start[size] == ':' && memcmp(line->start, name, size) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* They are asked for again and again, and the file may have 100,000 lines. */
+static int read_known_groups(struct resolver *resolver)
+{
+	cleanup_buffer struct buffer known = {0};
+	struct account_line line;
+	size_t offset = 0;
+
+	buffer_append(&known, "", 0);
+	while (account_next_line(&resolver->group, &offset, &line)) {
+		if (!is_known(&line))
+			continue;
+		buffer_append(&known, line.start, line.size);
+		buffer_append(&known, "\n", 1);
+	}
+	int r = buffer_status(&known);
+	if (r < 0)
+		return r;
+	resolver->known.size = known.size;
+	resolver->known.bytes = buffer_steal(&known);
+	return 0;
+}
+
 int resolver_open(int root, struct resolver *ret_resolver)
 {
 	cleanup_resolver struct resolver resolver = {0};
@@ -165,7 +200,7 @@ int resolver_open(int root, struct resolver *ret_resolver)
 	r = account_table_read(root, "etc/group", &resolver.group);
 	if (r < 0)
 		return r;
-	r = account_index_build(&resolver.group); /* asked for each privileged name */
+	r = read_known_groups(&resolver);
 	if (r == 0)
 		r = account_members_read(&resolver.group, &resolver.members);
 	if (r < 0)
@@ -187,6 +222,8 @@ int resolver_open(int root, struct resolver *ret_resolver)
 int resolver_index(struct resolver *resolver)
 {
 	int r = account_index_build(&resolver->passwd);
+	if (r == 0)
+		r = account_index_build(&resolver->group);
 	return r < 0 ? r : account_numbers_read(&resolver->passwd, 2, &resolver->uids);
 }
 
@@ -195,6 +232,7 @@ void resolver_free(struct resolver *resolver)
 	account_table_free(&resolver->passwd);
 	account_table_free(&resolver->group);
 	account_table_free(&resolver->members);
+	account_table_free(&resolver->known);
 	account_numbers_free(&resolver->uids);
 	free(resolver->sudoers);
 	*resolver = (struct resolver){0};
@@ -213,7 +251,7 @@ bool resolve_group_is_privileged(const struct resolver *resolver, const char *na
 		return false;
 	for (unsigned i = 0; i < ELEMENTS(privileged_groups) && !privileged; i++) {
 		struct group_entry other;
-		if (group_find(&resolver->group, privileged_groups[i], &other) < 0)
+		if (group_find(&resolver->known, privileged_groups[i], &other) < 0)
 			continue;
 		privileged = other.gid == named.gid;
 		group_free(&other);
@@ -244,9 +282,8 @@ static bool in_group_line(const struct subject *subject, const struct account_li
 	return member;
 }
 
-static bool in_group_named(const struct subject *subject, const char *group)
+static bool in_group_named(const struct subject *subject, const struct account_table *table, const char *group)
 {
-	const struct account_table *table = &subject->resolver->group;
 	size_t offset = 0, size = strlen(group);
 	struct account_line line;
 	bool member = false;
@@ -315,7 +352,7 @@ static bool user_matches(const struct subject *subject, const char *name, unsign
 		return false;
 	}
 	if (name[0] == '%')
-		return in_group_named(subject, name + 1);
+		return in_group_named(subject, &subject->resolver->group, name + 1);
 	if (name[0] == '+')
 		return true; /* a netgroup cannot be judged here: strict */
 	if (name[0] >= 'A' && name[0] <= 'Z' && depth < ALIAS_DEPTH_MAX)
@@ -398,7 +435,7 @@ static int judge(const struct resolver *resolver, const struct account *account,
 		return r;
 	const struct subject subject = {resolver, account->name, account->uid, groups, count};
 	for (unsigned i = 0; i < ELEMENTS(privileged_groups); i++) {
-		if (in_group_named(&subject, privileged_groups[i])) {
+		if (in_group_named(&subject, &resolver->known, privileged_groups[i])) {
 			result->privileged = true;
 			(void)snprintf(result->reason, sizeof(result->reason), "group %s", privileged_groups[i]);
 			return 0;

@@ -26,6 +26,7 @@ struct resolved_account {
 /* Everything that is read once per batch. */
 struct resolver {
 	struct account_table passwd, group, members; /* members: the groups that list somebody */
+	struct account_table known;                  /* the lines of the privileged groups */
 	struct account_numbers uids;
 	struct login_definitions definitions;
 	char *sudoers; /* joined logical lines, each prefixed by "FILE:LINE\t" */

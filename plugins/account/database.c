@@ -27,20 +27,13 @@ static int read_file(struct database *database, enum database_file file)
 {
 	struct account_table table = {0};
 
-	int r = file_read(database->etc, names[file].name, ACCOUNT_TABLE_MAX, &table.bytes, &table.size);
+	int r = account_table_read_in(database->etc, names[file].name, &table);
 	if (r == -ENOENT && !names[file].required)
 		return 0;
 	if (r == -ENOENT || r == -ELOOP || r == -EINVAL)
 		return -EOPNOTSUPP;
 	if (r < 0)
 		return r;
-	database->old[file] = malloc(table.size + 1);
-	if (!database->old[file]) {
-		account_table_free(&table);
-		return -ENOMEM;
-	}
-	memcpy(database->old[file], table.bytes, table.size);
-	database->old_size[file] = table.size;
 	table_edit_begin(&database->files[file], &table);
 	database->present[file] = true;
 	return 0;
@@ -78,12 +71,8 @@ int database_index(struct database *database)
 void database_free(struct database *database)
 {
 	identifiers_forget(database);
-	for (unsigned i = 0; i < DATABASE_FILES; i++) {
+	for (unsigned i = 0; i < DATABASE_FILES; i++)
 		table_edit_free(&database->files[i]);
-		if (database->old[i])
-			explicit_bzero(database->old[i], database->old_size[i]);
-		free(database->old[i]);
-	}
 	if (database->etc >= 0)
 		(void)close(database->etc);
 	*database = (struct database){.etc = -1};
@@ -110,7 +99,8 @@ static bool is_replaced(const struct database *database, enum database_file file
 static int write_file(struct database *database, enum database_file file, bool *touched)
 {
 	const struct file_attributes backup = {.mode = 0600, .uid = 0, .gid = 0, .like = -1};
-	const struct account_table *table = &database->files[file].table;
+	const struct table_edit *edit = &database->files[file];
+	const struct account_table *table = &edit->table;
 	cleanup_close int current = -1;
 
 	if (!database->files[file].changed)
@@ -118,11 +108,14 @@ static int write_file(struct database *database, enum database_file file, bool *
 	int r = file_open(database->etc, names[file].name, &current, NULL);
 	if (r < 0)
 		return r;
-	r = file_replace(database->etc, names[file].backup, database->old[file], database->old_size[file], &backup);
-	if (r < 0)
-		return r;
 	const struct file_attributes like = {.uid = (uid_t)-1, .gid = (gid_t)-1, .like = current};
-	r = file_replace(database->etc, names[file].name, table->bytes, table->size, &like);
+	r = file_replace_keeping(database->etc, names[file].name, names[file].backup, table->bytes, table->size, &like);
+	if (r == -EOPNOTSUPP) {
+		r = file_replace(database->etc, names[file].backup, edit->old, edit->old_size, &backup);
+		if (r < 0)
+			return r;
+		r = file_replace(database->etc, names[file].name, table->bytes, table->size, &like);
+	}
 	*touched = *touched || r == 0 || is_replaced(database, file, current);
 	if (r < 0)
 		return r;
@@ -153,13 +146,14 @@ static int check_immutable(const struct database *database, const char **ret_fil
 /* Puts the bytes back that stood before this pass. */
 static int restore_file(const struct database *database, enum database_file file)
 {
+	const struct table_edit *edit = &database->files[file];
 	cleanup_close int current = -1;
 
 	int r = file_open(database->etc, names[file].name, &current, NULL);
 	if (r < 0)
 		return r;
 	const struct file_attributes like = {.uid = (uid_t)-1, .gid = (gid_t)-1, .like = current};
-	return file_replace(database->etc, names[file].name, database->old[file], database->old_size[file], &like);
+	return file_replace(database->etc, names[file].name, edit->old, edit->old_size, &like);
 }
 
 /* A failure half-way takes back what was written, in reverse; what cannot be taken back the next run finishes. */

@@ -28,8 +28,6 @@ struct database {
 	int etc;
 	struct table_edit files[DATABASE_FILES];
 	bool present[DATABASE_FILES];
-	char *old[DATABASE_FILES]; /* bytes as read, for the backup; wiped */
-	size_t old_size[DATABASE_FILES];
 	struct used_numbers *numbers[DATABASE_FILES];
 };
 

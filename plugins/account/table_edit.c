@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/account_index.h"
+#include "lib/file.h"
 
 #define GROWTH 4096u /* room for some thirty new lines before the next copy */
 
@@ -19,6 +20,10 @@ void table_edit_free(struct table_edit *edit)
 	if (edit->table.bytes)
 		explicit_bzero(edit->table.bytes, edit->capacity);
 	free(edit->table.bytes);
+	free(edit->table.memo);
+	if (edit->old)
+		explicit_bzero(edit->old, edit->old_size);
+	free(edit->old);
 	account_index_free(edit->table.index);
 	*edit = (struct table_edit){0};
 }
@@ -31,7 +36,7 @@ static int reserve(struct table_edit *edit, size_t size)
 	if (size > ACCOUNT_TABLE_MAX)
 		return -EFBIG;
 	size_t capacity = size + size / 4 + GROWTH;
-	char *bytes = malloc(capacity + 1);
+	char *bytes = file_allocate(capacity + 1);
 	if (!bytes)
 		return -ENOMEM;
 	if (edit->table.bytes) {
@@ -45,12 +50,27 @@ static int reserve(struct table_edit *edit, size_t size)
 	return 0;
 }
 
+static int keep_old(struct table_edit *edit)
+{
+	if (edit->old)
+		return 0;
+	edit->old = file_allocate(edit->table.size + 1);
+	if (!edit->old)
+		return -ENOMEM;
+	if (edit->table.bytes)
+		memcpy(edit->old, edit->table.bytes, edit->table.size);
+	edit->old_size = edit->table.size;
+	return 0;
+}
+
 /* Replaces `old_size` bytes at `offset` by the new ones. The new bytes must not lie in the table. */
 static int splice(struct table_edit *edit, size_t offset, size_t old_size, const char *bytes, size_t size)
 {
 	size_t total = edit->table.size - old_size + size;
 
-	int r = reserve(edit, total);
+	int r = keep_old(edit);
+	if (r == 0)
+		r = reserve(edit, total);
 	if (r < 0)
 		return r;
 	char *at = edit->table.bytes + offset;
@@ -60,6 +80,7 @@ static int splice(struct table_edit *edit, size_t offset, size_t old_size, const
 	edit->table.bytes[total] = '\0';
 	edit->changed = true;
 	edit->edits++;
+	account_table_forget(&edit->table);
 	if (edit->table.index && offset + size < total)
 		account_index_splice(edit->table.index, offset, old_size, size);
 	if (edit->end != SIZE_MAX && offset <= edit->end)

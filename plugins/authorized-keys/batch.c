@@ -58,17 +58,16 @@ static int find_subject(struct batch *batch, const char *user, struct subject **
 	struct subject *subject = calloc(1, sizeof(*subject));
 	if (!subject)
 		return -ENOMEM;
+	subject->user = user;
 	bool ask = true;
 	for (unsigned i = 0; i < batch->subject_count; i++)
 		ask = ask && !batch->subjects[i]->name_services_hang;
 	int r = subject_open(
-		batch->request, batch->sshd, &batch->sharers, &batch->members, &batch->definitions, user, ask, subject);
-	if (r == 0) {
+		batch->request, batch->sshd, &batch->sharers, &batch->members, &batch->definitions, ask, subject);
+	if (r == 0)
 		r = add_known_places(&batch->ledger, subject);
-		if (r < 0)
-			subject_free(subject);
-	}
 	if (r < 0) {
+		subject_free(subject);
 		free(subject);
 		return r;
 	}
@@ -180,7 +179,7 @@ static int run_revocation(struct batch *batch, struct work *work)
 }
 
 /* Who it is about, and for a binding the line it wants. Without a subject the result says why, or is complete. */
-static int prepare(struct batch *batch, struct work *work, bool with_key)
+static int prepare(struct batch *batch, struct work *work)
 {
 	const char *user = plugin_text(work->command, "user");
 
@@ -206,7 +205,7 @@ static int prepare(struct batch *batch, struct work *work, bool with_key)
 		return plugin_set(work->result, CODE_BUSY, "the account changed while the command was decided");
 	if (work_is_sweep(work))
 		return sweep_prepare(&batch->ledger, work);
-	if (!is_binding(work) || !with_key)
+	if (!is_binding(work) || batch->request->apply)
 		return 0;
 	if (is_nologin(work->subject->account.shell))
 		return plugin_set(work->result, CODE_SYSTEM_ACCOUNT,
@@ -217,11 +216,11 @@ static int prepare(struct batch *batch, struct work *work, bool with_key)
 	return subject_add_blob(work->subject, work->text.key.blob, work->text.key.blob_size, &work->blob);
 }
 
-int batch_prepare(struct batch *batch, bool with_keys)
+int batch_prepare(struct batch *batch)
 {
 	for (unsigned i = 0; i < batch->request->count; i++) {
 		struct work *work = &batch->works[i];
-		int r = prepare(batch, work, with_keys);
+		int r = prepare(batch, work);
 
 		if (r == -ENOMEM)
 			return r;

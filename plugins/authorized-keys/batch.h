@@ -24,7 +24,7 @@ struct batch {
 int batch_open(struct batch *batch, struct plugin_request *request, struct plugin_result *results) MUST_CHECK;
 void batch_free(struct batch *batch);
 /* Every command as far as its own fields and its account go; those that need no more are complete then. */
-int batch_prepare(struct batch *batch, bool with_keys) MUST_CHECK;
+int batch_prepare(struct batch *batch) MUST_CHECK;
 
 /* keys.revoke, keys.sweep */
 bool work_is_revocation(const struct work *work);

@@ -11,17 +11,35 @@
 #include "plugins/authorized-keys/sessions.h"
 #include "plugins/authorized-keys/sweep.h"
 
+#define CHILDREN_MAX 4u           /* homes that are worked on at once */
 #define SESSIONS_BUDGET_MS 10000u /* what ending sessions may cost all keys.unbind of a batch */
+
+/* Some homes are worked on at once; each started one is finished, also after an error. */
+static int look_at_all(struct batch *batch)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < batch->subject_count + CHILDREN_MAX; i++) {
+		struct subject *last = i < CHILDREN_MAX ? NULL : batch->subjects[i - CHILDREN_MAX];
+		struct subject *next = i < batch->subject_count ? batch->subjects[i] : NULL;
+
+		if (last && last->code == CODE_OK) {
+			int finished = subject_finish(batch->request, last, NULL);
+			r = r < 0 ? r : finished;
+		}
+		if (next && next->code == CODE_OK)
+			subject_start(batch->request, next, NULL, 0);
+	}
+	return r;
+}
 
 /* Looks at everything and decides every command. */
 static int decide_all(struct batch *batch)
 {
-	int r = batch_prepare(batch, true);
+	int r = batch_prepare(batch);
 
-	for (unsigned i = 0; r == 0 && i < batch->subject_count; i++) {
-		if (batch->subjects[i]->code == CODE_OK)
-			r = subject_run(batch->request, batch->subjects[i], NULL, 0, NULL);
-	}
+	if (r == 0)
+		r = look_at_all(batch);
 	for (unsigned i = 0; r == 0 && i < batch->request->count; i++) {
 		struct work *work = &batch->works[i];
 
@@ -157,61 +175,124 @@ static int take_outcome(struct batch *batch, struct work *work, const struct wor
 	}
 }
 
-/* All edits of one subject in one run. */
-static int carry_out(struct batch *batch, struct subject *subject)
+/* All edits of one subject, which one child carries out. */
+struct carried {
+	struct subject *subject;
+	struct key_edit *edits;
+	enum key_outcome *outcomes;
+	unsigned *old_blobs; /* of each command: the blob whose other copies are looked for */
+};
+
+static void carried_free(struct carried *carried)
 {
+	free(carried->edits);
+	free(carried->outcomes);
+	free(carried->old_blobs);
+	*carried = (struct carried){0};
+}
+
+static bool is_for(const struct work *work, const struct subject *subject)
+{
+	return work->subject == subject && work->result->code == CODE_OK;
+}
+
+static int carry_out_start(struct batch *batch, struct subject *subject, struct carried *ret_carried)
+{
+	CLEANUP(carried_free) struct carried carried = {0};
 	unsigned total = 0, used = 0;
 
 	for (unsigned i = 0; i < batch->request->count; i++)
-		total += batch->works[i].subject == subject ? batch->works[i].edit_count : 0;
+		total += is_for(&batch->works[i], subject) ? batch->works[i].edit_count : 0;
 	if (total == 0)
 		return 0;
-	cleanup_free struct key_edit *edits = calloc(total, sizeof(*edits));
-	cleanup_free enum key_outcome *outcomes = calloc(total, sizeof(*outcomes));
-	cleanup_free unsigned *old_blobs = calloc(batch->request->count, sizeof(*old_blobs));
-	if (!edits || !outcomes || !old_blobs)
+	carried.edits = calloc(total, sizeof(*carried.edits));
+	carried.outcomes = calloc(total, sizeof(*carried.outcomes));
+	carried.old_blobs = calloc(batch->request->count, sizeof(*carried.old_blobs));
+	if (!carried.edits || !carried.outcomes || !carried.old_blobs)
 		return -ENOMEM;
 	for (unsigned i = 0; i < batch->request->count; i++) {
 		struct work *work = &batch->works[i];
 
-		if (work->subject != subject || work->result->code != CODE_OK)
+		if (!is_for(work, subject))
 			continue;
 		for (unsigned j = 0; j < work->edit_count; j++) {
 			const struct work_edit *edit = &work->edits[j];
 			struct key_place *place = &subject->locations.places[edit->place];
 
-			edits[used++] = (struct key_edit){edit->place, edit->label, edit->before, edit->after};
+			carried.edits[used++] = (struct key_edit){edit->place, edit->label, edit->before, edit->after};
 			/* The plan's own word counts when it is taken back before the ledger was written. */
 			place->made = place->made || key_ledger_made(&batch->ledger, subject->user, place->path) ||
 				      (edit->made && *edit->after == '\0');
 		}
 		if (work->old_blob) {
-			int r = subject_add_blob(subject, work->old_blob, work->old_blob_size, &old_blobs[i]);
+			int r = subject_add_blob(subject, work->old_blob, work->old_blob_size, &carried.old_blobs[i]);
 			if (r < 0)
 				return r;
 		}
 	}
-	int r = subject_run(batch->request, subject, edits, used, outcomes);
-	used = 0;
+	subject_start(batch->request, subject, carried.edits, used);
+	carried.subject = subject;
+	*ret_carried = carried;
+	carried = (struct carried){0};
+	return 0;
+}
+
+static int carry_out_finish(struct batch *batch, struct carried *carried)
+{
+	unsigned used = 0;
+
+	int r = subject_finish(batch->request, carried->subject, carried->outcomes);
 	for (unsigned i = 0; r == 0 && i < batch->request->count; i++) {
 		struct work *work = &batch->works[i];
 
-		if (work->subject != subject || work->result->code != CODE_OK)
+		if (!is_for(work, carried->subject))
 			continue;
 		for (unsigned j = 0; r == 0 && j < work->edit_count; j++)
-			r = take_outcome(batch, work, &work->edits[j], outcomes[used++]);
+			r = take_outcome(batch, work, &work->edits[j], carried->outcomes[used++]);
 		if (work->old_blob && work->result->code == CODE_OK)
-			tell_copies(work, old_blobs[i]);
+			tell_copies(work, carried->old_blobs[i]);
+	}
+	carried_free(carried);
+	return r;
+}
+
+/* Two names of one account may well have one file: they take turns. */
+static bool may_share(const struct subject *one, const struct subject *other)
+{
+	return one->account.text && other->account.text &&
+	       (one->account.uid == other->account.uid || strcmp(one->account.home, other->account.home) == 0);
+}
+
+/* Some accounts at once; what was started is finished, also after an error. */
+static int carry_out(struct batch *batch)
+{
+	struct carried ring[CHILDREN_MAX] = {{0}};
+	int r = 0;
+
+	for (unsigned i = 0; i < batch->subject_count + CHILDREN_MAX; i++) {
+		const struct subject *next = i < batch->subject_count ? batch->subjects[i] : NULL;
+		struct carried *carried = &ring[i % CHILDREN_MAX];
+
+		for (unsigned j = 0; j < CHILDREN_MAX; j++) {
+			if (!ring[j].subject || (&ring[j] != carried && !(next && may_share(ring[j].subject, next))))
+				continue;
+			int finished = carry_out_finish(batch, &ring[j]);
+			r = r < 0 ? r : finished;
+		}
+		if (r == 0 && i < batch->subject_count)
+			r = carry_out_start(batch, batch->subjects[i], carried);
 	}
 	return r;
 }
 
-/* In a redo, and in an undo, the plan is what is carried out; otherwise everything is decided again just before. */
+/* The plan is what is carried out, each line only if what the plan saw still stands there. */
 static int find_edits(struct batch *batch)
 {
-	if (!batch->request->redo && !batch->request->undo)
+	/* A sweep is nobody's command: what it finds is what it does. */
+	if (batch->request->count > 0 && work_is_sweep(&batch->works[0]))
 		return decide_all(batch);
-	int r = batch_prepare(batch, false);
+	int r = batch_prepare(batch);
+
 	for (unsigned i = 0; r == 0 && i < batch->request->count; i++) {
 		struct work *work = &batch->works[i];
 
@@ -248,7 +329,7 @@ static int sync_all(struct batch *batch)
 
 		for (unsigned place = 0; place < subject->locations.count; place++) {
 			size_t at = 0;
-			if (!subject->views[place].unsynced)
+			if (!subject->views || !subject->views[place].unsynced)
 				continue;
 			while (at < count && done[at] != subject->views[place].device)
 				at++;
@@ -353,8 +434,8 @@ int bindings_apply(struct plugin_request *request, struct plugin_result *results
 	int r = batch_open(&batch, request, results);
 	if (r == 0)
 		r = find_edits(&batch);
-	for (unsigned i = 0; r == 0 && i < batch.subject_count; i++)
-		r = carry_out(&batch, batch.subjects[i]);
+	if (r == 0)
+		r = carry_out(&batch);
 	if (r == 0)
 		r = sync_all(&batch);
 	if (r < 0)

@@ -8,12 +8,7 @@
 #include "lib/sys.h"
 #include "plugins/authorized-keys/key_lines.h"
 #include "plugins/authorized-keys/key_walk.h"
-
-#define OUTPUT_MAX (KEY_PLACES_MAX * (KEY_FILE_MAX + 4096u) + KEY_TASK_EDITS_MAX * 256u)
-#define VIEW_EXISTS 1u
-#define VIEW_HOME_OPEN 2u
-#define VIEW_TIGHTENED 4u
-#define VIEW_UNSYNCED 8u
+#include "plugins/authorized-keys/key_wire.h"
 
 /* What the child knows of one file. */
 struct content {
@@ -166,17 +161,6 @@ static int edit_place(const struct key_task *task, unsigned place, struct key_vi
 	return changed ? write_content(task, &task->places[place], &content, &text, view) : 0;
 }
 
-static void put_number(struct buffer *output, unsigned number)
-{
-	buffer_append(output, &number, sizeof(number));
-}
-
-static void put_bytes(struct buffer *output, const char *bytes, size_t size)
-{
-	put_number(output, (unsigned)size);
-	buffer_append(output, bytes, size);
-}
-
 static void put_lines(const struct key_task *task, const char *text, size_t size, struct buffer *output)
 {
 	char label[KEY_LABEL_MAX + 1];
@@ -190,22 +174,18 @@ static void put_lines(const struct key_task *task, const char *text, size_t size
 		buffer_append(&ours, line.start, line.size);
 		buffer_append(&ours, "\n", 1);
 	}
-	put_bytes(output, ours.bytes ? ours.bytes : "", ours.size);
+	key_wire_put_bytes(output, ours.bytes ? ours.bytes : "", ours.size);
 	for (unsigned i = 0; i < task->blob_count; i++) {
 		unsigned any = 0, number = 1;
 
-		put_number(output, key_lines_find_foreign(text, size, task->blobs[i].bytes, task->blobs[i].size));
+		key_wire_put_number(
+			output, key_lines_find_foreign(text, size, task->blobs[i].bytes, task->blobs[i].size));
 		offset = 0;
 		for (; any == 0 && key_lines_next(text, size, &offset, &line); number++)
 			any = key_line_has_blob(&line, task->blobs[i].bytes, task->blobs[i].size) ? number : 0;
-		put_number(output, any);
+		key_wire_put_number(output, any);
 	}
 }
-
-struct run {
-	const struct key_task *task;
-	enum key_outcome *outcomes;
-};
 
 /* Brings the places' file systems to disk. */
 static int sync_places(const struct key_task *task)
@@ -225,11 +205,12 @@ static int sync_places(const struct key_task *task)
 	return 0;
 }
 
-static int run(void *context, struct buffer *output)
+int key_task_work(const struct key_task *task, struct buffer *output)
 {
-	const struct run *what = context;
-	const struct key_task *task = what->task;
+	cleanup_free enum key_outcome *outcomes = calloc((size_t)task->edit_count + 1, sizeof(*outcomes));
 
+	if (!outcomes)
+		return -ENOMEM;
 	if (task->sync)
 		return sync_places(task);
 	for (unsigned i = 0; i < task->place_count; i++) {
@@ -242,12 +223,12 @@ static int run(void *context, struct buffer *output)
 		for (unsigned j = 0; j < task->edit_count; j++)
 			edited = edited || task->edits[j].place == i;
 		if (edited) {
-			int r = edit_place(task, i, &view, what->outcomes);
+			int r = edit_place(task, i, &view, outcomes);
 			if (r == -ENOMEM)
 				return r;
 			for (unsigned j = 0; r < 0 && j < task->edit_count; j++) {
 				if (task->edits[j].place == i)
-					what->outcomes[j] = KEY_FAILED;
+					outcomes[j] = KEY_FAILED;
 			}
 		}
 		(void)!read_content(task, &task->places[i], false, &after, &content);
@@ -255,117 +236,20 @@ static int run(void *context, struct buffer *output)
 			view.code = after.code;
 			memcpy(view.detail, after.detail, sizeof(view.detail));
 		}
-		put_number(output, (unsigned)view.code);
-		put_number(output, ((edited ? view.exists : after.exists) ? VIEW_EXISTS : 0) |
-					   (after.home_open ? VIEW_HOME_OPEN : 0) |
-					   (view.tightened || after.tightened ? VIEW_TIGHTENED : 0) |
-					   (view.unsynced ? VIEW_UNSYNCED : 0));
-		put_bytes(output, (const char *)&view.device, sizeof(view.device));
-		put_bytes(output, view.detail, strlen(view.detail));
+		key_wire_put_number(output, (unsigned)view.code);
+		key_wire_put_number(output, ((edited ? view.exists : after.exists) ? KEY_VIEW_EXISTS : 0) |
+						    (after.home_open ? KEY_VIEW_HOME_OPEN : 0) |
+						    (view.tightened || after.tightened ? KEY_VIEW_TIGHTENED : 0) |
+						    (view.unsynced ? KEY_VIEW_UNSYNCED : 0));
+		key_wire_put_bytes(output, (const char *)&view.device, sizeof(view.device));
+		key_wire_put_bytes(output, view.detail, strlen(view.detail));
 		put_lines(task, content.text ? content.text : "", content.size, output);
 	}
 	for (unsigned i = 0; i < task->edit_count; i++) {
 		if (task->chosen[task->edits[i].place])
-			put_number(output, (unsigned)what->outcomes[i]);
+			key_wire_put_number(output, (unsigned)outcomes[i]);
 	}
 	return 0;
-}
-
-struct reader {
-	const char *at, *end;
-};
-
-static int take_number(struct reader *reader, unsigned *ret_number)
-{
-	if ((size_t)(reader->end - reader->at) < sizeof(*ret_number))
-		return -EBADMSG;
-	memcpy(ret_number, reader->at, sizeof(*ret_number));
-	reader->at += sizeof(*ret_number);
-	return 0;
-}
-
-static int take_bytes(struct reader *reader, const char **ret_bytes, size_t *ret_size)
-{
-	unsigned size;
-
-	if (take_number(reader, &size) < 0 || size > (size_t)(reader->end - reader->at))
-		return -EBADMSG;
-	*ret_bytes = reader->at;
-	*ret_size = size;
-	reader->at += size;
-	return 0;
-}
-
-static int take_view(struct reader *reader, const struct key_task *task, struct key_view *view)
-{
-	unsigned code, flags;
-	const char *bytes;
-	size_t size;
-
-	key_view_free(view);
-	if (take_number(reader, &code) < 0 || take_number(reader, &flags) < 0 || code >= CODE_COUNT ||
-		take_bytes(reader, &bytes, &size) < 0 || size != sizeof(view->device))
-		return -EBADMSG;
-	memcpy(&view->device, bytes, size);
-	view->unsynced = (flags & VIEW_UNSYNCED) != 0;
-	if (take_bytes(reader, &bytes, &size) < 0 || size > DETAIL_MAX)
-		return -EBADMSG;
-	view->code = (enum code)code;
-	memcpy(view->detail, bytes, size);
-	view->detail[size] = '\0';
-	view->exists = (flags & VIEW_EXISTS) != 0;
-	view->home_open = (flags & VIEW_HOME_OPEN) != 0;
-	view->tightened = (flags & VIEW_TIGHTENED) != 0;
-	if (take_bytes(reader, &bytes, &size) < 0 || memchr(bytes, '\0', size))
-		return -EBADMSG;
-	view->ours = strndup(bytes, size);
-	view->ours_size = size;
-	view->foreign = calloc((size_t)task->blob_count + 1, sizeof(*view->foreign));
-	view->copies = calloc((size_t)task->blob_count + 1, sizeof(*view->copies));
-	if (!view->ours || !view->foreign || !view->copies)
-		return -ENOMEM;
-	for (unsigned i = 0; i < task->blob_count; i++) {
-		if (take_number(reader, &view->foreign[i]) < 0 || take_number(reader, &view->copies[i]) < 0)
-			return -EBADMSG;
-	}
-	return 0;
-}
-
-int key_task_run(const struct key_task *task, struct key_view *views, enum key_outcome *outcomes)
-{
-	cleanup_free enum key_outcome *inner = calloc((size_t)task->edit_count + 1, sizeof(*inner));
-	cleanup_buffer struct buffer output = {0};
-	struct run what = {task, inner};
-	bool any = false;
-
-	if (!inner)
-		return -ENOMEM;
-	for (unsigned i = 0; i < task->place_count; i++)
-		any = any || task->chosen[i];
-	if (!any)
-		return 0;
-	int r = task->here ? run(&what, &output)
-			   : user_child_run(&task->identity, task->timeout_ms, OUTPUT_MAX, run, &what, &output);
-	if (r == 0)
-		r = buffer_status(&output);
-	if (r < 0 || task->sync)
-		return r;
-	struct reader reader = {output.bytes, output.bytes + output.size};
-	for (unsigned i = 0; r == 0 && i < task->place_count; i++) {
-		if (task->chosen[i])
-			r = take_view(&reader, task, &views[i]);
-	}
-	for (unsigned i = 0; r == 0 && i < task->edit_count; i++) {
-		unsigned outcome;
-		if (!task->chosen[task->edits[i].place])
-			continue;
-		r = take_number(&reader, &outcome);
-		if (r == 0 && outcome > KEY_FAILED)
-			r = -EBADMSG;
-		if (r == 0)
-			outcomes[i] = (enum key_outcome)outcome;
-	}
-	return r == 0 && reader.at != reader.end ? -EBADMSG : r;
 }
 
 void key_view_free(struct key_view *view)

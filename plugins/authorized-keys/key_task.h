@@ -13,8 +13,8 @@
 #include "lib/manifest.h"
 #include "lib/user_child.h"
 
-#define KEY_PLACES_MAX 24u       /* files that sshd reads for one user, ours, and one that the ledger or a plan names */
-#define KEY_TASK_EDITS_MAX 4096u /* commands of a document */
+#define KEY_PLACES_MAX 24u /* files that sshd reads for one user, ours, and one that the ledger or a plan names */
+#define KEY_TASK_LINES_MAX (4096u * 64u) /* commands of a document, each with its own edits and sweeps */
 
 /* One file. Below a home only its user's own authority is used. */
 struct key_place {
@@ -64,15 +64,10 @@ struct key_task {
 	unsigned edit_count;
 	const struct key_blob *blobs;
 	unsigned blob_count;
-	unsigned timeout_ms; /* of the child */
-	bool sync_later;     /* new files wait for a task with `sync`; what replaces a file never does */
-	bool sync;           /* nothing but syncfs of the chosen places' file systems */
-	bool here;           /* no child: root's own places, where nothing of a user can hang */
+	bool sync_later; /* new files wait for a task with `sync`; what replaces a file never does */
+	bool sync;       /* nothing but syncfs of the chosen places' file systems */
 };
 
-/*
- * Runs the task; fills the views of the chosen places (as they are after the edits) and the outcome of each edit there.
- * -ETIMEDOUT when a home did not answer in time, other negative errno when the child failed as a whole.
- */
-int key_task_run(const struct key_task *task, struct key_view *views, enum key_outcome *outcomes) MUST_CHECK;
+/* What the child does: every chosen place is looked at, after its edits; see key_wire.h for what it writes. */
+int key_task_work(const struct key_task *task, struct buffer *output) MUST_CHECK;
 void key_view_free(struct key_view *view);

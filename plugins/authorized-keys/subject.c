@@ -6,6 +6,10 @@
 #include <string.h>
 
 #include "lib/name_service.h"
+#include "plugins/authorized-keys/key_lines.h"
+#include "plugins/authorized-keys/key_wire.h"
+
+#define OUTPUT_MAX (KEY_PLACES_MAX * (KEY_FILE_MAX + 4096u) + KEY_TASK_LINES_MAX * 8u)
 
 static int refuse(struct subject *subject, enum code code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -61,26 +65,20 @@ static int resolve(const struct plugin_request *request, const struct account_ta
 }
 
 int subject_open(const struct plugin_request *request, struct sshd *sshd, struct sharers *sharers,
-	const struct account_table *group, const struct login_definitions *definitions, const char *user, bool ask,
-	struct subject *ret_subject)
+	const struct account_table *group, const struct login_definitions *definitions, bool ask,
+	struct subject *subject)
 {
-	struct subject subject = {.user = user};
-
-	int r = resolve(request, sharers->passwd, group, definitions, ask, &subject);
-	if (r == 0 && subject.code == CODE_OK)
-		r = locations_find(request, sshd, sharers, &subject.account, &subject.locations);
-	if (r < 0) {
-		subject_free(&subject);
-		return r;
-	}
-	*ret_subject = subject;
-	return 0;
+	int r = resolve(request, sharers->passwd, group, definitions, ask, subject);
+	if (r == 0 && subject->code == CODE_OK)
+		r = locations_find(request, sshd, sharers, &subject->account, &subject->locations);
+	return r;
 }
 
 void subject_free(struct subject *subject)
 {
-	for (unsigned i = 0; i < KEY_PLACES_MAX; i++)
+	for (unsigned i = 0; subject->views && i < subject->locations.count; i++)
 		key_view_free(&subject->views[i]);
+	free(subject->views);
 	locations_free(&subject->locations);
 	account_free(&subject->account);
 	free(subject->groups);
@@ -109,77 +107,152 @@ static bool is_our_own(const char *path)
 	       strncmp(path, LOCATION_RUNTIME "/", strlen(LOCATION_RUNTIME "/")) == 0;
 }
 
-int subject_sync(const struct plugin_request *request, const struct subject *subject, unsigned place)
+/* The places of one kind, worked on under that identity. */
+static struct key_task make_task(
+	const struct plugin_request *request, const struct subject *subject, bool below_home, const bool *chosen)
 {
-	const gid_t root_group = 0;
+	static const gid_t root_group = 0;
 	const struct user_identity root = {0, 0, &root_group, 1};
 	const struct user_identity user = {
 		subject->account.uid, subject->account.gid, subject->groups, subject->group_count};
-	const struct locations *locations = &subject->locations;
-	bool chosen[KEY_PLACES_MAX] = {false};
 
-	chosen[place] = true;
-	const struct key_task task = {.root_path = request->root_path,
-		.identity = locations->places[place].home_size > 0 ? user : root,
-		.places = locations->places,
-		.place_count = locations->count,
+	return (struct key_task){.root_path = request->root_path,
+		.identity = below_home ? user : root,
+		.places = subject->locations.places,
+		.place_count = subject->locations.count,
 		.chosen = chosen,
-		.timeout_ms = USER_CHILD_TIMEOUT_MS,
-		.sync = true};
-	return key_task_run(&task, NULL, NULL);
+		.blobs = subject->blobs,
+		.blob_count = subject->blob_count};
 }
 
-/* The places of one kind, in a child of that identity. */
-static int run_kind(const struct plugin_request *request, struct subject *subject, bool below_home,
-	const struct key_edit *edits, unsigned edit_count, enum key_outcome *outcomes)
+static bool is_empty(const struct key_task *task)
 {
-	const gid_t root_group = 0;
-	const struct user_identity root = {0, 0, &root_group, 1};
-	const struct user_identity user = {
-		subject->account.uid, subject->account.gid, subject->groups, subject->group_count};
-	struct locations *locations = &subject->locations;
-	bool chosen[KEY_PLACES_MAX] = {false};
+	for (unsigned i = 0; i < task->place_count; i++) {
+		if (task->chosen[i])
+			return false;
+	}
+	return true;
+}
 
-	for (unsigned i = 0; i < locations->count; i++)
-		chosen[i] = (locations->places[i].home_size > 0) == below_home;
-	bool own = !below_home;
-	for (unsigned i = 0; i < locations->count; i++)
-		own = own && (!chosen[i] || is_our_own(locations->places[i].path));
-	const struct key_task task = {.root_path = request->root_path,
-		.identity = below_home ? user : root,
-		.places = locations->places,
-		.place_count = locations->count,
-		.chosen = chosen,
-		.edits = edits,
-		.edit_count = edit_count,
-		.blobs = subject->blobs,
-		.blob_count = subject->blob_count,
-		.timeout_ms = subject->timeout_ms,
-		.sync_later = subject->sync_later && below_home,
-		.here = own};
-	int r = key_task_run(&task, subject->views, outcomes);
-	if (r == 0 || r == -ENOMEM)
-		return r;
-	for (unsigned i = 0; i < locations->count; i++) {
+static int start(const struct plugin_request *request, const struct key_task *task, unsigned timeout_ms,
+	struct user_spawned *ret_child)
+{
+	cleanup_buffer struct buffer bytes = {0};
+	const struct user_task user_task = {.name = task->sync             ? "keys:sync"
+						    : task->edit_count > 0 ? "keys:edit"
+									   : "keys:look",
+		.identity = task->identity,
+		.timeout_ms = timeout_ms,
+		.bytes = &bytes,
+		.root = -1};
+
+	key_wire_put_task(&bytes, task);
+	int r = buffer_status(&bytes);
+	return r < 0 ? r : user_spawner_start(&request->spawner, &user_task, ret_child);
+}
+
+static int finish(
+	const struct key_task *task, struct user_spawned *child, struct key_view *views, enum key_outcome *outcomes)
+{
+	cleanup_buffer struct buffer output = {0};
+
+	int r = user_spawned_finish(child, OUTPUT_MAX, &output);
+	if (r == 0)
+		r = buffer_status(&output);
+	return r < 0 || task->sync ? r : key_wire_take_views(task, &output, views, outcomes);
+}
+
+/* No child: root's own places, where nothing of a user can hang. */
+static int run_here(const struct key_task *task, struct key_view *views, enum key_outcome *outcomes)
+{
+	cleanup_buffer struct buffer output = {0};
+
+	int r = key_task_work(task, &output);
+	if (r == 0)
+		r = buffer_status(&output);
+	return r < 0 ? r : key_wire_take_views(task, &output, views, outcomes);
+}
+
+int subject_sync(const struct plugin_request *request, const struct subject *subject, unsigned place)
+{
+	bool chosen[KEY_PLACES_MAX] = {false};
+	struct user_spawned child;
+
+	chosen[place] = true;
+	struct key_task task = make_task(request, subject, subject->locations.places[place].home_size > 0, chosen);
+	task.sync = true;
+	int r = start(request, &task, USER_CHILD_TIMEOUT_MS, &child);
+	return r < 0 ? r : finish(&task, &child, NULL, NULL);
+}
+
+/* A child that failed as a whole says nothing of its places. */
+static int take_failure(struct subject *subject, const struct key_task *task, int error, enum key_outcome *outcomes)
+{
+	if (error == 0 || error == -ENOMEM)
+		return error;
+	/* A child that could not be made says nothing of the file's own rights; what passes is tried again. */
+	enum code code = error == -EPERM || error == -EACCES ? CODE_IO_ERROR : code_from_errno(-error);
+	for (unsigned i = 0; i < task->place_count; i++) {
 		struct key_view *view = &subject->views[i];
 
-		if (!chosen[i])
+		if (!task->chosen[i])
 			continue;
 		key_view_free(view);
-		view->code = r == -ETIMEDOUT ? CODE_TIMEOUT : CODE_IO_ERROR;
-		(void)snprintf(view->detail, sizeof(view->detail), "%.120s: %s", locations->places[i].path,
-			r == -ETIMEDOUT ? "no answer from there in time" : strerror(-r));
+		view->code = code;
+		(void)snprintf(view->detail, sizeof(view->detail), "%.120s: %s", task->places[i].path,
+			error == -ETIMEDOUT ? "no answer from there in time" : strerror(-error));
 	}
-	for (unsigned i = 0; i < edit_count; i++) {
-		if (chosen[edits[i].place])
+	for (unsigned i = 0; i < task->edit_count; i++) {
+		if (task->chosen[task->edits[i].place])
 			outcomes[i] = KEY_FAILED;
 	}
 	return 0;
 }
 
-int subject_run(const struct plugin_request *request, struct subject *subject, const struct key_edit *edits,
-	unsigned edit_count, enum key_outcome *outcomes)
+void subject_start(const struct plugin_request *request, struct subject *subject, const struct key_edit *edits,
+	unsigned edit_count)
 {
-	int r = run_kind(request, subject, true, edits, edit_count, outcomes);
-	return r < 0 ? r : run_kind(request, subject, false, edits, edit_count, outcomes);
+	if (!subject->views)
+		subject->views = calloc((size_t)subject->locations.count + 1, sizeof(*subject->views));
+	for (unsigned i = 0; i < subject->locations.count; i++)
+		subject->chosen[i] = subject->locations.places[i].home_size > 0;
+	subject->task = make_task(request, subject, true, subject->chosen);
+	subject->task.edits = edits;
+	subject->task.edit_count = edit_count;
+	subject->task.sync_later = subject->sync_later;
+	subject->start_error = !subject->views ? -ENOMEM
+			       : is_empty(&subject->task)
+				       ? 0
+				       : start(request, &subject->task, subject->timeout_ms, &subject->child);
+}
+
+int subject_finish(const struct plugin_request *request, struct subject *subject, enum key_outcome *outcomes)
+{
+	const struct locations *locations = &subject->locations;
+	bool chosen[KEY_PLACES_MAX] = {false}, own = true;
+	struct user_spawned child;
+
+	int r = subject->start_error;
+	if (r == 0 && !is_empty(&subject->task))
+		r = finish(&subject->task, &subject->child, subject->views, outcomes);
+	r = take_failure(subject, &subject->task, r, outcomes);
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < locations->count; i++) {
+		chosen[i] = locations->places[i].home_size == 0;
+		own = own && (!chosen[i] || is_our_own(locations->places[i].path));
+	}
+	struct key_task task = make_task(request, subject, false, chosen);
+	task.edits = subject->task.edits;
+	task.edit_count = subject->task.edit_count;
+	if (is_empty(&task))
+		return 0;
+	if (own) {
+		r = run_here(&task, subject->views, outcomes);
+	} else {
+		r = start(request, &task, subject->timeout_ms, &child);
+		if (r == 0)
+			r = finish(&task, &child, subject->views, outcomes);
+	}
+	return take_failure(subject, &task, r, outcomes);
 }

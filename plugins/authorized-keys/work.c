@@ -14,6 +14,8 @@ void work_free(struct work *work)
 		free(work->edits[i].before);
 		free(work->edits[i].after);
 	}
+	free(work->edits);
+	work->edits = NULL;
 	work->edit_count = 0;
 	for (unsigned i = 0; i < work->blob_count; i++)
 		free(work->blobs[i].bytes);
@@ -54,6 +56,21 @@ void work_tell(struct work *work, const char *format, ...)
 	(void)plugin_set(work->result, work->result->code, "%s", all);
 }
 
+/* Takes over nothing: the edit has its own copies. */
+static int append_edit(struct work *work, unsigned place, const char *label, const char *before, const char *after,
+	bool made, bool swept)
+{
+	if (work->edit_count == WORK_EDITS_MAX)
+		return -E2BIG;
+	struct work_edit *more = reallocarray(work->edits, work->edit_count + 1, sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	work->edits = more;
+	struct work_edit *edit = &more[work->edit_count++];
+	*edit = (struct work_edit){place, strdup(label), strdup(before), strdup(after), made, swept};
+	return edit->label && edit->before && edit->after ? 0 : -ENOMEM;
+}
+
 int work_add_edit(
 	struct work *work, unsigned place, const char *label, const char *before, const char *after, bool swept)
 {
@@ -62,14 +79,11 @@ int work_add_edit(
 
 	if (strcmp(before, after) == 0)
 		return 0;
-	if (work->edit_count == WORK_EDITS_MAX)
-		return -E2BIG;
-	struct work_edit edit = {place, strdup(label), strdup(before), strdup(after), !view->exists, swept};
-	work->edits[work->edit_count++] = edit;
-	if (!edit.label || !edit.before || !edit.after)
-		return -ENOMEM;
+	int r = append_edit(work, place, label, before, after, !view->exists, swept);
+	if (r < 0)
+		return r;
 	/* What the next command of the batch will find. */
-	int r = key_lines_set(view->ours ? view->ours : "", view->ours_size, label, *after ? after : NULL, &ours);
+	r = key_lines_set(view->ours ? view->ours : "", view->ours_size, label, *after ? after : NULL, &ours);
 	if (r < 0)
 		return r;
 	free(view->ours);
@@ -297,16 +311,17 @@ int work_write_plan(const struct work *work, char **ret_plan)
 	for (unsigned i = 0; i < work->edit_count; i++) {
 		const struct work_edit *edit = &work->edits[i];
 
-		if (edit->swept)
-			continue; /* the redo sweeps what it finds */
 		json_begin_object(&writer, NULL);
 		json_put_string(&writer, "path", work->subject->locations.places[edit->place].path);
 		json_put_string(&writer, "before", edit->before);
 		json_put_string(&writer, "after", edit->after);
 		json_put_bool(&writer, "made", edit->made);
+		if (edit->swept)
+			json_put_string(&writer, "swept", edit->label);
 		json_end_object(&writer);
 	}
 	json_end_array(&writer);
+	json_put_string(&writer, "detail", work->result->detail);
 	json_end_object(&writer);
 	int r = buffer_status(&text);
 	if (r < 0)
@@ -322,12 +337,15 @@ int work_read_plan(struct work *work, bool exchange)
 	const char *label = plugin_text(work->command, "keypair");
 	struct subject *subject = work->subject;
 	const cJSON *edits, *node;
+	const char *detail;
 
 	if (json_get_array(work->command->plan, "edits", &edits) < 0)
 		return -EBADMSG;
+	if (!exchange && json_get_string(work->command->plan, "detail", &detail) == 0 && *detail)
+		work_tell(work, "%s", detail);
 	cJSON_ArrayForEach(node, edits)
 	{
-		const char *path, *before, *after;
+		const char *path, *before, *after, *swept = NULL;
 		unsigned place;
 		bool made;
 
@@ -336,15 +354,17 @@ int work_read_plan(struct work *work, bool exchange)
 			json_get_string(node, exchange ? "before" : "after", &after) < 0 ||
 			json_get_bool(node, "made", &made) < 0 || work->edit_count == WORK_EDITS_MAX)
 			return -EBADMSG;
+		(void)!json_get_string(node, "swept", &swept);
+		if (swept && exchange)
+			continue; /* what had expired does not come back */
 		int r = locations_add(&subject->locations, &subject->account, path, &place);
 		if (r < 0)
 			return r == -EINVAL ? -EBADMSG : r;
-		struct work_edit edit = {place, strdup(label), strdup(before), strdup(after), made, false};
-		work->edits[work->edit_count++] = edit;
-		if (!edit.label || !edit.before || !edit.after)
-			return -ENOMEM;
+		r = append_edit(work, place, swept ? swept : label, before, after, made, swept != NULL);
+		if (r < 0)
+			return r;
 		const struct key_line line = {before, strlen(before)};
-		if (*after == '\0' && !work->old_blob &&
+		if (*after == '\0' && !work->old_blob && !swept &&
 			key_line_blob(&line, &work->old_blob, &work->old_blob_size) == -ENOMEM)
 			return -ENOMEM;
 	}

@@ -28,7 +28,7 @@ struct work {
 	unsigned blob;           /* its place among the subject's blobs, when it has a key */
 	unsigned char *old_blob; /* of the line that is taken away; owned */
 	size_t old_blob_size;
-	struct work_edit edits[WORK_EDITS_MAX];
+	struct work_edit *edits; /* owned */
 	unsigned edit_count;
 	struct work_blob *blobs; /* keys.sweep: of the ledger's keys */
 	unsigned blob_count;

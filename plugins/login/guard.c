@@ -28,6 +28,10 @@ int guard_anyone(struct world *world, const struct without *without, bool *ret_a
 	while (r == 0 && !can && candidates < GUARD_CANDIDATES_MAX &&
 		account_next_line(&world->passwd, &offset, &line)) {
 		cleanup_account struct account account = {0};
+		uint32_t uid;
+		if (account_line_number(&line, 2, &uid) &&
+			(uid < world->definitions.uid_min || uid > world->definitions.uid_max))
+			continue; /* nearly all of 100,000 lines may be such: no copy of each */
 		r = account_parse(&line, &account);
 		if (r == -EBADMSG) {
 			r = 0;

@@ -186,9 +186,71 @@ static int look_at(const struct keys_question *question, const char *path, struc
 	return r < 0 ? 0 : judge_file(question, bytes, size, outlives_reboot(question, descriptor), answer);
 }
 
-static int look_as_user(void *context, struct buffer *output)
+static void put_list(struct buffer *task, const char *const *list)
 {
-	const struct keys_question *question = context;
+	for (; list && *list; list++)
+		buffer_append(task, *list, strlen(*list) + 1);
+	buffer_append(task, "", 1);
+}
+
+/* The numbers and flags of a question; the texts and groups follow, each text with its NUL, each list ends with "". */
+struct wire {
+	uid_t uid;
+	int64_t now;
+	unsigned rsa_bits, private_count;
+	bool strict, names, has_address, has_algorithms;
+};
+
+static void write_question(const struct keys_question *question, struct buffer *task)
+{
+	const struct wire wire = {.uid = question->uid,
+		.now = question->now,
+		.rsa_bits = question->rsa_bits,
+		.private_count = (unsigned)question->private_count,
+		.strict = question->strict,
+		.names = question->names,
+		.has_address = question->address,
+		.has_algorithms = question->algorithms};
+	const char *const texts[] = {question->root_path, question->home, question->address, question->algorithms};
+
+	buffer_append(task, &wire, sizeof(wire));
+	if (question->private_count > 0)
+		buffer_append(task, question->private_groups, question->private_count * sizeof(gid_t));
+	for (unsigned i = 0; i < ELEMENTS(texts); i++)
+		buffer_append(task, texts[i] ? texts[i] : "", texts[i] ? strlen(texts[i]) + 1 : 1);
+	put_list(task, question->paths);
+	put_list(task, question->revoked);
+	put_list(task, question->excluded);
+}
+
+static const char *take_text(char **at, const char *end)
+{
+	char *text = *at;
+	char *nul = text < end ? memchr(text, '\0', (size_t)(end - text)) : NULL;
+
+	if (nul)
+		*at = nul + 1;
+	return nul ? text : NULL;
+}
+
+static int take_list(char **at, const char *end, const char ***ret_list)
+{
+	size_t count = 0;
+	const char *text;
+
+	for (char *look = *at; (text = take_text(&look, end)) && *text; count++)
+		;
+	const char **list = calloc(count + 1, sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	for (count = 0; (text = take_text(at, end)) && *text; count++)
+		list[count] = text;
+	*ret_list = list;
+	return text ? 0 : -EBADMSG;
+}
+
+static int look_at_all(const struct keys_question *question, struct buffer *output)
+{
 	struct keys_answer answer = {0};
 
 	for (const char *const *path = question->paths; *path; path++) {
@@ -200,13 +262,74 @@ static int look_as_user(void *context, struct buffer *output)
 	return 0;
 }
 
-int keys_look(
-	const struct user_identity *identity, const struct keys_question *question, struct keys_answer *ret_answer)
+int keys_serve(char *task, size_t size, int root, struct buffer *output)
+{
+	cleanup_free const char **paths = NULL, **revoked = NULL, **excluded = NULL;
+	cleanup_free gid_t *groups = NULL;
+	const char *texts[4], *end = task + size;
+	char *at = task + sizeof(struct wire);
+	struct wire wire;
+
+	if (size < sizeof(wire))
+		return -EBADMSG;
+	memcpy(&wire, task, sizeof(wire));
+	if (wire.private_count > (size_t)(end - at) / sizeof(gid_t))
+		return -EBADMSG;
+	groups = calloc((size_t)wire.private_count + 1, sizeof(*groups));
+	if (!groups)
+		return -ENOMEM;
+	memcpy(groups, at, wire.private_count * sizeof(gid_t));
+	at += wire.private_count * sizeof(gid_t);
+	for (unsigned i = 0; i < ELEMENTS(texts); i++) {
+		texts[i] = take_text(&at, end);
+		if (!texts[i])
+			return -EBADMSG;
+	}
+	int r = take_list(&at, end, &paths);
+	if (r == 0)
+		r = take_list(&at, end, &revoked);
+	if (r == 0)
+		r = take_list(&at, end, &excluded);
+	if (r < 0)
+		return r;
+	const struct keys_question question = {.root = root,
+		.root_path = texts[0],
+		.home = texts[1],
+		.uid = wire.uid,
+		.paths = (const char *const *)paths,
+		.strict = wire.strict,
+		.private_groups = groups,
+		.private_count = wire.private_count,
+		.now = wire.now,
+		.address = wire.has_address ? texts[2] : NULL,
+		.names = wire.names,
+		.algorithms = wire.has_algorithms ? texts[3] : NULL,
+		.rsa_bits = wire.rsa_bits,
+		.revoked = (const char *const *)revoked,
+		.excluded = (const char *const *)excluded};
+	return look_at_all(&question, output);
+}
+
+int keys_start(const struct user_spawner *spawner, const struct user_identity *identity,
+	const struct keys_question *question, struct user_spawned *ret_child)
+{
+	cleanup_buffer struct buffer bytes = {0};
+	const struct user_task task = {.name = "login:look",
+		.identity = *identity,
+		.timeout_ms = USER_CHILD_TIMEOUT_MS,
+		.bytes = &bytes,
+		.root = question->root};
+
+	write_question(question, &bytes);
+	int r = buffer_status(&bytes);
+	return r < 0 ? r : user_spawner_start(spawner, &task, ret_child);
+}
+
+int keys_finish(struct user_spawned *child, struct keys_answer *ret_answer)
 {
 	cleanup_buffer struct buffer output = {0};
-	struct keys_question copy = *question;
 
-	int r = user_child_run(identity, USER_CHILD_TIMEOUT_MS, sizeof(*ret_answer), look_as_user, &copy, &output);
+	int r = user_spawned_finish(child, sizeof(*ret_answer), &output);
 	if (r < 0)
 		return r;
 	if (output.size != sizeof(*ret_answer))

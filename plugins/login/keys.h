@@ -10,7 +10,7 @@
 
 #include "lib/cleanup.h"
 #include "lib/sshd_config.h"
-#include "lib/user_child.h"
+#include "lib/user_spawner.h"
 #include "plugins/login/blocker.h"
 
 #define KEYS_PATH_SHOWN_MAX 160u
@@ -44,8 +44,12 @@ struct keys_answer {
 	uint32_t unsafe_mode, unsafe_owner;
 };
 
-/* 0, -ETIMEDOUT when the home does not answer, or another negative errno. */
-int keys_look(const struct user_identity *identity, const struct keys_question *question,
-	struct keys_answer *ret_answer) MUST_CHECK;
+/* Asks in a child of the user; the answer is waited for later. */
+int keys_start(const struct user_spawner *spawner, const struct user_identity *identity,
+	const struct keys_question *question, struct user_spawned *ret_child) MUST_CHECK;
+/* 0, -ETIMEDOUT when the home does not answer, or another negative errno. What was started must be finished. */
+int keys_finish(struct user_spawned *child, struct keys_answer *ret_answer) MUST_CHECK;
+/* What the child does (user_task_function). */
+int keys_serve(char *task, size_t size, int root, struct buffer *output);
 /* What keeps the user from logging in by key; with `lasting` a key that expires counts as none. */
 blocker_set keys_blockers(const struct keys_answer *answer, bool lasting);

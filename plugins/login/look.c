@@ -39,10 +39,10 @@ static bool is_same_uid(const struct world *world, const char *name, const struc
 static int list_excluded(
 	const struct world *world, const struct without *without, const struct account *account, const char ***ret_list)
 {
-	cleanup_free const char **list = calloc(EXCLUDED_MAX + 1, sizeof(*list));
 	const cJSON *everywhere = without ? without->fingerprints : NULL, *own = without ? without->keys : NULL, *item;
-	bool shared = account_count_uid(&world->passwd, account->uid) > 1;
-	size_t count = 0;
+	size_t most = (size_t)cJSON_GetArraySize(everywhere) + (size_t)cJSON_GetArraySize(own), count = 0;
+	cleanup_free const char **list = calloc((most < EXCLUDED_MAX ? most : EXCLUDED_MAX) + 1, sizeof(*list));
+	bool shared = own && account_count_uid(&world->passwd, account->uid) > 1;
 
 	if (!list)
 		return -ENOMEM;
@@ -84,9 +84,9 @@ static const char *accepted_algorithms(const struct sshd_effective *effective)
 	return value ? value : sshd_value(effective, "pubkeyacceptedkeytypes"); /* its name before 8.5 */
 }
 
-static int look_at_keys(struct world *world, const struct person *person, const struct sshd_effective *effective,
-	const struct without *without, struct look *look)
+static int ask_for_keys(struct world *world, const struct person *person, struct looking *looking)
 {
+	const struct sshd_effective *effective = looking->effective;
 	cleanup_names char **paths = NULL;
 	cleanup_free const char **excluded = NULL;
 	const char *revoked = sshd_value(effective, "revokedkeys");
@@ -95,19 +95,22 @@ static int look_at_keys(struct world *world, const struct person *person, const 
 
 	int r = sshd_keys_files(world->sshd, effective, &person->account, &paths, &count);
 	if (r == -EINVAL || r == -ENAMETOOLONG) {
-		look->key |= BLOCKER_BIT(BLOCKER_KEYS_FILE_NONE);
+		looking->look.key |= BLOCKER_BIT(BLOCKER_KEYS_FILE_NONE);
 		return 0;
 	}
 	if (r == 0)
 		r = world_read_revoked(world, revoked ? revoked : "none");
 	if (r == 0)
-		r = list_excluded(world, without, &person->account, &excluded);
+		r = list_excluded(world, looking->without, &person->account, &excluded);
 	if (r == 0 && world->is_debian) /* its sshd lets a group of which the user is the only member write */
 		r = person_private_groups(person, world, &private_groups, &private_count);
 	if (r < 0)
 		return r;
 	if (world->revoked_unreadable)
-		look->key |= BLOCKER_BIT(BLOCKER_REVOKED_KEYS_MISSING);
+		looking->look.key |= BLOCKER_BIT(BLOCKER_REVOKED_KEYS_MISSING);
+	/* A list that is not looked into may name every key: unknown, not a way in. */
+	if (looking->without && world->revoked_unknown)
+		looking->look.key |= BLOCKER_BIT(BLOCKER_KEY_REVOKED);
 	const struct user_identity identity = {
 		person->account.uid, person->account.gid, person->groups, person->group_count};
 	const struct keys_question question = {.root = world->root,
@@ -125,17 +128,9 @@ static int look_at_keys(struct world *world, const struct person *person, const 
 		.rsa_bits = required_bits(effective),
 		.revoked = (const char *const *)world->revoked,
 		.excluded = excluded};
-	r = keys_look(&identity, &question, &look->answer);
-	if (r == -ETIMEDOUT)
-		look->key |= BLOCKER_BIT(BLOCKER_HOME_TIMEOUT);
-	else if (r < 0)
-		return r;
-	else
-		look->key |= keys_blockers(&look->answer, without != NULL);
-	/* A list that is not looked into may name every key: unknown, not a way in. */
-	if (without && world->revoked_unknown)
-		look->key |= BLOCKER_BIT(BLOCKER_KEY_REVOKED);
-	return 0;
+	r = keys_start(world->spawner, &identity, &question, &looking->child);
+	looking->is_asked = r == 0;
+	return r;
 }
 
 /* A session that is shut in needs its shell in there; as a way to mend the machine it never counts. */
@@ -184,71 +179,97 @@ static void blocked_both(struct look *look, blocker_set set)
 	look->password |= set;
 }
 
-/* The doors, judged one by one; then what AuthenticationMethods makes of them. */
-static int look_through(struct world *world, const struct person *person, const struct sshd_effective *effective,
-	const struct without *without, struct look *look)
+/* The doors, judged one by one; the keys are asked for. */
+static int begin(struct world *world, const struct person *person, struct looking *looking)
 {
-	struct doors doors;
+	const struct sshd_effective *effective = looking->effective;
+	const struct without *without = looking->without;
+	struct look *look = &looking->look;
 	bool lost_password = without && has_text(without->passwords, person->account.name);
 	blocker_set shut_in;
 
-	server_doors(effective, sshd_get_scan(world->sshd), without ? without->methods : NULL, &doors);
-	blocked_both(look, person_blockers(person, world, doors.use_pam, without != NULL));
+	server_doors(effective, sshd_get_scan(world->sshd), without ? without->methods : NULL, &looking->doors);
+	blocked_both(look, person_blockers(person, world, looking->doors.use_pam, without != NULL));
 	blocked_both(look, server_user_blockers(person, effective, world->address));
 	if (!without && !world_is_listening(world, effective))
 		blocked_both(look, BLOCKER_BIT(BLOCKER_SSHD_NOT_RUNNING));
 	if (person->account.uid == 0)
-		server_root_blockers(doors.root, &look->key, &look->password);
+		server_root_blockers(looking->doors.root, &look->key, &look->password);
 	look->key |= person_change_blockers(person, world);
 	look->password |= lost_password ? BLOCKER_BIT(BLOCKER_NO_PASSWORD)
-					: person_password_blockers(person, doors.empty_passwords);
+					: person_password_blockers(person, looking->doors.empty_passwords);
 	int r = look_at_chroot(world, person, effective, without != NULL, &shut_in);
 	if (r < 0)
 		return r;
 	blocked_both(look, shut_in);
-	r = look_at_keys(world, person, effective, without, look);
+	return ask_for_keys(world, person, looking);
+}
+
+int look_start(struct world *world, const char *user, const struct without *without, struct looking *ret_looking)
+{
+	cleanup_person struct person person = {0};
+	struct looking *looking = ret_looking;
+	char detail[SSHD_DETAIL_MAX + 1];
+
+	*looking = (struct looking){.user = user, .without = without};
+	int r = person_find(world, user, &person);
+	if (r == -ENOENT || r == -ENOTUNIQ || r == -EBADMSG) {
+		blocked_both(&looking->look, BLOCKER_BIT(BLOCKER_NO_SUCH_USER));
+		return 0;
+	}
 	if (r < 0)
 		return r;
-	struct ways ways = {.key = doors.key && look->key == 0,
-		.keys = without ? look->answer.lasting : look->answer.usable,
-		.password = doors.password && look->password == 0,
-		.keyboard = doors.keyboard && look->password == 0};
-	look->can = server_methods_leave_a_way(effective, &ways);
-	if (!doors.key)
+	r = world->sshd ? sshd_get_effective(world->sshd, user, &looking->effective, detail) : world->sshd_error;
+	if (r == -ENOMEM)
+		return r;
+	if (r == 0)
+		return begin(world, &person, looking);
+	looking->effective = NULL;
+	blocked_both(&looking->look, sshd_blocker(r) | person_blockers(&person, world, true, without != NULL));
+	return 0;
+}
+
+/* What AuthenticationMethods makes of the doors. */
+static void judge_doors(const struct looking *looking, struct look *look)
+{
+	const struct doors *doors = &looking->doors;
+	struct ways ways = {.key = doors->key && look->key == 0,
+		.keys = looking->without ? look->answer.lasting : look->answer.usable,
+		.password = doors->password && look->password == 0,
+		.keyboard = doors->keyboard && look->password == 0};
+
+	look->can = server_methods_leave_a_way(looking->effective, &ways);
+	if (!doors->key)
 		look->key |= BLOCKER_BIT(BLOCKER_PUBKEY_AUTH_OFF);
-	if (!doors.password && !doors.keyboard)
+	if (!doors->password && !doors->keyboard)
 		look->password |= BLOCKER_BIT(BLOCKER_PASSWORD_AUTH_OFF);
-	server_methods_blockers(effective, &doors, &look->key, &look->password);
+	server_methods_blockers(looking->effective, doors, &look->key, &look->password);
+}
+
+int look_finish(struct looking *looking, struct look *ret_look)
+{
+	const struct without *without = looking->without;
+	struct look *look = &looking->look;
+
+	if (looking->is_asked) {
+		int r = keys_finish(&looking->child, &look->answer);
+		looking->is_asked = false;
+		if (r < 0 && r != -ETIMEDOUT)
+			return r;
+		look->key |= r < 0 ? BLOCKER_BIT(BLOCKER_HOME_TIMEOUT) : keys_blockers(&look->answer, without != NULL);
+	}
+	if (looking->effective)
+		judge_doors(looking, look);
+	if (without && has_text(without->users, looking->user))
+		look->can = false;
+	*ret_look = *look;
 	return 0;
 }
 
 int look_at_user(struct world *world, const char *user, const struct without *without, struct look *ret_look)
 {
-	cleanup_person struct person person = {0};
-	const struct sshd_effective *effective;
-	struct look look = {0};
-	char detail[SSHD_DETAIL_MAX + 1];
+	struct looking looking;
 
-	int r = person_find(world, user, &person);
-	if (r == -ENOENT || r == -ENOTUNIQ || r == -EBADMSG) {
-		blocked_both(&look, BLOCKER_BIT(BLOCKER_NO_SUCH_USER));
-		*ret_look = look;
-		return 0;
-	}
-	if (r < 0)
-		return r;
-	r = world->sshd ? sshd_get_effective(world->sshd, user, &effective, detail) : world->sshd_error;
-	if (r == -ENOMEM)
-		return r;
-	if (r < 0) {
-		blocked_both(&look, sshd_blocker(r) | person_blockers(&person, world, true, without != NULL));
-	} else {
-		r = look_through(world, &person, effective, without, &look);
-		if (r < 0)
-			return r;
-	}
-	if (without && has_text(without->users, user))
-		look.can = false;
-	*ret_look = look;
-	return 0;
+	int r = look_start(world, user, without, &looking);
+	return r < 0 ? r : look_finish(&looking, ret_look);
 }

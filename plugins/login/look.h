@@ -9,6 +9,7 @@
 
 #include "plugins/login/blocker.h"
 #include "plugins/login/keys.h"
+#include "plugins/login/server.h"
 #include "plugins/login/world.h"
 
 /* What is to be left out of account, as a closing command would leave it. All lists are arrays of the request. */
@@ -26,10 +27,25 @@ struct look {
 	struct keys_answer answer; /* zero when no file was looked at */
 };
 
+/* A look under way: the user's child reads his key files while others are asked. */
+struct looking {
+	const char *user;                       /* borrowed */
+	const struct without *without;          /* borrowed */
+	const struct sshd_effective *effective; /* the world's; NULL when sshd cannot be asked */
+	struct look look;
+	struct doors doors;
+	bool is_asked;
+	struct user_spawned child;
+};
+
 /*
  * Looks at one user. `without` may be NULL: as it is. With it the question is the guard's: what is in force for good
  * counts, so a key that expires is none, and sshd being down or /run/nologin at boot is no blocker.
- * 0 or a negative errno when nothing can be said.
+ * 0 or a negative errno when nothing can be said. What was started must be finished.
  */
+int look_start(
+	struct world *world, const char *user, const struct without *without, struct looking *ret_looking) MUST_CHECK;
+int look_finish(struct looking *looking, struct look *ret_look) MUST_CHECK;
+/* Both, one after the other. */
 int look_at_user(
 	struct world *world, const char *user, const struct without *without, struct look *ret_look) MUST_CHECK;

@@ -104,7 +104,8 @@ static int read_tables(struct world *world)
 
 int world_open(const struct plugin_request *request, const char *address, struct world *ret_world)
 {
-	cleanup_world struct world world = {.root = request->root,
+	cleanup_world struct world world = {.spawner = &request->spawner,
+		.root = request->root,
 		.root_path = request->root_path,
 		.is_host = request->is_host,
 		.now = request->time,

@@ -12,6 +12,7 @@
 #include "lib/sshd_config.h"
 
 struct world {
+	const struct user_spawner *spawner;
 	int root;
 	const char *root_path;
 	bool is_host;

@@ -386,6 +386,21 @@ def test_lock():
     sshd.configure("00-latchkey", None)
 
 
+def test_two_names():
+    """Many accounts are worked on at once; two names of one uid have one file, and neither loses the other's key."""
+    fresh()
+    uid = str(pwd.getpwnam("alice").pw_uid)
+    names = ["alice"] + [f"alice{i}" for i in range(1, 6)]
+    for name in names[1:]:
+        subprocess.run(["useradd", "-M", "-o", "-u", uid, "-g", "alice", "-d", "/home/alice", "-s", "/bin/sh", name], check=True)
+    results = keys.run(*[{"id": f"c{i}", "do": "keys.bind", "user": name, "keypair": f"k{i}", "key": key_pair(f"two{i}")}
+                        for i, name in enumerate(names)])
+    check([result["code"] for result in results] == ["ok"] * 6, f"six names of one account: {results}")
+    check(all(f"latchkey:k{i}".encode() in read(FILE) for i in range(6)), f"all six keys: {read(FILE)}")
+    for name in names[1:]:
+        subprocess.run(["userdel", "-f", name], stderr=subprocess.DEVNULL)
+
+
 def test_sessions():
     """sessions.end ends alice's sessions and nobody else's, whatever he calls his own processes."""
     fresh("alicia")
@@ -491,7 +506,7 @@ def test_full_disk():
 
 try:
     for test in (test_login, test_bytes, test_planted, test_race, test_modes, test_options, test_bad_keys, test_locations,
-                 test_root, test_lock, test_sessions, test_redo, test_stopped, test_full_disk):
+                 test_root, test_lock, test_two_names, test_sessions, test_redo, test_stopped, test_full_disk):
         print(f"# {test.__name__}", flush=True)
         test()
 finally:

@@ -32,6 +32,7 @@ static void list_free(struct list *list)
 static bool has_title(int directory, const char *user)
 {
 	static const char *const programs[] = {"sshd", "sshd-session"}; /* the second from OpenSSH 9.8 on */
+	static const char *const roles[] = {"[priv]", "[postauth]"};    /* the second seen in 10.5 */
 	cleanup_free char *status = NULL, *title = NULL;
 	char expected[128];
 	size_t size;
@@ -41,9 +42,11 @@ static bool has_title(int directory, const char *user)
 		!strstr(status, "\nUid:\t0\t0\t0\t0\n"))
 		return false;
 	for (unsigned i = 0; i < ELEMENTS(programs); i++) {
-		(void)snprintf(expected, sizeof(expected), "%s: %s [priv]", programs[i], user);
-		if (strcmp(title, expected) == 0)
-			return true;
+		for (unsigned j = 0; j < ELEMENTS(roles); j++) {
+			(void)snprintf(expected, sizeof(expected), "%s: %s %s", programs[i], user, roles[j]);
+			if (strcmp(title, expected) == 0)
+				return true;
+		}
 		/* Root's sessions have no second process. */
 		(void)snprintf(expected, sizeof(expected), "%s: %s@", programs[i], user);
 		if (strncmp(title, expected, strlen(expected)) == 0)

@@ -29,6 +29,19 @@ elseif(LATCHKEY_FUZZ)
 	target_link_options(latchkey_flags INTERFACE -fsanitize=address,undefined)
 else()
 	target_compile_options(latchkey_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong
-		-fstack-clash-protection -fcf-protection=full -fPIE)
-	target_link_options(latchkey_flags INTERFACE -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed)
+		-fstack-clash-protection -fcf-protection=full)
+	if(LATCHKEY_SHARED)
+		target_compile_options(latchkey_flags INTERFACE -fPIC -fno-semantic-interposition)
+	else()
+		target_compile_options(latchkey_flags INTERFACE -fPIE)
+	endif()
+	target_link_options(latchkey_flags INTERFACE $<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:-pie> -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed)
+endif()
+
+# For size: functions nobody calls go, and no tables for unwinding (the debug symbols have their own). Said to the linker too,
+# which is the compiler where packages are optimized at link time.
+if(NOT LATCHKEY_SANITIZE AND NOT LATCHKEY_FUZZ)
+	set(size -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-unwind-tables)
+	target_compile_options(latchkey_flags INTERFACE "$<$<CONFIG:MinSizeRel>:${size}>")
+	target_link_options(latchkey_flags INTERFACE "$<$<CONFIG:MinSizeRel>:${size};LINKER:--gc-sections>")
 endif()

@@ -241,11 +241,11 @@ static int compare_gids(const void *a, const void *b)
 	return first < second ? -1 : first > second;
 }
 
-int account_stamp(
-	const struct account_table *members, const struct account *account, unsigned names_of_uid, uint32_t *ret_stamp)
+int account_stamp(const struct account_table *members, const struct account *account, unsigned names_of_uid,
+	uint32_t rules, uint32_t *ret_stamp)
 {
 	cleanup_free gid_t *groups = NULL;
-	uint32_t numbers[3] = {account->uid, account->gid, names_of_uid};
+	uint32_t numbers[4] = {account->uid, account->gid, names_of_uid, rules};
 	size_t count;
 
 	int r = account_groups(members, account->name, account->gid, &groups, &count);

@@ -36,8 +36,9 @@ size_t account_numbers_find(
 int account_members_read(const struct account_table *group, struct account_table *ret_members) MUST_CHECK;
 
 /*
- * A number that is another when the account's uid, its groups, or how many names share its uid have changed: what was
- * decided on one account table can be compared with a later one. `members` is account_members_read's.
+ * A number that is another when the account's uid, its groups, how many names share its uid, or the rules of sudo
+ * (their stamp) have changed: what was decided on can be compared with what stands later. `members` is
+ * account_members_read's.
  */
 int account_stamp(const struct account_table *members, const struct account *account, unsigned names_of_uid,
-	uint32_t *ret_stamp) MUST_CHECK;
+	uint32_t rules, uint32_t *ret_stamp) MUST_CHECK;

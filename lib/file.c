@@ -8,14 +8,13 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/utsname.h>
-#include <sys/xattr.h>
 
+#include "lib/attributes.h"
 #include "lib/buffer.h"
 #include "lib/sys.h"
 
 #define HUGE_PAGE (2u << 20) /* on x86 and most others; where it is not, the advice is not taken */
 #define COMPONENT_MAX 255u   /* NAME_MAX */
-#define ATTRIBUTES_MAX 65536 /* the kernel's limit on the list of names and on one value */
 
 static int walk(int directory, const char *path, bool create, mode_t mode, int *ret_descriptor)
 {
@@ -168,33 +167,6 @@ int file_write_all(int descriptor, const void *bytes, size_t size)
 	return 0;
 }
 
-/* ACL, SELinux label and user attributes of the file that is replaced. A file system without attributes has none. */
-static int copy_extended_attributes(int from, int to)
-{
-	ssize_t size = flistxattr(from, NULL, 0);
-	if (size < 0)
-		return errno == ENOTSUP ? 0 : -errno;
-	if (size == 0)
-		return 0;
-	if (size > ATTRIBUTES_MAX)
-		return -E2BIG;
-	cleanup_free char *names = malloc((size_t)size);
-	cleanup_free char *value = malloc(ATTRIBUTES_MAX);
-	if (!names || !value)
-		return -ENOMEM;
-	size = flistxattr(from, names, (size_t)size);
-	if (size < 0)
-		return -errno;
-	for (const char *name = names; name < names + size; name += strlen(name) + 1) {
-		ssize_t value_size = fgetxattr(from, name, value, ATTRIBUTES_MAX);
-		if (value_size < 0)
-			return -errno;
-		if (sys.fsetxattr(to, name, value, (size_t)value_size, 0) < 0)
-			return -errno;
-	}
-	return 0;
-}
-
 static int write_temporary(int descriptor, const void *bytes, size_t size, const struct file_attributes *attributes)
 {
 	struct file_attributes wanted = *attributes;
@@ -218,13 +190,16 @@ static int write_temporary(int descriptor, const void *bytes, size_t size, const
 			return -errno;
 	}
 	if (wanted.like >= 0) {
-		r = copy_extended_attributes(wanted.like, descriptor);
+		r = attributes_keep(wanted.like, descriptor);
 		if (r < 0)
 			return r;
 		/* After the owner: chown clears the set-id bits. The mode can only widen here, from its 0600 start. */
 		if (sys.fchmod(descriptor, old.st_mode & 07777) < 0)
 			return -errno;
 	}
+	r = wanted.label ? label_put(descriptor, wanted.label) : 0;
+	if (r < 0)
+		return r;
 	if (!wanted.unsynced && sys.fsync(descriptor) < 0)
 		return -errno;
 	return 0;
@@ -246,9 +221,11 @@ static int exchange(int directory, const char *temporary, const char *name, cons
 	return 0;
 }
 
-static int put(int directory, const char *name, const void *bytes, size_t size,
-	const struct file_attributes *attributes, unsigned rename_flags, const char *backup)
+static int put(int directory, const char *name, const void *bytes, size_t size, const struct file_attributes *given,
+	unsigned rename_flags, const char *backup)
 {
+	struct file_attributes attributes = *given;
+	struct label label;
 	unsigned char random[8];
 	char temporary[sizeof(FILE_TEMPORARY_PREFIX) + 2 * sizeof(random)] = FILE_TEMPORARY_PREFIX;
 	int r;
@@ -260,20 +237,30 @@ static int put(int directory, const char *name, const void *bytes, size_t size,
 		temporary[sizeof(FILE_TEMPORARY_PREFIX) - 1 + 2 * i] = digits[random[i] >> 4];
 		temporary[sizeof(FILE_TEMPORARY_PREFIX) + 2 * i] = digits[random[i] & 15];
 	}
+	if (attributes.like >= 0) {
+		label_read(attributes.like, &label);
+		attributes.label = &label;
+	}
+	bool labelled = attributes.label && attributes.label->size > 0 && label_is_in_force();
+	if (labelled)
+		label_new_files(attributes.label);
 	cleanup_close int descriptor = sys.openat(directory, temporary,
-		O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, attributes->like >= 0 ? 0600 : attributes->mode);
+		O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, attributes.like >= 0 ? 0600 : attributes.mode);
+	int error = errno;
+	if (labelled)
+		label_new_files(NULL);
 	if (descriptor < 0)
-		return -errno;
-	r = write_temporary(descriptor, bytes, size, attributes);
+		return -error;
+	r = write_temporary(descriptor, bytes, size, &attributes);
 	if (r == 0 && backup)
-		r = exchange(directory, temporary, name, backup, attributes->like);
+		r = exchange(directory, temporary, name, backup, attributes.like);
 	else if (r == 0 && sys.renameat2(directory, temporary, directory, name, rename_flags) < 0)
 		r = -errno;
 	if (r < 0) {
 		(void)sys.unlinkat(directory, temporary, 0);
 		return r;
 	}
-	if (!attributes->unsynced && sys.fsync(directory) < 0)
+	if (!attributes.unsynced && sys.fsync(directory) < 0)
 		return -errno;
 	return 0;
 }

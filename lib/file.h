@@ -12,13 +12,16 @@
 
 #include "lib/cleanup.h"
 
+struct label; /* lib/attributes.h */
+
 #define FILE_TEMPORARY_PREFIX ".latchkey." /* and 16 random hex digits */
 
 struct file_attributes {
 	mode_t mode; /* exact, whatever the umask: mains set it to 0 */
 	uid_t uid;   /* (uid_t)-1: as created */
 	gid_t gid;
-	int like;      /* a descriptor whose owner, mode and extended attributes are kept instead, or -1 */
+	int like; /* a descriptor whose owner, mode, label and extended attributes are kept instead, or -1 */
+	const struct label *label; /* the SELinux label, or NULL: like's, else as the policy has it for that place */
 	bool unsynced; /* not brought to disk: the caller does it for many files at once, before anything names them */
 };
 

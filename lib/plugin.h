@@ -23,8 +23,8 @@ struct plugin_command {
 	const char *id, *do_name;
 	const cJSON *fields;   /* the command object itself; checked against the manifest, defaults filled in */
 	const cJSON *plan;     /* apply: what plan returned; NULL in plan */
-	const cJSON *resolved; /* what latchkey-apply saw of the account: {"uid","privileged","stamp"}, {} without one;
-				  or NULL */
+	const cJSON *resolved; /* what latchkey-apply saw of the account: {"uid","privileged","stamp"}, {"stamp"}
+				  without one; or NULL */
 };
 
 struct plugin_result {

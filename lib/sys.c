@@ -29,4 +29,5 @@ const struct system_operations sys = {
 	.linkat = linkat,
 	.symlinkat = symlinkat,
 	.fsetxattr = fsetxattr,
+	.fremovexattr = fremovexattr,
 };

@@ -31,6 +31,7 @@ struct system_operations {
 	int (*linkat)(int old_directory, const char *old_name, int new_directory, const char *new_name, int flags);
 	int (*symlinkat)(const char *target, int directory, const char *name);
 	int (*fsetxattr)(int descriptor, const char *name, const void *value, size_t size, int flags);
+	int (*fremovexattr)(int descriptor, const char *name);
 };
 
 extern const struct system_operations sys;

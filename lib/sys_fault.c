@@ -181,6 +181,11 @@ static int call_fsetxattr(int descriptor, const char *name, const void *value, s
 	return fails("fsetxattr") ? -1 : fsetxattr(descriptor, name, value, size, flags);
 }
 
+static int call_fremovexattr(int descriptor, const char *name)
+{
+	return fails("fremovexattr") ? -1 : fremovexattr(descriptor, name);
+}
+
 const struct system_operations sys = {
 	.openat = call_openat,
 	.read = call_read,
@@ -200,4 +205,5 @@ const struct system_operations sys = {
 	.linkat = call_linkat,
 	.symlinkat = call_symlinkat,
 	.fsetxattr = call_fsetxattr,
+	.fremovexattr = call_fremovexattr,
 };

@@ -7,152 +7,14 @@
 
 #include "lib/buffer.h"
 #include "lib/file.h"
+#include "lib/sudo_rules.h"
 
-#define SUDOERS_MAX (1u << 20)
-#define SUDOERS_FILES_MAX 256u
-#define SUDOERS_PATH_MAX 512u
-#define SUDOERS_DEPTH_MAX 8u /* of nested @include; sudo allows 128 */
 #define ALIAS_DEPTH_MAX 8u
-#define ITEM_MAX 256u    /* of a user name or group in a rule */
-#define OURS "latchkey-" /* /etc/sudoers.d/latchkey-USER: what policy itself let us give */
+#define ITEM_MAX 256u /* of a user name or group in a rule */
 
 /* Members of these can become root or read and write what root owns. */
 static const char *const privileged_groups[] = {"root", "sudo", "wheel", "admin", "docker", "lxd", "incus-admin",
 	"incus", "disk", "shadow", "kmem", "libvirt", "kvm", "podman", "google-sudoers", "adm", "staff"};
-
-static int read_sudoers_file(int root, const char *path, unsigned depth, struct buffer *out);
-
-/* sudo skips names with a dot or a trailing ~ in an included directory; ours are skipped for they are policy's own. */
-static int read_sudoers_directory(int root, const char *directory, unsigned depth, struct buffer *out)
-{
-	cleanup_names char **names = NULL;
-	size_t count;
-
-	int r = file_list(root, directory, SUDOERS_FILES_MAX, &names, &count);
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	for (size_t i = 0; i < count; i++) {
-		char path[SUDOERS_PATH_MAX];
-		size_t size = strlen(names[i]);
-		if (strchr(names[i], '.') || names[i][size - 1] == '~' || strncmp(names[i], OURS, strlen(OURS)) == 0)
-			continue;
-		if (snprintf(path, sizeof(path), "%s/%s", directory, names[i]) >= (int)sizeof(path))
-			return -ENAMETOOLONG;
-		r = read_sudoers_file(root, path, depth, out);
-		if (r < 0 && r != -EINVAL) /* sudo passes over what is not a regular file */
-			return r;
-	}
-	return 0;
-}
-
-/* An absolute path is below the root; a relative one stands beside the including file. */
-static int read_include(int root, const char *line, const char *including, unsigned depth, struct buffer *out)
-{
-	bool is_directory = strncmp(line + 1, "includedir", 10) == 0;
-	const char *at = line + 1 + strlen(is_directory ? "includedir" : "include"), *slash = strrchr(including, '/');
-	char name[SUDOERS_PATH_MAX], path[SUDOERS_PATH_MAX];
-
-	at += strspn(at, " \t\"");
-	if (snprintf(name, sizeof(name), "%s", at) >= (int)sizeof(name))
-		return -ENAMETOOLONG;
-	name[strcspn(name, " \t\"")] = '\0';
-	int length = name[0] == '/' ? snprintf(path, sizeof(path), "%s", name + 1)
-				    : snprintf(path, sizeof(path), "%.*s%s", slash ? (int)(slash + 1 - including) : 0,
-					      including, name);
-	if (length >= (int)sizeof(path))
-		return -ENAMETOOLONG;
-	if (depth == SUDOERS_DEPTH_MAX)
-		return -ELOOP; /* what is not read could grant something */
-	return is_directory ? read_sudoers_directory(root, path, depth + 1, out)
-			    : read_sudoers_file(root, path, depth + 1, out);
-}
-
-/* Where a comment begins, or the line's end: `#` that is no uid, not quoted, not escaped; never of an include. */
-static size_t comment_start(const char *line, size_t size)
-{
-	size_t first = 0;
-	bool quoted = false;
-
-	while (first < size && (line[first] == ' ' || line[first] == '\t'))
-		first++;
-	if (size - first > 8 && strncmp(line + first, "#include", 8) == 0)
-		return size;
-	for (size_t i = first; i < size; i++) {
-		if (line[i] == '\\')
-			i++;
-		else if (line[i] == '"')
-			quoted = !quoted;
-		else if (line[i] == '#' && !quoted &&
-			 (i + 1 == size || (line[i + 1] != '-' && (line[i + 1] < '0' || line[i + 1] > '9'))))
-			return i;
-	}
-	return size;
-}
-
-/* As sudo's lexer: a backslash continues the line, blanks and a carriage return may follow it; but never in a comment.
- */
-int resolve_read_sudoers_text(const char *source, const char *text, size_t size, struct buffer *out)
-{
-	struct account_table table = {.bytes = (char *)(uintptr_t)text, .size = size};
-	struct account_line line;
-	size_t offset = 0;
-	unsigned number = 0;
-	bool continued = false;
-
-	while (account_next_line(&table, &offset, &line)) {
-		number++;
-		if (!continued)
-			buffer_append_format(out, "%s:%u\t", source, number);
-		if (line.size > 0 && line.start[line.size - 1] == '\r')
-			line.size--;
-		size_t end = comment_start(line.start, line.size), last = end;
-		while (last > 0 && (line.start[last - 1] == ' ' || line.start[last - 1] == '\t'))
-			last--;
-		continued = end == line.size && last > 0 && line.start[last - 1] == '\\';
-		for (size_t i = 0; i < (continued ? last - 1 : end); i++)
-			buffer_append(out, line.start[i] == '\0' ? "?" : line.start + i, 1);
-		buffer_append(out, continued ? " " : "\n", 1);
-	}
-	if (continued)
-		buffer_append(out, "\n", 1);
-	return buffer_status(out);
-}
-
-static int read_sudoers_file(int root, const char *path, unsigned depth, struct buffer *out)
-{
-	cleanup_free char *text = NULL;
-	cleanup_buffer struct buffer lines = {0};
-	cleanup_close int directory = -1;
-	char parent[SUDOERS_PATH_MAX];
-	size_t size;
-
-	(void)snprintf(parent, sizeof(parent), "%s", path);
-	char *slash = strrchr(parent, '/');
-	if (slash)
-		*slash = '\0';
-	int r = file_open_directory(root, slash ? parent : ".", &directory);
-	if (r == 0)
-		r = file_read(directory, slash ? slash + 1 : path, SUDOERS_MAX, &text, &size);
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	r = resolve_read_sudoers_text(strncmp(path, "etc/", 4) == 0 ? path + 4 : path, text, size, &lines);
-	if (r < 0)
-		return r;
-	for (char *line = lines.bytes, *next; line && *line; line = next) {
-		next = strchr(line, '\n');
-		*next++ = '\0';
-		const char *rule = strchr(line, '\t') + 1;
-		rule += strspn(rule, " \t");
-		if ((*rule == '@' || *rule == '#') && strncmp(rule + 1, "include", 7) == 0) {
-			r = read_include(root, rule, path, depth, out);
-			if (r < 0)
-				return r;
-			continue;
-		}
-		buffer_append_format(out, "%s\n", line);
-	}
-	return buffer_status(out);
-}
 
 static bool is_known(const struct account_line *line)
 {
@@ -195,9 +57,10 @@ int resolver_open(int root, struct resolver *ret_resolver)
 	cleanup_buffer struct buffer sudoers = {0};
 
 	int r = account_table_read(root, "etc/passwd", &resolver.passwd);
-	if (r < 0)
-		return r;
-	r = account_table_read(root, "etc/group", &resolver.group);
+	if (r == 0)
+		r = account_table_read(root, "etc/group", &resolver.group);
+	if (r == -ENOENT || r == -ELOOP || r == -EINVAL)
+		return -EOPNOTSUPP;
 	if (r < 0)
 		return r;
 	r = read_known_groups(&resolver);
@@ -208,9 +71,10 @@ int resolver_open(int root, struct resolver *ret_resolver)
 	r = login_definitions_read(root, &resolver.definitions);
 	if (r < 0)
 		return r;
-	r = read_sudoers_file(root, "etc/sudoers", 0, &sudoers);
+	r = sudo_rules_read(root, &sudoers);
 	if (r < 0)
 		return r;
+	resolver.sudoers_stamp = sudo_rules_stamp(&sudoers);
 	resolver.sudoers = buffer_steal(&sudoers);
 	if (!resolver.sudoers)
 		return -ENOMEM;
@@ -453,6 +317,15 @@ static int judge(const struct resolver *resolver, const struct account *account,
 	return 0;
 }
 
+/* No groups but one of his own name, no uid yet: what the rules give to the name alone. */
+static void judge_new(const struct resolver *resolver, const char *name, struct resolved_account *result)
+{
+	const struct subject subject = {resolver, name, UINT32_MAX, NULL, 0};
+
+	result->privileged = sudoers_grants(&subject, result->reason, sizeof(result->reason));
+	result->stamp = resolver->sudoers_stamp;
+}
+
 int resolve_account(const struct resolver *resolver, const char *name, struct resolved_account *ret_account)
 {
 	struct resolved_account result = {.is_person = true};
@@ -464,9 +337,11 @@ int resolve_account(const struct resolver *resolver, const char *name, struct re
 	int r = account_find(&resolver->passwd, name, &account);
 	if (r == -ENOENT || r == -ENOTUNIQ || r == -EBADMSG) {
 		/* Missing: judged as new. Twice or damaged: the account plugin refuses it; be strict here. */
-		result.privileged = r != -ENOENT;
+		result.privileged = true;
 		result.exists = false;
-		(void)snprintf(result.reason, sizeof(result.reason), r == -ENOENT ? "" : "damaged entry");
+		(void)snprintf(result.reason, sizeof(result.reason), "damaged entry");
+		if (r == -ENOENT)
+			judge_new(resolver, name, &result);
 		*ret_account = result;
 		return 0;
 	}
@@ -483,7 +358,8 @@ int resolve_account(const struct resolver *resolver, const char *name, struct re
 	if (r < 0)
 		return r;
 	size_t alike = account_numbers_find(numbers.items ? &numbers : &resolver->uids, account.uid, &first);
-	r = account_stamp(&resolver->members, &account, alike > 1 ? (unsigned)alike : 1, &result.stamp);
+	r = account_stamp(
+		&resolver->members, &account, alike > 1 ? (unsigned)alike : 1, resolver->sudoers_stamp, &result.stamp);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; alike > 1 && i < alike && !result.privileged; i++) {

@@ -19,7 +19,8 @@ struct resolved_account {
 	bool is_root;   /* uid 0 under whatever name */
 	bool is_person; /* a new account counts as one */
 	bool privileged;
-	uint32_t stamp;  /* of the groups he is in and the names that share his uid: what privileged was decided on */
+	uint32_t stamp;  /* of his groups, the names that share his uid, the rules of sudo: what privileged was decided
+			    on */
 	char reason[96]; /* why privileged: "uid 0", "group docker", "sudoers.d/90-image line 3" */
 };
 
@@ -29,9 +30,11 @@ struct resolver {
 	struct account_table known;                  /* the lines of the privileged groups */
 	struct account_numbers uids;
 	struct login_definitions definitions;
-	char *sudoers; /* joined logical lines, each prefixed by "FILE:LINE\t" */
+	char *sudoers; /* sudo_rules_read's text */
+	uint32_t sudoers_stamp;
 };
 
+/* -EOPNOTSUPP where passwd or group is missing or no regular file: the accounts are managed otherwise. */
 int resolver_open(int root, struct resolver *ret_resolver) MUST_CHECK;
 /* For many accounts: each is then found without reading every line. */
 int resolver_index(struct resolver *resolver) MUST_CHECK;
@@ -40,5 +43,3 @@ void resolver_free(struct resolver *resolver);
 int resolve_account(const struct resolver *resolver, const char *name, struct resolved_account *ret_account) MUST_CHECK;
 /* True for a group whose members can become root, by name (docker, lxd, disk, sudo, …) or by the gid of such a name. */
 bool resolve_group_is_privileged(const struct resolver *resolver, const char *name);
-/* Joins the logical lines of one sudoers text; exposed for tests and fuzzing. */
-int resolve_read_sudoers_text(const char *source, const char *text, size_t size, struct buffer *out) MUST_CHECK;

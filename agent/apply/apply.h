@@ -99,7 +99,7 @@ struct apply {
 	bool clock_wrong;
 	bool history_unreadable; /* so nobody knows what was done: nothing new is taken over */
 	cJSON *logins;           /* who can log in, as proved in this run: user → {"key":…,"password":…} */
-	bool box_used;           /* a sealed password was opened: the box key rotates */
+	bool box_used;           /* a sealed password was opened in this run: the box key rotates */
 };
 
 /* context.c */

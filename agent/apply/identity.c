@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 #include "agent/apply/sweep.h"
 #include "lib/base64.h"
+#include "lib/box_age.h"
 #include "lib/field.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -184,10 +186,10 @@ static int make_keys(int directory)
 	struct stat status;
 	int r;
 
-	if (sys.fstatat(directory, "box", &status, AT_SYMLINK_NOFOLLOW) < 0) {
+	if (sys.fstatat(directory, BOX, &status, AT_SYMLINK_NOFOLLOW) < 0) {
 		r = sealed_generate_key(&box, public_key);
 		if (r == 0)
-			r = write_secret(directory, "box", &box);
+			r = write_secret(directory, BOX, &box);
 		if (r < 0)
 			return r;
 	}
@@ -343,7 +345,7 @@ static int build(const struct apply *apply, int directory, int64_t generation, s
 
 	int r = read_secret(directory, "sign", SSHSIG_SECRET_SIZE, &sign);
 	if (r == 0)
-		r = read_secret(directory, "box", SEALED_KEY_SIZE, &box);
+		r = read_secret(directory, BOX, SEALED_KEY_SIZE, &box);
 	if (r == 0)
 		r = sshsig_public_line(&sign, &sign_line);
 	if (r == 0)
@@ -413,14 +415,32 @@ int identity_rotate_box(const struct apply *apply)
 
 	int r = apply_state_directory(apply, "identity", &directory);
 	if (r == 0)
-		r = read_secret(directory, "box", SEALED_KEY_SIZE, &old);
+		r = read_secret(directory, BOX, SEALED_KEY_SIZE, &old);
 	if (r == 0)
-		r = write_secret(directory, "box.previous", &old);
+		r = write_secret(directory, BOX_PREVIOUS, &old);
 	if (r == 0)
 		r = sealed_generate_key(&fresh, public_key);
 	if (r == 0)
-		r = write_secret(directory, "box", &fresh);
+		r = write_secret(directory, BOX, &fresh);
 	if (r < 0)
 		return r;
 	return identity_refresh(apply);
+}
+
+int identity_age_box(const struct apply *apply)
+{
+	cleanup_close int directory = -1;
+	int64_t now = time(NULL);
+
+	if (!apply->is_host)
+		return 0;
+	int r = apply_state_directory(apply, "identity", &directory);
+	if (r < 0)
+		return r;
+	if (box_age_due(directory, BOX_PREVIOUS, now) <= now) {
+		r = file_remove(directory, BOX_PREVIOUS);
+		if (r < 0)
+			return r;
+	}
+	return box_age_due(directory, BOX, now) <= now ? identity_rotate_box(apply) : 0;
 }

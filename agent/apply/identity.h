@@ -14,6 +14,11 @@ int identity_open(struct apply *apply) MUST_CHECK;
 int identity_refresh(const struct apply *apply) MUST_CHECK;
 /* A new box key; the one before is kept, and opens what was sealed meanwhile. */
 int identity_rotate_box(const struct apply *apply) MUST_CHECK;
+/*
+ * On the host: a box key that has served for a week is replaced, and the one before it goes after a day
+ * (lib/box_age.h). latchkeyd starts a run when either is due.
+ */
+int identity_age_box(const struct apply *apply) MUST_CHECK;
 /* Appends the signature of the instance in that namespace. */
 int identity_sign(const struct apply *apply, const char *name_space, struct buffer *payload) MUST_CHECK;
 /* The host's public keys, "TYPE BASE64" each, as a JSON array member. */

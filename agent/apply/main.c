@@ -279,6 +279,9 @@ static int run_job(struct apply *apply, const struct options *options, const cha
 	}
 	if (options->job == JOB_DOCUMENT || options->job == JOB_REDO)
 		sweep_schedule(apply, false);
+	r = identity_age_box(apply);
+	if (r < 0 && r != -EROFS)
+		log_warning("the box key cannot be renewed: %s", strerror(-r));
 	r = view_write(apply, endpoint);
 	if (r < 0)
 		log_warning("the view cannot be written: %s", strerror(-r));

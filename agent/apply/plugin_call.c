@@ -57,8 +57,8 @@ int plugin_build_request(const struct apply *apply, const struct document *docum
 			if (accounts[i].exists) {
 				json_put_integer(&writer, "uid", accounts[i].uid);
 				json_put_bool(&writer, "privileged", accounts[i].privileged);
-				json_put_integer(&writer, "stamp", accounts[i].stamp);
 			}
+			json_put_integer(&writer, "stamp", accounts[i].stamp);
 			json_end_object(&writer);
 		}
 		if (verb != PLUGIN_PLAN)

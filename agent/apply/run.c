@@ -24,6 +24,19 @@ static bool close_late(const struct apply *apply, struct document *document)
 	return open;
 }
 
+/* Also in a run before a crash. */
+static bool opened_box(const struct document *document)
+{
+	bool opened = false;
+
+	for (size_t i = 0; i < document->count; i++) {
+		const struct command *command = &document->commands[i];
+		opened = opened || (command->outcome.known && command->outcome.code == CODE_OK &&
+					   !command->outcome.from_history && json_member(command->node, "sealed"));
+	}
+	return opened;
+}
+
 static void log_outcomes(const struct document *document)
 {
 	for (size_t i = 0; i < document->count; i++) {
@@ -55,17 +68,18 @@ int document_run(struct apply *apply, struct document *document, struct journal 
 		log_error("the results of document %lld cannot be kept: %s", (long long)document->seq, strerror(-r));
 		return EXIT_TAKEN_OVER;
 	}
+	/* Before the journal goes, or a crash between the two would leave the key in use. */
+	if (apply->box_used || (!open && opened_box(document))) {
+		r = identity_rotate_box(apply);
+		if (r < 0)
+			log_warning("the box key cannot be rotated: %s", strerror(-r));
+	}
 	if (!open || document->only_in_hand) {
 		r = journal_finish(journal);
 		document->finished = r == 0;
 		if (r < 0)
 			log_error("the journal of document %lld cannot be removed: %s", (long long)document->seq,
 				strerror(-r));
-	}
-	if (apply->box_used) {
-		r = identity_rotate_box(apply);
-		if (r < 0)
-			log_warning("the box key cannot be rotated: %s", strerror(-r));
 	}
 	journal_prepare_spare(apply);
 	return EXIT_TAKEN_OVER;

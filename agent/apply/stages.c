@@ -185,7 +185,7 @@ static int apply_batch(struct apply *apply, struct document *document, struct jo
 	settle_reverts(apply, batch, count);
 	sshd_paths_name_revoked(apply, batch, count);
 	for (size_t i = 0; i < count; i++) {
-		if (strcmp(batch[i]->do_name, "password.set") == 0 && batch[i]->outcome.code == CODE_OK)
+		if (json_member(batch[i]->node, "sealed") && batch[i]->outcome.code == CODE_OK)
 			apply->box_used = true;
 	}
 	r = journal_applied(journal, stage, apply->manifests.plugins[batch[0]->row->plugin].name, batch, count);
@@ -337,7 +337,11 @@ static int run_batch(struct apply *apply, struct document *document, struct jour
 		return 0;
 	int r = decide_batch(apply, document, batch, count, accounts);
 	if (r < 0) {
-		fail_open(batch, count, code_from_errno(-r), "the account files cannot be read");
+		if (r == -EOPNOTSUPP)
+			fail_open(batch, count, CODE_UNSUPPORTED_BACKEND,
+				"/etc/passwd or /etc/group is missing or no regular file");
+		else
+			fail_open(batch, count, code_from_errno(-r), "the account files cannot be read");
 		return 0;
 	}
 	kept = 0;

@@ -13,6 +13,7 @@
 #include "lib/account_index.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/name_map.h"
 
 #define VIEW_MAX (32u << 20)
 #define VIEW_COMMANDS_MAX 256u /* the newest; the rest is in the history */
@@ -22,7 +23,9 @@
 struct view {
 	struct apply *apply;
 	struct buffer out;
-	cJSON *logins; /* user → login, as known after this run */
+	cJSON *logins;         /* user → login, as known after this run */
+	struct name_map known; /* its members, as their addresses */
+	struct name_map seen;  /* users asked about, by their place */
 	struct account_table passwd;
 	bool have_passwd;
 	char **asked; /* users whose login nobody knows yet */
@@ -270,6 +273,35 @@ static void put_commands(struct view *view)
 	}
 }
 
+static const cJSON *find_login(const struct view *view, const char *user)
+{
+	size_t known = name_map_get(&view->known, user);
+	return known == NAME_MAP_NONE ? NULL : (const cJSON *)known;
+}
+
+/* Takes the login over, also on failure. */
+static int add_login(struct view *view, const char *user, cJSON *login)
+{
+	if (!cJSON_AddItemToObject(view->logins, user, login)) {
+		cJSON_Delete(login);
+		return -ENOMEM;
+	}
+	return name_map_put(&view->known, user, (size_t)login);
+}
+
+static int know_logins(struct view *view)
+{
+	const cJSON *login;
+	int r = 0;
+
+	cJSON_ArrayForEach(login, view->logins)
+	{
+		if (r == 0)
+			r = name_map_put(&view->known, login->string, (size_t)login);
+	}
+	return r;
+}
+
 /* The logins that the last view knew, for users that this run did not touch. */
 static void read_old_logins(struct view *view, const char *old, size_t size)
 {
@@ -280,14 +312,14 @@ static void read_old_logins(struct view *view, const char *old, size_t size)
 		const char *type, *user;
 		if (json_parse_object(old + offset, length, &line) == 0 && json_get_string(line, "t", &type) == 0 &&
 			strcmp(type, "user") == 0 && json_get_string(line, "user", &user) == 0 &&
-			!json_member(view->logins, user)) {
+			!find_login(view, user)) {
 			cJSON *login = cJSON_CreateObject();
 			cJSON *key = cJSON_DetachItemFromObjectCaseSensitive(line, "key");
 			cJSON *password = cJSON_DetachItemFromObjectCaseSensitive(line, "password");
 			if (login && key && password) {
 				(void)cJSON_AddItemToObject(login, "key", key);
 				(void)cJSON_AddItemToObject(login, "password", password);
-				(void)cJSON_AddItemToObject(view->logins, user, login);
+				(void)!add_login(view, user, login);
 			} else {
 				cJSON_Delete(login);
 				cJSON_Delete(key);
@@ -298,13 +330,23 @@ static void read_old_logins(struct view *view, const char *old, size_t size)
 	}
 }
 
+static bool user_exists(const struct view *view, const char *user)
+{
+	struct account_line line;
+	return view->have_passwd && account_find_line(&view->passwd, user, &line) == 0;
+}
+
 static bool is_asked(const struct view *view, const char *user)
 {
-	for (size_t i = 0; i < view->asked_count; i++) {
-		if (strcmp(view->asked[i], user) == 0)
-			return true;
-	}
-	return false;
+	return name_map_get(&view->seen, user) != NAME_MAP_NONE;
+}
+
+static int add_asked(struct view *view, const char *user)
+{
+	view->asked[view->asked_count] = strdup(user);
+	if (!view->asked[view->asked_count])
+		return -ENOMEM;
+	return name_map_put(&view->seen, user, view->asked_count++);
 }
 
 /* Managed users: those of the account plugin's ledger and those that hold a key of ours. */
@@ -313,14 +355,10 @@ static int visit_unknown(const cJSON *line, void *context)
 	struct view *view = context;
 	const char *user;
 
-	if (json_get_string(line, "user", &user) < 0 || json_member(view->logins, user) || is_asked(view, user) ||
-		view->asked_count == VIEW_USERS_MAX)
+	if (json_get_string(line, "user", &user) < 0 || find_login(view, user) || is_asked(view, user) ||
+		view->asked_count == VIEW_USERS_MAX || !user_exists(view, user))
 		return 0;
-	view->asked[view->asked_count] = strdup(user);
-	if (!view->asked[view->asked_count])
-		return -ENOMEM;
-	view->asked_count++;
-	return 0;
+	return add_asked(view, user);
 }
 
 static void ask_unknown(struct view *view)
@@ -338,14 +376,17 @@ static void ask_unknown(struct view *view)
 	}
 	while ((child = login->child) != NULL) {
 		cJSON *detached = cJSON_DetachItemViaPointer(login, child);
-		if (!cJSON_AddItemToObject(view->logins, detached->string, detached))
+		cleanup_free char *user = strdup(detached->string);
+		if (!user)
 			cJSON_Delete(detached);
+		else
+			(void)!add_login(view, user, detached);
 	}
 }
 
-static void put_login(struct json_writer *writer, const cJSON *logins, const char *user, const char *method)
+static void put_login(const struct view *view, struct json_writer *writer, const char *user, const char *method)
 {
-	const cJSON *login = json_member(json_member(logins, user), method);
+	const cJSON *login = json_member(find_login(view, user), method);
 
 	if (login) {
 		json_put_value(writer, method, login);
@@ -384,8 +425,8 @@ static void put_user(struct view *view, const char *user, const cJSON *ledger_li
 			json_put_string(&writer, NULL, group->valuestring);
 	}
 	json_end_array(&writer);
-	put_login(&writer, view->logins, user, "key");
-	put_login(&writer, view->logins, user, "password");
+	put_login(view, &writer, user, "key");
+	put_login(view, &writer, user, "password");
 	json_end_object(&writer);
 	buffer_append(&view->out, "\n", 1);
 }
@@ -432,12 +473,6 @@ static bool is_managed(const struct view *view, const char *user)
 	       bsearch(&user, view->managed, view->managed_count, sizeof(*view->managed), compare_names) != NULL;
 }
 
-static bool user_exists(const struct view *view, const char *user)
-{
-	struct account_line line;
-	return view->have_passwd && account_find_line(&view->passwd, user, &line) == 0;
-}
-
 static int visit_user(const cJSON *line, void *context)
 {
 	struct view *view = context;
@@ -481,10 +516,9 @@ static int visit_key_user(const cJSON *line, void *context)
 		!user_exists(view, user))
 		return 0;
 	if (view->asked_count < VIEW_USERS_MAX) {
-		view->asked[view->asked_count] = strdup(user);
-		if (!view->asked[view->asked_count])
-			return -ENOMEM;
-		view->asked_count++;
+		int r = add_asked(view, user);
+		if (r < 0)
+			return r;
 		put_user(view, user, NULL);
 	}
 	return 0;
@@ -495,6 +529,7 @@ static void forget_asked(struct view *view)
 	for (size_t i = 0; i < view->asked_count; i++)
 		free(view->asked[i]);
 	view->asked_count = 0;
+	name_map_free(&view->seen);
 }
 
 static int fill(struct view *view, const struct link_message *message)
@@ -505,22 +540,26 @@ static int fill(struct view *view, const struct link_message *message)
 	cleanup_buffer struct buffer status = {0};
 	size_t size = 0;
 
+	int r = know_logins(view);
+	if (r < 0)
+		return r;
 	if (file_read(apply->run, "view", VIEW_MAX, &old, &size) == 0) {
 		read_old_logins(view, old, size);
 		const char *newline = memchr(old, '\n', size);
 		if (newline)
 			(void)!json_parse_object(old, (size_t)(newline - old), &old_status);
 	}
-	int r = put_status(view, old_status, message, &status);
+	r = put_status(view, old_status, message, &status);
 	if (r < 0)
 		return r;
 	buffer_append(&view->out, status.bytes, status.size);
 	put_commands(view);
+	r = list_managed(view);
+	if (r < 0)
+		return r;
 	ask_unknown(view);
 	forget_asked(view);
-	r = list_managed(view);
-	if (r == 0)
-		r = ledger_walk(apply, "account", visit_user, view);
+	r = ledger_walk(apply, "account", visit_user, view);
 	if (r == 0)
 		r = ledger_walk(apply, "authorized-keys", visit_key_user, view);
 	if (r == 0)
@@ -554,6 +593,7 @@ int view_write(struct apply *apply, const struct link_message *endpoint)
 		free(view.managed[i]);
 	free(view.managed);
 	free(view.asked);
+	name_map_free(&view.known);
 	cJSON_Delete(view.logins);
 	account_table_free(&view.passwd);
 	buffer_free(&view.out);

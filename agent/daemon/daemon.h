@@ -18,6 +18,7 @@
 #define DOCUMENT_BUCKET 10 /* signature checks (documents, trust documents): a burst of 10, then one a second */
 #define DOCUMENT_REFILL_MS 1000
 #define VIEW_DISTANCE_MS 1000   /* between views that only latchkey-net's word about the endpoint asks for */
+#define BOX_DISTANCE_MS 3600000 /* between runs because a box key is due */
 #define TRUST_DISTANCE_MS 60000 /* between questions for the trust document because a signer is unknown */
 
 enum job_kind {
@@ -74,6 +75,7 @@ struct daemon {
 	int64_t redo_at, redo_delay, results_at, results_delay, document_at, identity_at, identity_delay;
 	int64_t revert_at, revert_delay; /* not before; after a revert that could not be done */
 	int64_t sweep_at, sweep_delay;   /* the same for a sweep */
+	int64_t box_at;                  /* not before; after a run that could not renew the key */
 	int64_t view_at, trust_asked_at; /* not before; when last */
 	int64_t tokens, tokens_at;
 	bool endpoint_answered, is_ready;

@@ -14,6 +14,7 @@
 #include "agent/daemon/daemon.h"
 #include "lib/account_files.h"
 #include "lib/agent_config.h"
+#include "lib/box_age.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/paths.h"
@@ -75,11 +76,27 @@ static int64_t next_sweep(const struct daemon *daemon)
 	return next_deadline(daemon, "sweep", daemon->sweep_at);
 }
 
+/* When a key that passwords are sealed to has served its time, in CLOCK_BOOTTIME ms; 0: never. */
+static int64_t next_box(const struct daemon *daemon)
+{
+	cleanup_close int identity = -1;
+	int64_t now = (int64_t)time(NULL);
+
+	if (daemon->state < 0 || file_open_directory(daemon->state, "identity", &identity) < 0)
+		return 0;
+	int64_t due = box_age_due(identity, BOX, now), previous = box_age_due(identity, BOX_PREVIOUS, now);
+	due = previous < due ? previous : due;
+	if (due == INT64_MAX)
+		return 0;
+	int64_t at = daemon_now() + (due > now ? (due - now) * 1000 : 0);
+	return at > daemon->box_at ? at : daemon->box_at;
+}
+
 static void arm(struct daemon *daemon)
 {
 	const int64_t times[] = {daemon->redo_at, daemon->results_at, daemon->document_at, next_revert(daemon),
-		next_sweep(daemon), daemon->is_ready ? 0 : daemon->ready_at, daemon->watchdog_at, daemon->identity_at,
-		daemon->waiting.view && daemon->running == JOB_NONE ? daemon->view_at : 0};
+		next_sweep(daemon), next_box(daemon), daemon->is_ready ? 0 : daemon->ready_at, daemon->watchdog_at,
+		daemon->identity_at, daemon->waiting.view && daemon->running == JOB_NONE ? daemon->view_at : 0};
 	struct itimerspec when = {0};
 	int64_t earliest = 0;
 
@@ -100,6 +117,11 @@ static void handle_times(struct daemon *daemon)
 
 	if (daemon->redo_at > 0 && daemon->redo_at <= now) {
 		daemon->redo_at = 0;
+		daemon->waiting.redo = true;
+	}
+	int64_t box = daemon->is_ready ? next_box(daemon) : 0;
+	if (box > 0 && box <= daemon_now()) {
+		daemon->box_at = now + BOX_DISTANCE_MS;
 		daemon->waiting.redo = true;
 	}
 	if (revert > 0 && revert <= now + 1000 && daemon->running != JOB_REVERT)

@@ -236,7 +236,10 @@ static int handle(struct daemon *daemon, const struct link_message *message, int
 		deliver_done(daemon, message->seq, message->code);
 		return 0;
 	case LINK_ENDPOINT:
-		daemon->endpoint_answered = true;
+		/* No answer may only be no network yet, which at boot is worth boot_wait; no text: none is configured.
+		 */
+		if (message->code != 0 || message->text[0] == '\0')
+			daemon->endpoint_answered = true;
 		daemon->waiting.view = true;
 		daemon->waiting.endpoint = *message;
 		return 0;

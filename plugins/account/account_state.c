@@ -218,8 +218,6 @@ int account_state_write(struct batch *batch, const char *user, const char *facet
 		return write_hash(batch, user, text);
 	if (strncmp(facet, GROUP_PREFIX, strlen(GROUP_PREFIX)) == 0)
 		return write_member(batch, user, facet + strlen(GROUP_PREFIX), strcmp(text, "in") == 0);
-	if (strcmp(facet, "sudo") == 0)
-		return batch->applying ? sudoers_write(batch->request->root, batch->request->is_host, user, text) : 0;
 	if (strcmp(facet, "locked") == 0 || strcmp(facet, "expire_before") == 0)
 		return 0; /* the ledger's own; account_state_note */
 	return -EBADMSG;
@@ -316,6 +314,9 @@ int account_state_create(
 				result, state == HOME_FOREIGN ? CODE_HOME_EXISTS : CODE_HOME_UNSAFE, "%s", home);
 			return -EEXIST;
 		}
+		r = state == HOME_MISSING ? new_homes_add(&batch->new_homes, user, home, uid) : 0;
+		if (r < 0)
+			return r;
 	}
 	r = add_group(batch, user, gid);
 	if (r == 0)
@@ -474,8 +475,7 @@ int account_state_note(struct batch *batch, const char *user, const struct facet
 		return r == -EBADMSG ? 0 : r;
 	ledger->changed = true;
 	if (creation) {
-		entry->created = true;
-		entry->uid = uid;
+		return ledger_set_created(ledger, entry, uid);
 	} else if (strcmp(facet->name, "sudo") == 0) {
 		(void)snprintf(entry->sudo, sizeof(entry->sudo), "%s", facet->after);
 	} else if (strcmp(facet->name, "locked") == 0) {

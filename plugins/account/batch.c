@@ -7,13 +7,12 @@
 #include "lib/account_index.h"
 #include "lib/file.h"
 #include "lib/log.h"
-#include "lib/name_service.h"
+#include "lib/sudo_rules.h"
 #include "plugins/account/account_state.h"
 #include "plugins/account/commit.h"
 #include "plugins/account/database_lock.h"
 #include "plugins/account/identifiers.h"
 
-#define UIDS_SPARE 8u /* asked about beyond what the batch needs, for those that are taken */
 #define INDEX_FROM 4u /* commands; for fewer reading the lines is as fast */
 
 static const struct {
@@ -54,9 +53,9 @@ int batch_find_user(struct batch *batch, unsigned index, struct plugin_result *r
 	int r = account_find(&batch->database.files[DATABASE_PASSWD].table, user, ret_account);
 	if (r != -ENOENT)
 		return r;
-	if (batch->name_service_error < 0)
+	if (batch->elsewhere.error < 0)
 		(void)plugin_set(result, CODE_TIMEOUT, "name services do not answer whether they know %s", user);
-	else if (batch->known_elsewhere[index])
+	else if (batch->elsewhere.users[index])
 		(void)plugin_set(result, CODE_NOT_LOCAL, "%s comes from a name service, not from /etc/passwd", user);
 	else
 		(void)plugin_set(result, CODE_NO_SUCH_USER, "there is no user %s", user);
@@ -74,84 +73,12 @@ int batch_check_person(struct batch *batch, const struct account *account, struc
 	return 0;
 }
 
-/* One child for the whole batch: a directory that hangs costs its deadline once. */
-static int ask_name_services(struct batch *batch)
-{
-	const struct account_table *passwd = &batch->database.files[DATABASE_PASSWD].table;
-	const struct plugin_request *request = batch->request;
-	cleanup_free const char **names = calloc((size_t)request->count + 1, sizeof(*names));
-	cleanup_free unsigned *indices = calloc((size_t)request->count + 1, sizeof(*indices));
-	cleanup_free bool *known = calloc((size_t)request->count + 1, sizeof(*known));
-	unsigned count = 0;
-
-	if (!names || !indices || !known)
-		return -ENOMEM;
-	for (unsigned i = 0; i < request->count; i++) {
-		struct account_line line;
-		const char *user = plugin_text(&request->commands[i], "user");
-		if (!user || account_find_line(passwd, user, &line) != -ENOENT)
-			continue;
-		indices[count] = i;
-		names[count++] = user;
-	}
-	if (count == 0 || !request->is_host)
-		return 0;
-	int r = name_service_known(passwd, names, count, known);
-	if (r == -ENOMEM)
-		return r;
-	if (r < 0) {
-		log_warning("name services: %s", strerror(-r));
-		batch->name_service_error = r;
-		return 0;
-	}
-	for (unsigned i = 0; i < count; i++)
-		batch->known_elsewhere[indices[i]] = known[i];
-	return 0;
-}
-
-/* A child for the next so many, of which the batch will use most: one answer serves all of its new accounts. */
-int batch_uid_elsewhere(struct batch *batch, uid_t uid, bool *ret_known)
-{
-	unsigned count = batch->request->count + UIDS_SPARE;
-
-	*ret_known = false;
-	if (!batch->request->is_host)
-		return 0;
-	if (batch->name_service_error < 0)
-		return batch->name_service_error;
-	if (uid < batch->asked_from || uid - batch->asked_from >= batch->asked_count) {
-		cleanup_free uid_t *uids = calloc(count, sizeof(*uids));
-		bool *known = calloc(count, sizeof(*known));
-		if (!uids || !known) {
-			free(known);
-			return -ENOMEM;
-		}
-		for (unsigned i = 0; i < count; i++)
-			uids[i] = uid + i;
-		free(batch->uid_known);
-		batch->uid_known = known;
-		batch->asked_from = uid;
-		batch->asked_count = count;
-		int r = name_service_ask(
-			&batch->database.files[DATABASE_PASSWD].table, NULL, 0, NULL, uids, count, known);
-		if (r < 0) {
-			batch->asked_count = 0;
-			if (r != -ENOMEM)
-				batch->name_service_error = r;
-			return r;
-		}
-	}
-	*ret_known = batch->uid_known[uid - batch->asked_from];
-	return 0;
-}
-
 static int batch_open(struct batch *batch, struct plugin_request *request, const char **ret_what)
 {
 	batch->request = request;
 	*ret_what = "memory";
-	batch->known_elsewhere = calloc((size_t)request->count + 1, sizeof(*batch->known_elsewhere));
 	batch->moved = calloc((size_t)request->count + 1, sizeof(*batch->moved));
-	if (!batch->known_elsewhere || !batch->moved)
+	if (!batch->moved)
 		return -ENOMEM;
 	int r = database_read(request->root, &batch->database, ret_what);
 	if (r < 0)
@@ -168,18 +95,18 @@ static int batch_open(struct batch *batch, struct plugin_request *request, const
 		return r;
 	*ret_what = "ledger";
 	r = ledger_read(request->state, &batch->ledger);
-	return r < 0 ? r : ask_name_services(batch);
+	return r < 0 ? r : elsewhere_ask(request, &batch->database, &batch->elsewhere);
 }
 
 static void batch_free(struct batch *batch)
 {
 	for (unsigned i = 0; i < batch->deferred_count; i++)
-		free(batch->deferred[i].home);
+		commit_deferred_free(&batch->deferred[i]);
 	free(batch->deferred);
-	free(batch->known_elsewhere);
 	free(batch->moved);
-	free(batch->uid_known);
+	elsewhere_free(&batch->elsewhere);
 	home_sync_free(&batch->homes);
+	new_homes_free(&batch->new_homes);
 	database_free(&batch->database);
 	ledger_free(&batch->ledger);
 }
@@ -198,10 +125,10 @@ static bool is_planned(const struct plugin_command *command, const struct accoun
 
 /*
  * What latchkey-apply decided on must still be the account that stands there: the same uid under as many names, in the
- * same groups; or still none.
+ * same groups, under the same rules of sudo; or still none.
  */
-static int resolved_moved(
-	struct batch *batch, const struct plugin_command *command, const struct account_table *members, bool *ret_moved)
+static int resolved_moved(struct batch *batch, const struct plugin_command *command,
+	const struct account_table *members, uint32_t rules, bool *ret_moved)
 {
 	const struct account_table *passwd = &batch->database.files[DATABASE_PASSWD].table;
 	cleanup_account struct account account = {0};
@@ -212,16 +139,16 @@ static int resolved_moved(
 	if (!command->resolved || !plugin_text(command, "user"))
 		return 0;
 	int r = account_find(passwd, plugin_text(command, "user"), &account);
+	bool was_there = json_get_integer(command->resolved, "uid", &uid) == 0;
+	bool stamped = json_get_integer(command->resolved, "stamp", &stamp) == 0;
+	if (r == -ENOENT && !was_there)
+		*ret_moved = stamped && stamp != rules;
 	if (r < 0)
 		return r == -ENOMEM ? r : 0; /* gone, doubled or broken: the command itself says so */
-	if (json_get_integer(command->resolved, "uid", &uid) < 0) {
-		*ret_moved = !is_planned(command, &account);
+	*ret_moved = was_there ? account.uid != (uid_t)uid : !is_planned(command, &account);
+	if (!was_there || *ret_moved || !stamped)
 		return 0;
-	}
-	*ret_moved = account.uid != (uid_t)uid;
-	if (*ret_moved || json_get_integer(command->resolved, "stamp", &stamp) < 0)
-		return 0;
-	r = account_stamp(members, &account, account_count_uid(passwd, account.uid), &now);
+	r = account_stamp(members, &account, account_count_uid(passwd, account.uid), rules, &now);
 	*ret_moved = r == 0 && now != stamp;
 	return r;
 }
@@ -231,9 +158,14 @@ static int find_moved(struct batch *batch)
 {
 	cleanup_account_table struct account_table members = {0};
 
+	cleanup_buffer struct buffer rules = {0};
+
 	int r = account_members_read(&batch->database.files[DATABASE_GROUP].table, &members);
+	if (r == 0)
+		r = sudo_rules_read(batch->request->root, &rules);
+	uint32_t stamp = sudo_rules_stamp(&rules);
 	for (unsigned i = 0; r == 0 && i < batch->request->count; i++)
-		r = resolved_moved(batch, &batch->request->commands[i], &members, &batch->moved[i]);
+		r = resolved_moved(batch, &batch->request->commands[i], &members, stamp, &batch->moved[i]);
 	return r;
 }
 
@@ -246,6 +178,8 @@ static int write_facet(struct batch *batch, unsigned index, const struct facets 
 
 	if (strcmp(facet->name, "home_directory") == 0)
 		return commit_defer_home(batch, index, facet);
+	if (strcmp(facet->name, "sudo") == 0)
+		return batch->applying ? commit_defer_sudo(batch, index, facet) : 0;
 	if (strcmp(facet->name, "account") != 0)
 		return account_state_write(batch, user, facet->name, facet->after);
 	if (*facet->after != '\0')
@@ -311,6 +245,10 @@ static int carry_out(struct batch *batch, unsigned index, const struct facets *f
 		if (standing[i] == MOVED && strcmp(facets->items[i].name, "account") == 0)
 			return plugin_set(result, CODE_SUPERSEDED, "the account was changed since by somebody else");
 	}
+	/* Whatever else than memory can refuse comes before the first edit. */
+	r = batch->applying ? commit_check_sudo(batch, user, facets, result) : 0;
+	if (r < 0)
+		return r;
 	for (unsigned i = 0; i < facets->count; i++) {
 		const struct facet *facet = &facets->items[i];
 		/* An account stands in several files, of which passwd goes first: a crash may have left the others. */
@@ -476,8 +414,11 @@ static void apply_command(struct batch *batch, unsigned index, struct plugin_res
 		if (r == 0 && result->code != CODE_OK)
 			return;
 	}
+	unsigned edits = database_edits(&batch->database);
 	if (r == 0)
 		r = carry_out(batch, index, &facets, result);
+	if (r < 0 && database_edits(&batch->database) != edits)
+		batch->broken = r;
 	if (r == 0 && result->code == CODE_OK && plugin_flag(command, "clear_faillock", false))
 		r = commit_defer(batch, (struct deferred){.command = index, .faillock = true});
 	if (r == 0 && result->code == CODE_OK && json_get_string(command->plan, "sealed", &sealed) == 0) {

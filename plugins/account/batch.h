@@ -8,13 +8,21 @@
 #include "lib/plugin.h"
 #include "plugins/account/database.h"
 #include "plugins/account/defaults.h"
+#include "plugins/account/elsewhere.h"
 #include "plugins/account/facet.h"
 #include "plugins/account/home.h"
 #include "plugins/account/ledger.h"
+#include "plugins/account/new_homes.h"
 
-/* Done after the account files stand: nothing here is needed for a login to be refused or allowed. */
+/*
+ * Done after the account files stand: nothing here is needed for a login to be refused or allowed. Only a right of sudo
+ * is taken away before, for an account that is gone must not leave it to the next of its name.
+ */
 struct deferred {
 	unsigned command;
+	char *sudo;  /* the word to write, or NULL */
+	char *taken; /* bytes of the file that was taken away, in case it must come back */
+	size_t taken_size;
 	char *home; /* to delete, or NULL */
 	uid_t uid;
 	bool faillock;  /* to clear for the command's user */
@@ -28,17 +36,14 @@ struct batch {
 	struct account_defaults defaults;
 	bool applying;  /* files outside the database are written too */
 	bool removing;  /* an account goes: passwd is written first */
+	int broken;     /* why a command stopped half-way: then nothing of the batch is written */
 	bool sync_once; /* many homes: to disk all at once, before an account file names one */
 	struct home_sync homes;
+	struct new_homes new_homes;
 	struct deferred *deferred;
 	unsigned deferred_count;
-	/* For each command, whether name services know its user though the files do not. */
-	bool *known_elsewhere;
 	bool *moved; /* for each, whether its account is no longer the one that was decided on */
-	int name_service_error;
-	uid_t asked_from; /* name services were asked about so many uids from here on */
-	unsigned asked_count;
-	bool *uid_known;
+	struct elsewhere elsewhere;
 };
 
 /*
@@ -68,8 +73,6 @@ int batch_find_user(
 	struct batch *batch, unsigned index, struct plugin_result *result, struct account *ret_account) MUST_CHECK;
 /* ok, or system_account for whom this plugin never touches. */
 int batch_check_person(struct batch *batch, const struct account *account, struct plugin_result *result);
-/* Whether name services know the uid, though the files do not. */
-int batch_uid_elsewhere(struct batch *batch, uid_t uid, bool *ret_known) MUST_CHECK;
 /* True when user.lock of ours is in force. */
 bool batch_is_locked(const struct batch *batch, const char *user);
 

@@ -8,6 +8,8 @@
 #include "plugins/account/caches.h"
 #include "plugins/account/faillock.h"
 #include "plugins/account/home.h"
+#include "plugins/account/labels.h"
+#include "plugins/account/sudoers.h"
 
 void commit_report(struct plugin_result *result, int error, const char *what)
 {
@@ -28,17 +30,42 @@ void commit_report(struct plugin_result *result, int error, const char *what)
 		(void)plugin_set(result, code_from_errno(-error), "%s: %s", what, strerror(-error));
 }
 
+void commit_deferred_free(struct deferred *deferred)
+{
+	free(deferred->home);
+	free(deferred->sudo);
+	free(deferred->taken);
+	*deferred = (struct deferred){0};
+}
+
 int commit_defer(struct batch *batch, struct deferred deferred)
 {
 	struct deferred *more = reallocarray(batch->deferred, batch->deferred_count + 1, sizeof(*more));
 
 	if (!more) {
-		free(deferred.home);
+		commit_deferred_free(&deferred);
 		return -ENOMEM;
 	}
 	batch->deferred = more;
 	more[batch->deferred_count++] = deferred;
 	return 0;
+}
+
+int commit_check_sudo(
+	const struct batch *batch, const char *user, const struct facets *facets, struct plugin_result *result)
+{
+	const struct facet *facet = facets_find(facets, "sudo");
+
+	int r = facet && batch->request->is_host ? sudoers_check(user, facet->after) : 0;
+	if (r == -EBADMSG)
+		(void)plugin_set(result, CODE_CANNOT_VALIDATE, "visudo does not take the rule for %s", user);
+	return r;
+}
+
+int commit_defer_sudo(struct batch *batch, unsigned index, const struct facet *facet)
+{
+	struct deferred deferred = {.command = index, .sudo = strdup(facet->after)};
+	return deferred.sudo ? commit_defer(batch, deferred) : -ENOMEM;
 }
 
 int commit_defer_home(struct batch *batch, unsigned index, const struct facet *facet)
@@ -79,6 +106,12 @@ static void carry_out(struct batch *batch, const struct deferred *deferred, stru
 	const char *user = plugin_text(&request->commands[deferred->command], "user");
 	int r = 0;
 
+	if (deferred->sudo && strcmp(deferred->sudo, "none") != 0 && result->code == CODE_OK) {
+		r = sudoers_write(request->root, user, deferred->sudo);
+		if (r < 0)
+			(void)plugin_set(result, code_from_errno(-r), "the account stands, its right of sudo not: %s",
+				strerror(-r));
+	}
 	if (deferred->faillock && result->code == CODE_OK) {
 		r = faillock_clear(request->root, request->is_host, user);
 		if (r < 0)
@@ -102,6 +135,34 @@ static void carry_out_deferred(struct batch *batch, struct plugin_result *result
 {
 	for (unsigned i = 0; i < batch->deferred_count; i++)
 		carry_out(batch, &batch->deferred[i], &results[batch->deferred[i].command]);
+}
+
+static int take_sudo_away(struct batch *batch)
+{
+	for (unsigned i = 0; i < batch->deferred_count; i++) {
+		struct deferred *deferred = &batch->deferred[i];
+		const char *user = plugin_text(&batch->request->commands[deferred->command], "user");
+
+		if (!deferred->sudo || strcmp(deferred->sudo, "none") != 0)
+			continue;
+		int r = sudoers_take(batch->request->root, user, &deferred->taken, &deferred->taken_size);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Nothing of this pass stands: neither does what was done ahead of it. */
+static void take_back(const struct batch *batch)
+{
+	for (unsigned i = 0; i < batch->deferred_count; i++) {
+		const struct deferred *deferred = &batch->deferred[i];
+		const char *user = plugin_text(&batch->request->commands[deferred->command], "user");
+
+		if (deferred->taken)
+			sudoers_put_back(batch->request->root, user, deferred->taken, deferred->taken_size);
+	}
+	new_homes_take_back(&batch->new_homes, batch->request->root, NULL);
 }
 
 static void tell(const struct batch *batch, const struct plugin_result *results)
@@ -139,16 +200,25 @@ void commit_batch(struct batch *batch, struct plugin_result *results)
 	bool touched = false;
 
 	/* The ledger first: what we gave is never without its note, and a note too many is put right by the redo. */
-	int r = ledger_write(request->state, &batch->ledger);
+	int r = batch->broken;
+	if (r == 0)
+		r = ledger_write(request->state, &batch->ledger);
 	if (r == 0) {
 		what = "the homes";
+		new_homes_label(&batch->new_homes, request->is_host);
 		r = home_sync_finish(&batch->homes);
+	}
+	if (r == 0) {
+		what = "sudoers.d";
+		r = take_sudo_away(batch);
 	}
 	if (r == 0)
 		r = database_write(&batch->database, batch->removing, &what, &touched);
 	/* Once any account file is new, the note stands: what we made must not look like somebody else's. */
-	if (r < 0 && !touched)
+	if (r < 0 && !touched) {
+		take_back(batch);
 		ledger_restore(request->state, &batch->ledger);
+	}
 	for (unsigned i = 0; i < request->count; i++) {
 		if (r < 0 && results[i].changes) {
 			if (results[i].code == CODE_OK || results[i].code == CODE_SUPERSEDED) {
@@ -159,8 +229,12 @@ void commit_batch(struct batch *batch, struct plugin_result *results)
 		}
 		tell_first_step(batch, i, &results[i]);
 	}
-	if (r == 0)
+	if (r == 0) {
+		new_homes_take_back(&batch->new_homes, request->root, &batch->database.files[DATABASE_PASSWD].table);
 		carry_out_deferred(batch, results);
+	}
 	if (request->is_host)
 		tell(batch, results);
+	else if (r == 0)
+		labels_ask_for_relabelling(request->root, batch->database.etc);
 }

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 
 #include "lib/account_index.h"
+#include "lib/attributes.h"
 #include "lib/file.h"
 #include "lib/sys.h"
 #include "plugins/account/identifiers.h"
@@ -98,10 +99,10 @@ static bool is_replaced(const struct database *database, enum database_file file
 
 static int write_file(struct database *database, enum database_file file, bool *touched)
 {
-	const struct file_attributes backup = {.mode = 0600, .uid = 0, .gid = 0, .like = -1};
 	const struct table_edit *edit = &database->files[file];
 	const struct account_table *table = &edit->table;
 	cleanup_close int current = -1;
+	struct label label;
 
 	if (!database->files[file].changed)
 		return 0;
@@ -111,6 +112,8 @@ static int write_file(struct database *database, enum database_file file, bool *
 	const struct file_attributes like = {.uid = (uid_t)-1, .gid = (gid_t)-1, .like = current};
 	r = file_replace_keeping(database->etc, names[file].name, names[file].backup, table->bytes, table->size, &like);
 	if (r == -EOPNOTSUPP) {
+		label_read(current, &label);
+		const struct file_attributes backup = {.mode = 0600, .uid = 0, .gid = 0, .like = -1, .label = &label};
 		r = file_replace(database->etc, names[file].backup, edit->old, edit->old_size, &backup);
 		if (r < 0)
 			return r;

@@ -9,7 +9,40 @@
 #include "plugins/account/home.h"
 #include "plugins/account/identifiers.h"
 
-#define UIDS_TRIED_MAX 4096u /* a directory that has all of these has its own range wrong */
+#define NUMBERS_TRIED_MAX 4096u /* a directory that has all of these has its own range wrong */
+
+static int refuse_unknown(struct plugin_result *result, int error, const char *what)
+{
+	return error == -ENOMEM ? error
+				: plugin_set(result, CODE_TIMEOUT, "name services do not answer whether %s", what);
+}
+
+static int choose_free_gid(struct batch *batch, uid_t uid, struct plugin_result *result, gid_t *ret_gid)
+{
+	const struct login_definitions *ranges = &batch->defaults.ranges;
+
+	for (unsigned i = 0; i < NUMBERS_TRIED_MAX; i++) {
+		bool known;
+		gid_t gid;
+		int r = identifiers_choose_gid(&batch->database, &batch->defaults, uid, &gid);
+		if (r == -ENOSPC)
+			break;
+		if (r < 0)
+			return r;
+		r = elsewhere_gid(&batch->elsewhere, batch->request, &batch->database, gid, &known);
+		if (r < 0)
+			return refuse_unknown(result, r, "a group id is free");
+		if (!known) {
+			*ret_gid = gid;
+			return 0;
+		}
+		r = identifiers_take(&batch->database, DATABASE_GROUP, gid);
+		if (r < 0)
+			return r;
+	}
+	return plugin_set(result, CODE_UID_EXHAUSTED, "no free group id from %u to %u", (unsigned)ranges->gid_min,
+		(unsigned)ranges->gid_max);
+}
 
 /* A group of the account's own name. */
 static int choose_own_group(
@@ -17,10 +50,16 @@ static int choose_own_group(
 {
 	const struct account_defaults *defaults = &batch->defaults;
 	cleanup_group struct group_entry group = {0};
+	bool known;
 
 	int r = group_find(&batch->database.files[DATABASE_GROUP].table, user, &group);
-	if (r == -ENOENT)
-		return identifiers_choose_gid(&batch->database, defaults, uid, ret_gid);
+	if (r == -ENOENT) {
+		r = elsewhere_group(&batch->elsewhere, user, &known);
+		if (r < 0)
+			return refuse_unknown(result, r, "they know a group of that name");
+		return known ? plugin_set(result, CODE_NOT_LOCAL, "a group %s comes from a name service", user)
+			     : choose_free_gid(batch, uid, result, ret_gid);
+	}
 	if (r < 0)
 		return r;
 	/* An empty one among people's groups is what an earlier account of that name left; any other means more. */
@@ -56,32 +95,28 @@ static int choose_group(struct batch *batch, const char *user, uid_t uid, struct
 	return choose_own_group(batch, user, uid, result, ret_gid);
 }
 
-static int refuse_unknown_uid(struct plugin_result *result, int error)
-{
-	return error == -ENOMEM ? error
-				: plugin_set(result, CODE_TIMEOUT, "name services do not answer whether a uid is free");
-}
-
 static int choose_free_uid(struct batch *batch, struct plugin_result *result, uid_t *ret_uid)
 {
 	const struct login_definitions *ranges = &batch->defaults.ranges;
 
-	for (unsigned i = 0; i < UIDS_TRIED_MAX; i++) {
-		bool elsewhere;
+	for (unsigned i = 0; i < NUMBERS_TRIED_MAX; i++) {
+		bool known;
 		uid_t uid;
 		int r = identifiers_choose_uid(&batch->database, &batch->defaults, &batch->ledger, &uid);
 		if (r == -ENOSPC)
 			break;
 		if (r < 0)
 			return r;
-		r = batch_uid_elsewhere(batch, uid, &elsewhere);
+		r = elsewhere_uid(&batch->elsewhere, batch->request, &batch->database, uid, &known);
 		if (r < 0)
-			return refuse_unknown_uid(result, r);
-		if (!elsewhere) {
+			return refuse_unknown(result, r, "a uid is free");
+		if (!known) {
 			*ret_uid = uid;
 			return 0;
 		}
-		identifiers_take_uid(&batch->database, uid);
+		r = identifiers_take(&batch->database, DATABASE_PASSWD, uid);
+		if (r < 0)
+			return r;
 	}
 	return plugin_set(result, CODE_UID_EXHAUSTED, "no free uid from %u to %u", (unsigned)ranges->uid_min,
 		(unsigned)ranges->uid_max);
@@ -92,7 +127,7 @@ static int choose_uid(
 {
 	const struct ledger_entry *entry = ledger_find(&batch->ledger, plugin_text(command, "user"));
 	int64_t named = plugin_integer(command, "uid", -1);
-	bool elsewhere;
+	bool known;
 
 	/* An earlier try that did not reach passwd: its number is his already, and so may his home be. */
 	if (named < 0 && entry && entry->created && !identifiers_uid_in_use(&batch->database, entry->uid)) {
@@ -103,10 +138,10 @@ static int choose_uid(
 		return choose_free_uid(batch, result, ret_uid);
 	if (identifiers_uid_in_use(&batch->database, (uid_t)named))
 		return plugin_set(result, CODE_UID_TAKEN, "uid %d belongs to another account", (int)named);
-	int r = batch_uid_elsewhere(batch, (uid_t)named, &elsewhere);
+	int r = elsewhere_uid(&batch->elsewhere, batch->request, &batch->database, (uid_t)named, &known);
 	if (r < 0)
-		return refuse_unknown_uid(result, r);
-	if (elsewhere)
+		return refuse_unknown(result, r, "a uid is free");
+	if (known)
 		return plugin_set(result, CODE_UID_TAKEN, "uid %d belongs to an account of a name service", (int)named);
 	*ret_uid = (uid_t)named;
 	return 0;
@@ -211,6 +246,20 @@ static int decide_existing(struct batch *batch, const struct plugin_command *com
 	return r;
 }
 
+/* No file has it. */
+static int refuse_group(const struct batch *batch, const char *group, struct plugin_result *result)
+{
+	bool known;
+
+	int r = elsewhere_group(&batch->elsewhere, group, &known);
+	if (r < 0)
+		return plugin_set(
+			result, CODE_TIMEOUT, "name services do not answer whether they know group %s", group);
+	return known ? plugin_set(
+			       result, CODE_NOT_LOCAL, "group %s comes from a name service, not from /etc/group", group)
+		     : plugin_set(result, CODE_GROUP_MISSING, "there is no group %s", group);
+}
+
 /* A managed set: what is named is added, what an earlier command of ours gave and this one omits is taken. */
 static int decide_groups(
 	struct batch *batch, const struct plugin_command *command, struct plugin_result *result, struct facets *facets)
@@ -233,7 +282,7 @@ static int decide_groups(
 		if (r == 0)
 			r = account_state_read(batch, user, name.bytes, &before);
 		if (r == -ENOENT)
-			return plugin_set(result, CODE_GROUP_MISSING, "there is no group %s", group->valuestring);
+			return refuse_group(batch, group->valuestring, result);
 		if (r == 0)
 			r = facets_add(facets, name.bytes, before, "in");
 		if (r < 0)

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/attributes.h"
 #include "lib/file.h"
 #include "lib/sys.h"
 
@@ -127,9 +128,12 @@ static int copy_file(int from, const char *name, int to, uid_t uid, gid_t gid, b
 		if (r < 0)
 			return r;
 	}
-	if (sys.fchown(target, uid, gid) < 0 || (!later && sys.fsync(target) < 0))
+	if (sys.fchown(target, uid, gid) < 0)
 		return -errno;
-	return 0;
+	r = attributes_copy(source, target);
+	if (r < 0)
+		return r;
+	return !later && sys.fsync(target) < 0 ? -errno : 0;
 }
 
 static int copy_link(int from, const char *name, int to, uid_t uid, gid_t gid)
@@ -178,6 +182,10 @@ static int copy_tree(int from, int to, uid_t uid, gid_t gid, bool later, unsigne
 		if (r == 0)
 			r = copy_tree(source, target, uid, gid, later, depth + 1);
 		if (r == 0 && (sys.fchmod(target, status.st_mode & 0777) < 0 || sys.fchown(target, uid, gid) < 0))
+			r = -errno;
+		if (r == 0)
+			r = attributes_copy(source, target);
+		if (r == 0 && !later && sys.fsync(target) < 0)
 			r = -errno;
 	}
 	if (r == 0 && !later && sys.fsync(to) < 0)
@@ -337,8 +345,11 @@ int home_build(int root, const char *path, const char *skel, uid_t uid, gid_t gi
 		(void)!remove_directory(parent, temporary, mount);
 		return r;
 	}
-	if (!later && sys.fsync(parent) < 0)
-		return -errno;
+	if (!later && sys.fsync(parent) < 0) {
+		r = -errno;
+		(void)!remove_directory(parent, name, mount);
+		return r;
+	}
 	*ret_state = HOME_MISSING;
 	return 0;
 }

@@ -35,6 +35,8 @@ struct range {
 struct used_numbers {
 	unsigned lines; /* the table's own count when this was true */
 	uint64_t bits[NUMBERS_MAX / 64];
+	uint32_t *taken; /* without a line */
+	size_t taken_count;
 	struct range *ranges; /* sorted */
 	size_t range_count, range_capacity;
 	/* No gap of `wanted` above `from` lies before ranges[at], and none below `next`. */
@@ -44,8 +46,10 @@ struct used_numbers {
 
 static void numbers_free(struct used_numbers *numbers)
 {
-	if (numbers)
+	if (numbers) {
 		free(numbers->ranges);
+		free(numbers->taken);
+	}
 	free(numbers);
 }
 
@@ -182,12 +186,29 @@ bool identifiers_gid_in_use(struct database *database, gid_t gid)
 	return in_use(database, DATABASE_GROUP, gid);
 }
 
-void identifiers_take_uid(struct database *database, uid_t uid)
+static bool is_taken(const struct used_numbers *numbers, uint32_t number)
+{
+	bool taken = false;
+
+	for (size_t i = 0; numbers && i < numbers->taken_count; i++)
+		taken = taken || numbers->taken[i] == number;
+	return taken;
+}
+
+int identifiers_take(struct database *database, enum database_file file, uint32_t number)
 {
 	struct used_numbers *numbers;
 
-	if (numbers_of(database, DATABASE_PASSWD, &numbers) == 0)
-		mark(numbers, uid);
+	int r = numbers_of(database, file, &numbers);
+	if (r < 0)
+		return r;
+	uint32_t *more = reallocarray(numbers->taken, numbers->taken_count + 1, sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	numbers->taken = more;
+	more[numbers->taken_count++] = number;
+	mark(numbers, number);
+	return 0;
 }
 
 int identifiers_add_line(
@@ -216,36 +237,45 @@ int identifiers_add_line(
 	return 0;
 }
 
-/* For numbers beyond the bitmap. Marks what is in use in [min, max] and takes the number above the highest, else the
- * lowest free one. */
-static int choose_far(
-	const struct account_table *table, const struct ledger *ledger, int64_t min, int64_t max, uint32_t *ret_id)
+/* Numbers of a range, for ranges beyond the bitmap. */
+struct marks {
+	int64_t min, max, highest;
+	unsigned char *used;
+};
+
+static void put_mark(struct marks *marks, int64_t number)
+{
+	if (number < marks->min || number > marks->max)
+		return;
+	marks->used[(number - marks->min) / 8] |= (unsigned char)(1u << ((number - marks->min) % 8));
+	marks->highest = number > marks->highest ? number : marks->highest;
+}
+
+/* The number above the highest in use within [min, max], else the lowest free one. */
+static int choose_far(const struct account_table *table, const struct used_numbers *numbers,
+	const struct ledger *ledger, int64_t min, int64_t max, uint32_t *ret_id)
 {
 	struct account_line line;
 	size_t offset = 0;
-	int64_t number, highest = min - 1;
+	int64_t number;
 
 	if (min > max || max - min > UINT32_MAX)
 		return -ENOSPC;
 	size_t count = (size_t)(max - min) + 1;
 	cleanup_free unsigned char *used = calloc(count / 8 + 1, 1);
+	struct marks marks = {min, max, min - 1, used};
 	if (!used)
 		return -ENOMEM;
 	while (account_next_line(table, &offset, &line)) {
-		if (!field_number(&line, 2, &number) || number < min || number > max)
-			continue;
-		used[(number - min) / 8] |= (unsigned char)(1u << ((number - min) % 8));
-		highest = number > highest ? number : highest;
+		if (field_number(&line, 2, &number))
+			put_mark(&marks, number);
 	}
-	for (unsigned i = 0; ledger && i < ledger->count; i++) {
-		number = ledger->entries[i].uid;
-		if (number < min || number > max)
-			continue;
-		used[(number - min) / 8] |= (unsigned char)(1u << ((number - min) % 8));
-		highest = number > highest ? number : highest;
-	}
-	if (highest < max) {
-		*ret_id = (uint32_t)(highest + 1);
+	for (size_t i = 0; i < numbers->taken_count; i++)
+		put_mark(&marks, numbers->taken[i]);
+	for (unsigned i = 0; ledger && i < ledger->count; i++)
+		put_mark(&marks, ledger->entries[i].uid);
+	if (marks.highest < max) {
+		*ret_id = (uint32_t)(marks.highest + 1);
 		return 0;
 	}
 	for (size_t i = 0; i < count; i++) {
@@ -263,11 +293,13 @@ static int choose(struct database *database, enum database_file file, const stru
 {
 	struct used_numbers *numbers;
 
-	if (min > max || max >= NUMBERS_MAX)
-		return min > max ? -ENOSPC : choose_far(&database->files[file].table, ledger, min, max, ret_id);
+	if (min > max)
+		return -ENOSPC;
 	int r = numbers_of(database, file, &numbers);
 	if (r < 0)
 		return r;
+	if (max >= NUMBERS_MAX)
+		return choose_far(&database->files[file].table, numbers, ledger, min, max, ret_id);
 	cleanup_free uint64_t *bits = malloc(sizeof(numbers->bits));
 	if (!bits)
 		return -ENOMEM;
@@ -301,7 +333,8 @@ int identifiers_choose_gid(
 	struct database *database, const struct account_defaults *defaults, gid_t preferred, gid_t *ret_gid)
 {
 	if (preferred >= defaults->ranges.gid_min && preferred <= defaults->ranges.gid_max &&
-		!identifiers_gid_in_use(database, preferred)) {
+		!identifiers_gid_in_use(database, preferred) &&
+		!is_taken(database->numbers[DATABASE_GROUP], preferred)) {
 		*ret_gid = preferred;
 		return 0;
 	}

@@ -24,7 +24,7 @@ int identifiers_choose_range(struct database *database, enum database_file file,
 /* Adds a line whose number (of the account, of the group, or the start of its range) is known. */
 int identifiers_add_line(
 	struct database *database, enum database_file file, const char *line, int64_t number, int64_t count) MUST_CHECK;
-/* Nobody in the file has that uid, but it is not free. */
-void identifiers_take_uid(struct database *database, uid_t uid);
+/* No line of the file has that number, but it is not free. */
+int identifiers_take(struct database *database, enum database_file file, uint32_t number) MUST_CHECK;
 /* Frees what was read. */
 void identifiers_forget(struct database *database);

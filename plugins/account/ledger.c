@@ -112,7 +112,14 @@ int ledger_read(int state, struct ledger *ret_ledger)
 			ledger.count--;
 			if (r != -EBADMSG)
 				return r;
+			continue;
 		}
+		if (entry->created)
+			r = name_map_put(&ledger.created, entry->user, ledger.count - 1u);
+		if (r == 0 && !entry->gone && name_map_get(&ledger.living, entry->user) == NAME_MAP_NONE)
+			r = name_map_put(&ledger.living, entry->user, ledger.count - 1u);
+		if (r < 0)
+			return r;
 	}
 	*ret_ledger = ledger;
 	ledger = (struct ledger){0};
@@ -124,22 +131,27 @@ void ledger_free(struct ledger *ledger)
 	for (unsigned i = 0; i < ledger->count; i++)
 		entry_free(&ledger->entries[i]);
 	free(ledger->entries);
+	name_map_free(&ledger->living);
+	name_map_free(&ledger->created);
 	free(ledger->old);
 	*ledger = (struct ledger){0};
 }
 
 const struct ledger_entry *ledger_find_created(const struct ledger *ledger, const char *user)
 {
-	for (unsigned i = ledger->count; i > 0; i--) {
-		const struct ledger_entry *entry = &ledger->entries[i - 1];
-		if (entry->created && strcmp(entry->user, user) == 0)
-			return entry;
-	}
-	return NULL;
+	size_t index = name_map_get(&ledger->created, user);
+	return index == NAME_MAP_NONE ? NULL : &ledger->entries[index];
 }
 
 struct ledger_entry *ledger_find(const struct ledger *ledger, const char *user)
 {
+	size_t index = name_map_get(&ledger->living, user);
+
+	if (index == NAME_MAP_NONE)
+		return NULL;
+	if (!ledger->entries[index].gone)
+		return &ledger->entries[index];
+	/* It went away in this pass: an older one may stand behind it. */
 	for (unsigned i = 0; i < ledger->count; i++) {
 		if (!ledger->entries[i].gone && strcmp(ledger->entries[i].user, user) == 0)
 			return &ledger->entries[i];
@@ -158,9 +170,19 @@ int ledger_get(struct ledger *ledger, const char *user, uid_t uid, struct ledger
 		(void)snprintf(entry->user, sizeof(entry->user), "%.32s", user);
 		entry->uid = uid;
 		ledger->changed = true;
+		r = name_map_put(&ledger->living, entry->user, ledger->count - 1u);
+		if (r < 0)
+			return r;
 	}
 	*ret_entry = entry;
 	return 0;
+}
+
+int ledger_set_created(struct ledger *ledger, struct ledger_entry *entry, uid_t uid)
+{
+	entry->created = true;
+	entry->uid = uid;
+	return name_map_put(&ledger->created, entry->user, (size_t)(entry - ledger->entries));
 }
 
 bool ledger_has_group(const struct ledger_entry *entry, const char *group)

@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "lib/cleanup.h"
+#include "lib/name_map.h"
 
 #define LEDGER_SIZE_MAX (8u << 20) /* some 60,000 entries */
 #define LEDGER_GROUPS_MAX 64u
@@ -28,6 +29,7 @@ struct ledger_entry {
 struct ledger {
 	struct ledger_entry *entries;
 	unsigned count, capacity;
+	struct name_map living, created; /* the first living and the last created entry of each user */
 	bool changed;
 	char *old; /* as read, to put back when the account files could not be written */
 	size_t old_size;
@@ -43,6 +45,7 @@ const struct ledger_entry *ledger_find_created(const struct ledger *ledger, cons
 struct ledger_entry *ledger_find(const struct ledger *ledger, const char *user);
 /* The same, made when missing; -ENOMEM. */
 int ledger_get(struct ledger *ledger, const char *user, uid_t uid, struct ledger_entry **ret_entry) MUST_CHECK;
+int ledger_set_created(struct ledger *ledger, struct ledger_entry *entry, uid_t uid) MUST_CHECK;
 bool ledger_has_group(const struct ledger_entry *entry, const char *group);
 int ledger_set_group(struct ledger *ledger, struct ledger_entry *entry, const char *group, bool present) MUST_CHECK;
 int ledger_write(int state, struct ledger *ledger) MUST_CHECK;

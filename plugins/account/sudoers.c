@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/file.h"
+#include "lib/log.h"
 #include "lib/process.h"
 
 #define SUDOERS_FILE_MAX 4096u /* ours has two lines */
@@ -65,20 +66,24 @@ int sudoers_read(int root, const char *user, char ret_word[SUDOERS_WORD_MAX])
 	return 0;
 }
 
-static int check(const struct buffer *text)
+int sudoers_check(const char *user, const char *word)
 {
 	const char *const argv[] = {"visudo", "-c", "-q", "-f", "-", NULL};
 	cleanup_process_result struct process_result result = {0};
+	cleanup_buffer struct buffer text = {0};
+
+	int r = strcmp(word, "none") == 0 ? 0 : content(user, word, &text);
+	if (r < 0 || text.size == 0)
+		return r;
 	const struct process process = {.path = "/usr/sbin/visudo",
 		.argv = argv,
 		.working_directory = -1,
-		.input = text->bytes,
-		.input_size = text->size,
+		.input = text.bytes,
+		.input_size = text.size,
 		.output_limit = 65536,
 		.timeout_ms = VISUDO_TIMEOUT_MS,
 		.capabilities = PROCESS_CAPABILITIES_KEEP};
-
-	int r = process_run(&process, &result);
+	r = process_run(&process, &result);
 	if (r == -ENOENT)
 		return 0; /* no sudo here: the two lines above are all there is to check */
 	if (r < 0)
@@ -86,25 +91,48 @@ static int check(const struct buffer *text)
 	return process_exited(&result, 0) ? 0 : -EBADMSG;
 }
 
-int sudoers_write(int root, bool is_host, const char *user, const char *word)
+static int write_file(int root, const char *user, const char *bytes, size_t size)
 {
 	const struct file_attributes attributes = {.mode = 0440, .uid = 0, .gid = 0, .like = -1};
 	cleanup_close int directory = -1;
-	cleanup_buffer struct buffer text = {0};
 	char name[NAME_SIZE];
-	int r;
 
 	file_name(user, name);
-	if (strcmp(word, "none") == 0) {
-		r = file_open_directory(root, "etc/sudoers.d", &directory);
-		if (r == 0)
-			r = file_remove(directory, name);
-		return r == -ENOENT ? 0 : r;
-	}
-	r = content(user, word, &text);
-	if (r == 0 && is_host)
-		r = check(&text);
+	int r = file_make_directory(root, "etc/sudoers.d", 0750, &directory);
+	return r < 0 ? r : file_replace(directory, name, bytes, size, &attributes);
+}
+
+int sudoers_write(int root, const char *user, const char *word)
+{
+	cleanup_buffer struct buffer text = {0};
+
+	int r = content(user, word, &text);
+	return r < 0 ? r : write_file(root, user, text.bytes, text.size);
+}
+
+int sudoers_take(int root, const char *user, char **ret_bytes, size_t *ret_size)
+{
+	cleanup_close int directory = -1;
+	cleanup_free char *bytes = NULL;
+	char name[NAME_SIZE];
+	size_t size = 0;
+
+	file_name(user, name);
+	int r = file_open_directory(root, "etc/sudoers.d", &directory);
 	if (r == 0)
-		r = file_make_directory(root, "etc/sudoers.d", 0750, &directory);
-	return r < 0 ? r : file_replace(directory, name, text.bytes, text.size, &attributes);
+		r = file_read(directory, name, SUDOERS_FILE_MAX, &bytes, &size);
+	if (r == 0)
+		r = file_remove(directory, name);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	*ret_bytes = steal_pointer(&bytes);
+	*ret_size = size;
+	return 0;
+}
+
+void sudoers_put_back(int root, const char *user, const char *bytes, size_t size)
+{
+	int r = write_file(root, user, bytes, size);
+	if (r < 0)
+		log_warning("the right of sudo of %s could not be given back: %s", user, strerror(-r));
 }

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "lib/attributes.h"
 #include "lib/file.h"
 #include "lib/sys.h"
 
@@ -73,9 +74,32 @@ static int check_directory(const struct walk *walk, size_t depth, int descriptor
 	return 0;
 }
 
+/*
+ * sshd may read ~/.ssh only where its label says that it is that (ssh_home_t in every policy that has sshd's domain). A
+ * new one would get its home's; what is made in it gets its own.
+ */
+static int make_labelled(int parent, const char *name, mode_t mode)
+{
+	cleanup_close int home = sys.openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	struct label label, wanted;
+	int r;
+
+	if (home < 0)
+		return -errno;
+	label_read(home, &label);
+	label_with_type(&label, "ssh_home_t", &wanted);
+	if (wanted.size == 0)
+		return -ENOENT;
+	label_new_files(&wanted);
+	r = sys.mkdirat(parent, name, mode) < 0 ? -errno : 0;
+	label_new_files(NULL);
+	return r;
+}
+
 static int make_directory(const struct key_task *task, int parent, const char *name, mode_t mode, struct key_view *view)
 {
-	if (sys.mkdirat(parent, name, mode) < 0 && errno != EEXIST)
+	bool made = strcmp(name, ".ssh") == 0 && label_is_in_force() && make_labelled(parent, name, mode) == 0;
+	if (!made && sys.mkdirat(parent, name, mode) < 0 && errno != EEXIST)
 		return fail(view, errno, name);
 	/* The file in it is new too. */
 	if (task->sync_later)

@@ -45,6 +45,9 @@ static int signal_it(struct service *service, bool restart)
 {
 	int r = -EOPNOTSUPP;
 
+	/* sshd 9.2 that got its socket from systemd dies of SIGHUP, for it binds anew. A restart keeps the socket and
+	 * the sessions. */
+	restart = restart || service->unit.by_socket;
 	if (service->by_systemd)
 		r = systemd_reload(&service->unit, restart);
 	if (r == -EOPNOTSUPP && service->process.pid > 0)
@@ -73,7 +76,7 @@ static enum code check_health(
 		if (!is_alive(service))
 			return CODE_LISTENER_GONE;
 		if (sshd_sockets_read(effective, &now) == 0)
-			renewed = sshd_sockets_have_new(&service->sockets, &now);
+			renewed = service->unit.by_socket || sshd_sockets_have_new(&service->sockets, &now);
 		if (!renewed)
 			(void)nanosleep(&step, NULL);
 	}

@@ -60,6 +60,32 @@ static int get_text(sd_bus *bus, const char *path, const char *interface, const 
 	return sd_bus_get_property_string(bus, MANAGER, path, interface, property, NULL, ret_text);
 }
 
+static void free_list(char ***list)
+{
+	for (char **at = *list; at && *at; at++)
+		free(*at);
+	free(*list);
+}
+
+/* True when the unit is started by a socket unit (Accept=no) that is active. */
+static bool has_socket(sd_bus *bus, const char *path)
+{
+	CLEANUP(free_list) char **units = NULL;
+	bool found = false;
+
+	if (sd_bus_get_property_strv(bus, MANAGER, path, MANAGER ".Unit", "TriggeredBy", NULL, &units) < 0)
+		return false;
+	for (char **at = units; at && *at && !found; at++) {
+		cleanup_free char *unit = NULL, *state = NULL;
+		const char *ending = strrchr(*at, '.');
+		if (!ending || strcmp(ending, ".socket") != 0 || sd_bus_path_encode(UNIT_PREFIX, *at, &unit) < 0)
+			continue;
+		found = get_text(bus, unit, MANAGER ".Unit", "ActiveState", &state) >= 0 &&
+			strcmp(state, "active") == 0;
+	}
+	return found;
+}
+
 static int look_at(sd_bus *bus, const char *name, struct systemd_unit *ret_unit)
 {
 	cleanup_free char *path = NULL, *state = NULL;
@@ -78,6 +104,7 @@ static int look_at(sd_bus *bus, const char *name, struct systemd_unit *ret_unit)
 		pid = 0;
 	(void)snprintf(ret_unit->name, sizeof(ret_unit->name), "%s", name);
 	ret_unit->main_pid = (pid_t)pid;
+	ret_unit->by_socket = has_socket(bus, path);
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 struct systemd_unit {
 	char name[SYSTEMD_UNIT_NAME_MAX];
 	pid_t main_pid; /* 0 when it has none */
+	bool by_socket; /* an active socket unit holds its listening sockets */
 };
 
 /* True where systemd is the service manager. */

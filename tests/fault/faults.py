@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""faults.py [--only PROGRAM:NUMBER:ACTION] [--programs NAME,…] [--actions NAME,…]
+"""faults.py [--only PROGRAM:NUMBER:ACTION] [--programs NAME,…] [--actions NAME,…] [--accounts]
 
 The general fault driver, on the preset `fault` (lib/sys_fault.c). A document that creates a user, binds a key, sets a
 password and switches sshd is applied; at every call of the table of system operations, in every program, each fault
 strikes once: kill, short reads and writes, and each errno. Afterwards the redo runs and the invariants must hold: the
 command is wholly done or has a clear code and left nothing; the account files are consistent (pwck, grpck); foreign
 bytes are unchanged; no temporary file stays; nothing is done twice; the next document applies. Prints how many cases were
-tried and survived; --only replays one."""
+tried and survived; --only replays one. With --accounts the document is about accounts alone: it makes one with groups and
+sudo, sets its password, locks another and removes a third."""
 import argparse
 import errno
 import json
@@ -36,6 +37,8 @@ def lines_of(path):
 class Case:
     """The machine between two documents; each case has a user of its own."""
 
+    expected = "ukps"  # the first letters of its commands' ids
+
     def __init__(self):
         self.machine, self.ops = Machine(url=None), Signer()
         self.seq, self.tried, self.survived = 0, 0, 0
@@ -61,6 +64,9 @@ class Case:
     def apply(self, text, *arguments):
         return subprocess.run([APPLY, *(arguments or ("--document", "-"))], input=text, env={}, stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL).returncode
+
+    def prepare(self):
+        """What a case needs from before."""
 
     def count(self, programs):
         """The calls that each program makes in one document: its longest process."""
@@ -102,11 +108,11 @@ class Case:
             found.append("password.set is ok and the hash is not there")
         if names.count(user) == 1 and (not shadow or shadow[0] == ""):
             found.append("a user without a shadow entry, or with an empty one")
-        if codes.get(f"s{n}") == ("ok", "ok"):
+        if codes.get(f"s{n}") == ("ok", "ok") and "s" in self.expected:
             wanted = "no" if n % 2 else "without-password"
             if f"PermitRootLogin {wanted}" not in read("/etc/ssh/sshd_config.d/00-latchkey.conf"):
                 found.append("sshd.set is ok and the setting is not made")
-        if set(codes) != {f"{c}{n}" for c in "ukps"}:
+        if set(codes) != {f"{c}{n}" for c in self.expected}:
             found.append(f"not every command has a result: {codes}")
         if os.listdir("/var/lib/latchkey/journal"):
             found.append("the journal stays")
@@ -124,6 +130,7 @@ class Case:
 
     def run(self, program, number, action):
         self.tried += 1
+        self.prepare()
         user = f"f{self.tried}"
         text = self.document(user)
         write(PLAN, f"{program} {number} {ACTIONS[action]}\n", 0o644)
@@ -147,14 +154,70 @@ class Case:
         self.survived += 1
 
 
+class Accounts(Case):
+    """Only accounts: each case removes the user of a case before it, home and all, and locks that of another."""
+
+    expected = "ukprl"
+
+    def __init__(self):
+        super().__init__()
+        write("/etc/latchkey/policy.conf", "[password]\nclear_hash = yes\n[groups]\nallow = *\n[sudo]\nmost = password\n")
+        subprocess.run(["groupadd", "dev"], check=True)
+        for name in ("gone", "shut"):
+            self.seq += 1
+            self.apply(self.ops.document(self.seq, [{"id": f"a{name}", "do": "user.ensure", "user": name, "groups": ["dev"], "sudo": "password"}]))
+
+    def prepare(self):
+        """What the last case removed and locked stands again."""
+        self.seq += 1
+        self.apply(self.ops.document(self.seq, [
+            {"id": f"o{self.seq}", "do": "user.unlock", "user": "shut"},
+            {"id": f"g{self.seq}", "do": "user.ensure", "user": "gone", "groups": ["dev"], "sudo": "password"}]))
+
+    def document(self, user):
+        self.seq += 1
+        n = self.seq
+        return self.ops.document(n, [
+            {"id": f"u{n}", "do": "user.ensure", "user": user, "gecos": "Fault", "groups": ["dev"], "sudo": "password"},
+            {"id": f"k{n}", "do": "keys.bind", "user": user, "keypair": "laptop", "key": self.key},
+            {"id": f"r{n}", "do": "user.remove", "user": "gone", "home": "delete"},
+            {"id": f"l{n}", "do": "user.lock", "user": "shut"},
+            {"id": f"p{n}", "do": "password.set", "user": user, "hash": self.hash}])
+
+    def problems(self, user):
+        found, codes, n = super().problems(user), self.results(), self.seq
+        files = {name: lines_of(f"/etc/{name}") for name in ("passwd", "shadow", "group", "gshadow", "subuid", "subgid")}
+        people = {line.split(":")[0] for line in files["passwd"]}
+
+        def members(name):
+            return [line.split(":")[3].split(",") for line in files[name] if line.startswith("dev:")][0]
+
+        if codes.get(f"u{n}") == ("ok", "ok"):
+            found += [f"user.ensure is ok and he is not in {name}" for name in ("group", "gshadow") if user not in members(name)]
+            if not os.path.exists(f"/etc/sudoers.d/latchkey-{user}"):
+                found.append("user.ensure is ok and sudo is not given")
+        if codes.get(f"r{n}") == ("ok", "ok"):
+            found += [f"user.remove is ok and he stands in {name}" for name, lines in files.items() if any("gone" in line for line in lines)]
+            found += [f"user.remove is ok and {path} stands" for path in ("/home/gone", "/etc/sudoers.d/latchkey-gone") if os.path.exists(path)]
+        if codes.get(f"l{n}") == ("ok", "ok"):
+            fields = [line.split(":") for line in files["shadow"] if line.startswith("shut:")][0]
+            if not fields[1].startswith("!") or fields[7] != "1":
+                found.append("user.lock is ok and a door is open")
+        for name in os.listdir("/etc/sudoers.d"):
+            if name.startswith("latchkey-") and name[9:] not in people:
+                found.append(f"a right of sudo for nobody: {name}")
+        return found
+
+
 def test():
     parser = argparse.ArgumentParser()
     parser.add_argument("--only")
+    parser.add_argument("--accounts", action="store_true")
     parser.add_argument("--programs", default=",".join(PROGRAMS))
     parser.add_argument("--actions", default=",".join(ACTIONS))
     parser.add_argument("--stride", type=int, default=1, help="every n-th call, from a start that differs by action")
     options = parser.parse_args()
-    case = Case()
+    case = Accounts() if options.accounts else Case()
     if options.only:
         program, number, action = options.only.split(":")
         case.run(program, int(number), action)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "policy/resolve.h"
+#include "lib/sudo_rules.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
 	cleanup_buffer struct buffer out = {0};
 
-	if (resolve_read_sudoers_text("sudoers", (const char *)bytes, size, &out) < 0)
+	if (sudo_rules_join("sudoers", (const char *)bytes, size, &out) < 0)
 		return 0;
 	for (char *line = out.bytes; *line;) {
 		char *end = strchr(line, '\n');

@@ -12,6 +12,7 @@ HOME = "/tmp/operator"
 class Operator:
     def __init__(self, machine):
         self.machine = machine
+        self.signer_line = None
         os.makedirs(HOME, 0o700, exist_ok=True)
         self.environment = {"HOME": HOME, "PATH": "/usr/bin:/bin", "TERM": "dumb"}
 
@@ -37,13 +38,19 @@ class Operator:
             raise AssertionError(f"latchkey {' '.join(arguments)}: exit {code}\n{output}{error}")
         return output
 
+    def initialise(self):
+        """init: a signing key of the operator's own, and the line that instances need."""
+        output = self.must("init", "--endpoint", ENDPOINT, "--token-fd", "9", secret=self.machine.token())
+        self.signer_line = next(line for line in output.splitlines() if "namespaces=" in line).strip()
+
+    def add_instance(self):
+        """instance add: its enrolment secret."""
+        return json.loads(self.must("instance", "add", self.machine.instance, "--json"))["enrol"]
+
     def enrol(self):
-        """init, instance add, and what an image builder or user-data would put on the instance."""
-        signer_line = next(line for line in self.must("init", "--endpoint", ENDPOINT, "--token-fd", "9",
-                                                      secret=self.machine.token()).splitlines()
-                           if "namespaces=" in line)
-        secret = self.must("instance", "add", self.machine.instance, "--json")
-        write("/etc/latchkey/allowed_signers", signer_line.strip() + "\n")
+        """Both, put where an image builder or user-data would put it on the instance."""
+        self.initialise()
+        write("/etc/latchkey/allowed_signers", self.signer_line + "\n")
         group = int(next(line for line in read("/etc/group").splitlines() if line.startswith("latchkey:")).split(":")[2])
-        write("/etc/latchkey/enrol", json.loads(secret)["enrol"] + "\n", 0o640)
+        write("/etc/latchkey/enrol", self.add_instance() + "\n", 0o640)
         os.chown("/etc/latchkey/enrol", 0, group)

@@ -56,6 +56,30 @@ static void P31_a_uid_is_never_given_twice(void **state)
 	}
 }
 
+static void P31_what_a_name_service_has_is_passed_over(void **state)
+{
+	/* Also where the range lies beyond what is kept as bits. */
+	static const struct account_defaults ranges[] = {{.ranges = {1000, 1005, 1000, 1005}},
+		{.ranges = {1000, 200005, 1000, 200005}}, {.ranges = {200000, 200005, 200000, 200005}}};
+
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(ranges); i++) {
+		cleanup_database struct database database = database_of("a:x:1000:1::/:/\n", "g:x:1000:\n");
+		const struct ledger ledger = {0};
+		uid_t first = ranges[i].ranges.uid_min == 1000 ? 1001 : 200000, uid = 0;
+		gid_t gid = 0;
+
+		assert_int_equal(identifiers_choose_uid(&database, &ranges[i], &ledger, &uid), 0);
+		assert_int_equal(uid, first);
+		assert_int_equal(identifiers_take(&database, DATABASE_PASSWD, first), 0);
+		assert_int_equal(identifiers_choose_uid(&database, &ranges[i], &ledger, &uid), 0);
+		assert_int_equal(uid, first + 1);
+		assert_int_equal(identifiers_take(&database, DATABASE_GROUP, first), 0);
+		assert_int_equal(identifiers_choose_gid(&database, &ranges[i], first, &gid), 0);
+		assert_int_equal(gid, first + 1);
+	}
+}
+
 static void a_gid_is_like_the_uid_where_it_can_be(void **state)
 {
 	cleanup_database struct database database = database_of("", "dev:x:1002:\n");
@@ -146,6 +170,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(P31_a_uid_is_never_given_twice),
+		cmocka_unit_test(P31_what_a_name_service_has_is_passed_over),
 		cmocka_unit_test(a_gid_is_like_the_uid_where_it_can_be),
 		cmocka_unit_test(subordinate_ranges_fill_the_first_gap),
 		cmocka_unit_test(P30_names),

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "lib/file.h"
@@ -68,6 +69,76 @@ static void a_replaced_file_keeps_what_it_had(void **state)
 	empty(directory);
 }
 
+static bool has_attribute(int directory, const char *name, const char *attribute)
+{
+	char path[64], value[256];
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", directory, name);
+	return getxattr(path, attribute, value, sizeof(value)) >= 0;
+}
+
+/* One entry for user 12345 beside the owner's, the group's, the mask's and the others'; acl(5), little endian. */
+static const unsigned char acl[] = {2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0, 57, 48, 0, 0, 4, 0, 4, 0,
+	255, 255, 255, 255, 16, 0, 4, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255};
+
+static void P23_which_attributes_are_kept(void **state)
+{
+	static const struct {
+		const char *name;
+		bool kept;
+	} rows[] = {
+		{"user.note", true},
+		{"system.posix_acl_access", true},
+		{"security.selinux", true},
+		{"security.ima", false},
+		{"security.evm", false},
+	};
+	int directory = *(int *)*state;
+
+	for (size_t i = 0; i < ELEMENTS(rows); i++) {
+		bool is_acl = strncmp(rows[i].name, "system.", 7) == 0;
+		const void *value = is_acl ? (const void *)acl : "some_u:some_r:some_t:s0";
+		cleanup_close int old = -1;
+
+		assert_int_equal(file_replace_simple(directory, "f", "old", 3, 0600), 0);
+		assert_int_equal(file_open(directory, "f", &old, NULL), 0);
+		/* Not every file system has every kind, nor every user the right. */
+		if (fsetxattr(old, rows[i].name, value, is_acl ? sizeof(acl) : strlen(value), 0) < 0) {
+			print_message("%s: %s\n", rows[i].name, strerror(errno));
+			continue;
+		}
+		const struct file_attributes attributes = {.uid = (uid_t)-1, .gid = (gid_t)-1, .like = old};
+		assert_int_equal(file_replace(directory, "f", "new", 3, &attributes), 0);
+		if (has_attribute(directory, "f", rows[i].name) != rows[i].kept)
+			fail_msg("%s", rows[i].name);
+	}
+	empty(directory);
+}
+
+/* Else the 0640 of shadow would be the mask of an entry that shadow never had. */
+static void P23_a_default_acl_gives_nothing_to_what_is_replaced(void **state)
+{
+	int directory = *(int *)*state;
+	cleanup_close int old = -1;
+	struct stat status;
+
+	assert_int_equal(file_replace_simple(directory, "f", "old", 3, 0600), 0);
+	assert_int_equal(file_open(directory, "f", &old, NULL), 0);
+	assert_int_equal(fchmod(old, 0640), 0);
+	if (fsetxattr(directory, "system.posix_acl_default", acl, sizeof(acl), 0) < 0) {
+		print_message("default ACL: %s\n", strerror(errno));
+		empty(directory);
+		return;
+	}
+	const struct file_attributes attributes = {.uid = (uid_t)-1, .gid = (gid_t)-1, .like = old};
+	assert_int_equal(file_replace(directory, "f", "new", 3, &attributes), 0);
+	assert_false(has_attribute(directory, "f", "system.posix_acl_access"));
+	assert_int_equal(fstatat(directory, "f", &status, 0), 0);
+	assert_int_equal(status.st_mode & 07777, 0640);
+	assert_int_equal(fremovexattr(directory, "system.posix_acl_default"), 0);
+	empty(directory);
+}
+
 static void links_and_other_files_are_refused(void **state)
 {
 	int directory = *(int *)*state;
@@ -121,6 +192,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(P63_modes_are_exact_under_any_umask),
 		cmocka_unit_test(a_replaced_file_keeps_what_it_had),
+		cmocka_unit_test(P23_which_attributes_are_kept),
+		cmocka_unit_test(P23_a_default_acl_gives_nothing_to_what_is_replaced),
 		cmocka_unit_test(links_and_other_files_are_refused),
 		cmocka_unit_test(T05_create_does_not_replace),
 	};

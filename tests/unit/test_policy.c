@@ -85,23 +85,15 @@ static void P104_privilege_is_seen_through_every_disguise(void **state)
 		const char *name;
 		bool exists, root, person, privileged;
 	} cases[] = {
-		{"root", true, true, false, true},
-		{"toor", true, true, false, true},
-		{"daemon", true, false, false, false},
-		{"alice", true, false, true, false},
-		{"image", true, false, true, true},
-		{"bob", true, false, true, true},
-		{"dock", true, false, true, true},
-		{"same", true, false, true, true},
-		{"carol", true, false, true, false},
-		{"dora", true, false, true, true},
-		{"erin", true, false, true, true},
-		{"ours", true, false, true, false},
-		{"frank", true, false, true, true},
-		{"pair", true, false, true, true},
-		{"partner", true, false, true, true},
-		{"nobody", true, false, false, false},
-		{"ghost", false, false, true, false},
+		{"root", true, true, false, true}, {"toor", true, true, false, true},
+		{"daemon", true, false, false, false}, {"alice", true, false, true, false},
+		{"image", true, false, true, true}, {"bob", true, false, true, true}, {"dock", true, false, true, true},
+		{"same", true, false, true, true}, {"carol", true, false, true, false},
+		{"dora", true, false, true, true}, {"erin", true, false, true, true},
+		{"ours", true, false, true, false}, {"frank", true, false, true, true},
+		{"pair", true, false, true, true}, {"partner", true, false, true, true},
+		{"nobody", true, false, false, false}, {"ghost", false, false, true, false},
+		{"nobody2", false, false, true, true}, /* whoever is made under that name could become root */
 	};
 	const struct tree *tree = *state;
 	cleanup_resolver struct resolver resolver = {0};
@@ -238,6 +230,7 @@ static void P104_a_stamp_tells_when_the_verdict_may_be_another(void **state)
 		{"group", "users:x:100:carol\nsudo:x:27:carol\n"},
 		{"group", "users:x:100:alice\n"},
 		{"group", "users:x:999:carol\n"},
+		{"sudoers", "carol ALL=ALL\n"},
 	};
 	const struct tree *tree = *state;
 
@@ -247,6 +240,7 @@ static void P104_a_stamp_tells_when_the_verdict_may_be_another(void **state)
 			cleanup_resolver struct resolver resolver = {0};
 			put(tree, "etc", "passwd", "carol:x:1005:1005:x:/home/carol:/bin/bash\n");
 			put(tree, "etc", "group", "users:x:100:carol\nbob:x:1002:\n");
+			put(tree, "etc", "sudoers", "root ALL=ALL\n");
 			/* The last round changes what does not matter. */
 			if (again == 1 && i == ELEMENTS(changes))
 				put(tree, "etc", "passwd", "bob:x:1:1::/:/\ncarol:x:1005:1005:new:/:/bin/sh\n");

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What both kinds of guest are put through: each function tells one story and checks how it ends."""
+import json
+import os
+import urllib.request
+
+from guest import check, wait_for
+
+ENDPOINT = "http://127.0.0.1:8470"
+PASSWORD = "Correct-Horse-7-Battery"
+CROWD = 60
+
+
+def monotonic(guest, unit, name):
+    return int(guest.property(unit, name + "TimestampMonotonic"))
+
+
+def settled(guest):
+    """Nothing is left in an unclean state by what happened."""
+    check(guest.must("systemctl --failed --no-legend") == "", "no unit has failed")
+    check("ordering cycle" not in guest.must("journalctl -b --no-pager -q _PID=1"), "no ordering cycle")
+
+
+def answers_after_document(guest, user, key):
+    """P115: the very first answer of sshd already takes the key of the document that waited."""
+    wait_for(guest.banner, "sshd answers", 180)
+    check(guest.key_login(user, key), "the key of a document that waited logs in as soon as sshd answers")
+    guest.wait_active("multi-user.target")
+    settled(guest)
+
+
+def waiting_document(host, guest, vm, **start):
+    host.operator.must("user", "add", vm, "alice", "--no-wait")
+    host.operator.must("bind", vm, "alice", "laptop", "--no-wait")
+    guest.start(wait=False, **start)
+    answers_after_document(guest, "alice", "laptop")
+    check(monotonic(guest, "latchkeyd", "ActiveEnter") <= monotonic(guest, "ssh", "ExecMainStart"),
+          "sshd starts when latchkeyd is ready")
+
+
+def online(host, guest, vm):
+    """Reset and bind on a running machine, seen by real logins."""
+    booted = guest.must("cat /proc/sys/kernel/random/boot_id; systemctl show --value -p MainPID ssh")
+    host.operator.must("reset-password", vm, "alice", "--accept-new-identity", "--password-fd", "9", secret=PASSWORD)
+    check(guest.password_login("alice", PASSWORD), "reset-password: the password logs in")
+    host.operator.must("bind", vm, "alice", "tablet")
+    check(guest.key_login("alice", "tablet"), "bind: the key logs in")
+    host.operator.must("unbind", vm, "alice", "tablet")
+    check(not guest.key_login("alice", "tablet") and guest.key_login("alice"), "unbind: that key is refused, the other is not")
+    check(guest.must("cat /proc/sys/kernel/random/boot_id; systemctl show --value -p MainPID ssh") == booted,
+          "without a reboot and without a restart of sshd")
+
+
+def toggles(host, guest, vm, unit="ssh.service"):
+    """sshd.set both ways, whichever unit listens."""
+    guest.must(f"systemctl is-active {unit}")
+    check(guest.password_login("alice", PASSWORD), f"{unit}: the password logs in")
+    host.operator.must("sshd", "set", vm, "--password-auth=false")
+    check(not guest.password_login("alice", PASSWORD) and guest.key_login("alice"), f"{unit}: password login is off, the key logs in")
+    host.operator.must("sshd", "confirm", vm)
+    host.operator.must("sshd", "set", vm, "--password-auth")
+    check(guest.password_login("alice", PASSWORD), f"{unit}: password login is on again")
+    guest.must(f"systemctl is-active {unit}")
+    settled(guest)
+
+
+def endpoint_request(host, method, path, body=None, **headers):
+    with open(f"{host.operator.environment['HOME']}/.config/latchkey/token") as file:
+        headers["Authorization"] = "Bearer " + file.read().strip()
+    with urllib.request.urlopen(urllib.request.Request(f"{ENDPOINT}/latchkey/v1{path}", body, headers, method=method)) as answer:
+        return answer.headers.get("ETag"), answer.read()
+
+
+def put_document(host, vm, commands):
+    """A document of many commands, as a console of another make would sign it; returns its seq."""
+    home = f"{host.operator.environment['HOME']}/.config/latchkey"
+    etag, text = endpoint_request(host, "GET", f"/instances/{vm}/document")
+    seq = json.loads(text.split(b"-----BEGIN SSH SIGNATURE-----")[0])["seq"] + 1
+    host.signer.path = f"{home}/signing_key"
+    endpoint_request(host, "PUT", f"/instances/{vm}/document", host.signer.document(seq, commands, vm), **{"If-Match": etag})
+    return seq
+
+
+def crowd(prefix):
+    """Work enough to be struck in the middle of: users with a home each."""
+    return [{"id": f"{prefix}-{i}", "do": "user.ensure", "user": f"{prefix}{i}"} for i in range(CROWD)]
+
+
+def done_exactly_once(host, guest, vm, prefix):
+    """After whatever happened: each user is there once with a home, each command has exactly one final result, all is at rest."""
+    wait_for(lambda: guest.sh("test -z \"$(ls /var/lib/latchkey/journal)\" -a -z \"$(ls /var/lib/latchkey/results)\"")[0] == 0,
+             "the journal is empty and the results are delivered", 180)
+    names = guest.must(f"grep -o '^{prefix}[0-9]*:' /etc/passwd | sort").split()
+    check(len(names) == len(set(names)) == CROWD, f"{prefix}: every user is there once ({len(names)})")
+    owners = guest.must(f"stat -c '%n %U' /home/{prefix}*").splitlines()
+    check(len(owners) == CROWD and all(line.split()[0] == "/home/" + line.split()[1] for line in owners), "with a home of his own")
+    check(guest.sh("pwck -qr; grpck -qr")[0] == 0, "pwck and grpck find nothing wrong")
+    texts = json.loads(endpoint_request(host, "GET", f"/instances/{vm}/results?after=0")[1])["results"]
+    finals = {}
+    for text in texts:
+        for result in json.loads(text.split("-----BEGIN SSH SIGNATURE-----")[0])["results"]:
+            if result["id"].startswith(prefix + "-"):
+                finals.setdefault(result["id"], []).append((result["status"], result["changed"]))
+    check(len(finals) == CROWD and all(seen == [("ok", True)] for seen in finals.values()),
+          f"each command has one result: ok, changed ({len(finals)}, {[s for s in finals.values() if s != [('ok', True)]][:3]})")
+
+
+def identity(guest):
+    return guest.must("sha256sum </var/lib/latchkey/identity/sign")
+
+
+def make_keys(host):
+    for label in ("laptop", "tablet"):
+        if not os.path.exists(f"{host.operator.environment['HOME']}/{label}"):
+            host.operator.must("keypair", "create", label)

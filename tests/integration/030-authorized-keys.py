@@ -145,6 +145,57 @@ def test_bytes():
     check(read(FILE).startswith(before), "T18c: and the comments stay")
 
 
+def test_ownership():
+    """INTERFACES 7: a line is ours if and only if it ends in our mark, wherever it stands and whatever became of the rest."""
+    fresh()
+    for label, key in (("k1", FIRST), ("k2", SECOND)):
+        expect(bind(label, key), "ok", True)
+    ours = read(FILE).splitlines()
+    hand = HAND.encode()
+    middle = [b"# mine", hand + b" a", b"", hand + b" b"]
+    put = b"\n".join([middle[0], ours[1], middle[1], middle[2], ours[0].replace(b"second@console", b"anna's, from home"), middle[3]])
+    write(FILE, put)
+    expect(bind("k1", FIRST), "ok", False, "re-ordered, a comment edited: still ours")
+    expect(unbind("k1"), "ok", True)
+    check(read(FILE) == put.replace(ours[1] + b"\n", b"") and not logs_in("alice", "first"), "only that line is cut")
+    expect(unbind("k2"), "ok", True)
+    check(read(FILE) == b"\n".join(middle) and logs_in("alice", "hand"), "the file was ours, but holds more: it stays as his")
+    fresh()
+    expect(bind("k1", FIRST), "ok", True)
+    write(FILE, read(FILE).replace(b"\n", b"\r\n") + hand + b"\r\n")
+    check(logs_in("alice", "first") and logs_in("alice", "hand"), "sshd reads a file that became CRLF")
+    expect(bind("k1", FIRST), "ok", None, "and so do we: ours is found in it")
+    check(read(FILE).count(b"latchkey:k1") == 1 and read(FILE).endswith(hand + b"\r\n"), "once")
+    expect(bind("k2", SECOND), "ok", True)
+    expect(unbind("k1"), "ok", True)
+    expect(unbind("k2"), "ok", True)
+    check(read(FILE) == hand + b"\r\n" and not logs_in("alice", "first"), "his line keeps its end")
+    fresh()
+    expect(bind("k1", FIRST), "ok", True)
+    line = read(FILE)
+    write(FILE, line + hand + b"\n" + line + line.rstrip(b"\n"))
+    expect(unbind("k1"), "ok", True, "our line, three times")
+    check(read(FILE) == hand + b"\n" and not logs_in("alice", "first"), "none of them is left")
+    fresh()
+    expect(bind("k1", FIRST), "ok", True)
+    write(FILE, b'restrict,command="/bin/false" ' + read(FILE))
+    expect(unbind("k1"), "ok", True, "he put options before our line: ours all the same")
+    check(not os.path.exists(FILE), "and with it goes the file that we made")
+    fresh()
+    write(FILE, b"")
+    expect(bind("k1", FIRST), "ok", True)
+    expect(unbind("k1"), "ok", True)
+    check(os.path.exists(FILE) and read(FILE) == b"", "an empty file of his stays an empty file")
+    fresh()
+    expect(bind("k1", FIRST), "ok", True)
+    write("/home/alice/.ssh/authorized_keys2", b"# two\n" + FIRST.encode() + b"\n")
+    with open(FILE, "ab") as file:
+        file.write(b"restrict " + FIRST.encode() + b"\n")
+    result = unbind("k1")
+    expect(result, "ok", True, "P114: every copy", f"still authorised by {FILE}:1")
+    check("/home/alice/.ssh/authorized_keys2:2" in result["detail"], f"P114: with file and line: {result['detail']}")
+
+
 def digest(path):
     status = os.lstat(path)
     content = hashlib.sha256(read(path)).hexdigest() if os.path.isfile(path) else sorted(os.listdir(path))
@@ -505,7 +556,7 @@ def test_full_disk():
 
 
 try:
-    for test in (test_login, test_bytes, test_planted, test_race, test_modes, test_options, test_bad_keys, test_locations,
+    for test in (test_login, test_bytes, test_ownership, test_planted, test_race, test_modes, test_options, test_bad_keys, test_locations,
                  test_root, test_lock, test_two_names, test_sessions, test_redo, test_stopped, test_full_disk):
         print(f"# {test.__name__}", flush=True)
         test()

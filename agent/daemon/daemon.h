@@ -48,6 +48,7 @@ struct sent_file {
 
 struct daemon {
 	int epoll, signals, timer, listener, status_socket, state, run;
+	int lists;       /* inotify: the operator's list of revoked keys that ours carries along */
 	int link;        /* -1: latchkey-net is not there */
 	bool link_waits; /* READY came before the boot redo had made or read the identity */
 	bool link_ready;
@@ -95,6 +96,13 @@ int64_t daemon_back_off(int64_t *delay);
 void jobs_run(struct daemon *daemon);
 /* The child has ended. */
 void jobs_reap(struct daemon *daemon);
+
+/* lists.c: what sshd would read at once must not wait for the next sweep. */
+int lists_open(struct daemon *daemon) MUST_CHECK;
+/* After each job, which may have begun to carry another list, or the same name may be another file now. */
+void lists_watch(struct daemon *daemon);
+/* Something happened to the list: latchkey-apply brings ours up to date. */
+void lists_changed(struct daemon *daemon);
 
 /* peer.c: the link's protocol. */
 int peer_listen(struct daemon *daemon) MUST_CHECK;

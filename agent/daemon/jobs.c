@@ -215,6 +215,7 @@ void jobs_reap(struct daemon *daemon)
 		daemon->signer_unknown = false;
 		peer_send_ask(daemon, 0); /* the document of the signer that was unknown */
 	}
+	lists_watch(daemon);
 	peer_send_identity(daemon);
 	peer_send_view(daemon);
 	deliver_next(daemon);

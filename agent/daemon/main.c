@@ -231,7 +231,10 @@ static int open_all(struct daemon *daemon)
 		log_error("the sockets in %s cannot be made: %s", PATH_RUN, strerror(-r));
 		return r;
 	}
-	const int watched[] = {daemon->signals, daemon->timer, daemon->listener};
+	r = lists_open(daemon);
+	if (r < 0)
+		return r;
+	const int watched[] = {daemon->signals, daemon->timer, daemon->listener, daemon->lists};
 	for (unsigned i = 0; r == 0 && i < ELEMENTS(watched); i++)
 		r = watch(daemon, watched[i]);
 	daemon->ready_at = daemon_now() + boot_wait * 1000;
@@ -260,6 +263,8 @@ static int loop(struct daemon *daemon)
 				peer_accept(daemon);
 			else if (events[i].data.fd == daemon->timer)
 				(void)!read(daemon->timer, &expirations, sizeof(expirations));
+			else if (events[i].data.fd == daemon->lists)
+				lists_changed(daemon);
 			else if (events[i].data.fd == daemon->link)
 				peer_receive(daemon);
 		}
@@ -289,6 +294,7 @@ int main(int argc, char **argv)
 		.status_socket = -1,
 		.state = -1,
 		.run = -1,
+		.lists = -1,
 		.link = -1,
 		.tokens = DOCUMENT_BUCKET};
 

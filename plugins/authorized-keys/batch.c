@@ -196,7 +196,7 @@ static int prepare(struct batch *batch, struct work *work)
 		return r;
 	if (work_is_sweep(work) && work->subject->code == CODE_NO_SUCH_USER) {
 		work->subject = NULL;
-		sweep_forget(&batch->ledger, user, work->result);
+		sweep_forget(batch->request, &batch->ledger, user, work->result);
 		return plugin_set_plan(work->result, "{}");
 	}
 	if (work->subject->code != CODE_OK)

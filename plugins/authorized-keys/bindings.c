@@ -421,7 +421,7 @@ static void write_revocation(struct batch *batch)
 		work->result->changes = swept ? written : code == CODE_OK && work->result->changes;
 		if (code != CODE_OK)
 			(void)plugin_set(work->result, code, "%s", detail);
-		else if (revocation->carried)
+		else if (revocation->carried && !swept)
 			work_tell(work, "with what %.100s names, which sshd does not read beside it",
 				revocation->carried);
 	}

@@ -2,10 +2,12 @@
 #include "plugins/authorized-keys/revocation.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <string.h>
 
 #include "lib/file.h"
+#include "lib/log.h"
 #include "lib/process.h"
 #include "lib/sshd_open.h"
 #include "lib/sshkey.h"
@@ -14,6 +16,7 @@
 
 #define STATE_NAME "revoked"
 #define STATE_MAX (16u << 20) /* KRL_FINGERPRINTS_MAX lines */
+#define CARRIED_NAME "carried"
 #define TRIAL_NAME "revoked.trial"
 #define SSH_KEYGEN "/usr/bin/ssh-keygen"
 #define SSH_KEYGEN_TIMEOUT_MS 5000u /* for KRL_SIZE_MAX it needs a tenth of a second */
@@ -393,6 +396,30 @@ static int build(
 	return 0;
 }
 
+/* Where the operator's list is, for latchkeyd, which has it read again when it changes. */
+static bool is_linked(const struct plugin_request *request, const struct revocation *revocation)
+{
+	char target[PATH_MAX] = "";
+
+	if (request->state < 0)
+		return true;
+	ssize_t size = readlinkat(request->state, CARRIED_NAME, target, sizeof(target) - 1);
+	target[size > 0 ? size : 0] = '\0';
+	return strcmp(target, revocation->carried ? revocation->carried : "") == 0;
+}
+
+static void link_carried(const struct plugin_request *request, const struct revocation *revocation)
+{
+	if (is_linked(request, revocation))
+		return;
+	int r = sys.unlinkat(request->state, CARRIED_NAME, 0) < 0 && errno != ENOENT ? -errno : 0;
+	if (r == 0 && revocation->carried && sys.symlinkat(revocation->carried, request->state, CARRIED_NAME) < 0)
+		r = -errno;
+	if (r < 0)
+		log_warning("%s will be read again only by the next sweep: %s",
+			revocation->carried ? revocation->carried : CARRIED_NAME, strerror(-r));
+}
+
 static bool is_needed(const struct revocation *revocation)
 {
 	return revocation->digests.size > 0 || revocation->is_whole;
@@ -404,7 +431,7 @@ bool revocation_is_stale(const struct plugin_request *request, const struct revo
 	bool same = false;
 
 	return revocation->code == CODE_OK && is_needed(revocation) && build(request, revocation, &list, &same) == 0 &&
-	       !same;
+	       (!same || !is_linked(request, revocation));
 }
 
 enum code revocation_write(const struct plugin_request *request, struct revocation *revocation, bool *ret_written,
@@ -420,6 +447,7 @@ enum code revocation_write(const struct plugin_request *request, struct revocati
 	int r = build(request, revocation, &list, &same);
 	if (r < 0)
 		return CODE_INTERNAL;
+	link_carried(request, revocation);
 	if (same && !revocation->changed)
 		return CODE_OK;
 	enum code code = same ? CODE_OK : try_out(request, &list, ret_detail);

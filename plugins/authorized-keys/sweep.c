@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/file.h"
 #include "plugins/authorized-keys/key_lines.h"
 
 static bool is_of(const struct key_entry *entry, const char *user)
@@ -165,11 +166,49 @@ int sweep_decide(const struct plugin_request *request, struct key_ledger *ledger
 	return r == -E2BIG ? 0 : r; /* the next sweep goes on */
 }
 
-void sweep_forget(struct key_ledger *ledger, const char *user, struct plugin_result *result)
+static bool is_all_ours(const char *text, size_t size)
+{
+	char label[KEY_LABEL_MAX + 1];
+	struct key_line line;
+	size_t offset = 0;
+
+	while (key_lines_next(text, size, &offset, &line)) {
+		if (line.size > 0 && !key_line_is_ours(&line, label))
+			return false;
+	}
+	return true;
+}
+
+/* A file in our own directories: an account that gets the name later must not find these keys. */
+static bool forget_file(const struct plugin_request *request, const struct key_entry *entry)
+{
+	const char *name = strrchr(entry->path, '/');
+	cleanup_close int directory = -1;
+	cleanup_free char *text = NULL;
+	char parent[64];
+	size_t size;
+
+	if (!name || (size_t)(name - entry->path) >= sizeof(parent))
+		return false;
+	(void)snprintf(parent, sizeof(parent), "%.*s", (int)(name - entry->path), entry->path);
+	if (strcmp(parent, LOCATION_SYSTEM) != 0 && strcmp(parent, LOCATION_RUNTIME) != 0)
+		return false;
+	int r = file_open_directory(request->root, &parent[1], &directory);
+	if (r == 0)
+		r = file_read(directory, &name[1], KEY_FILE_MAX, &text, &size);
+	if (r == 0 && !is_all_ours(text, size))
+		return false;
+	if (r == 0 && request->apply)
+		r = file_remove(directory, &name[1]);
+	return r == 0 || r == -ENOENT;
+}
+
+void sweep_forget(
+	const struct plugin_request *request, struct key_ledger *ledger, const char *user, struct plugin_result *result)
 {
 	for (unsigned i = 0; i < ledger->count; i++) {
 		struct key_entry *entry = &ledger->entries[i];
-		if (is_of(entry, user) && strcmp(entry->location, "home") == 0)
+		if (is_of(entry, user) && (strcmp(entry->location, "home") == 0 || forget_file(request, entry)))
 			result->changes = entry->gone = true;
 	}
 	drop_gone(ledger);

@@ -16,5 +16,6 @@
 int sweep_prepare(const struct key_ledger *ledger, struct work *work) MUST_CHECK;
 /* After it: edits into the work, states into the ledger. */
 int sweep_decide(const struct plugin_request *request, struct key_ledger *ledger, struct work *work) MUST_CHECK;
-/* The account is gone: so are the entries for its home. */
-void sweep_forget(struct key_ledger *ledger, const char *user, struct plugin_result *result);
+/* The account is gone: so are its entries, and its files in our own directories. */
+void sweep_forget(const struct plugin_request *request, struct key_ledger *ledger, const char *user,
+	struct plugin_result *result);

@@ -354,6 +354,40 @@ def test_bad_keys():
     check([result["code"] for result in results] == ["ok", "key_type"] and logs_in("alice", "first"), "T16: one bad apple")
 
 
+def test_grammar():
+    """P43: what we write, ssh-keygen reads as the key that was asked for, with its comment; certificates are refused."""
+    kinds = (("ed25519",), ("ecdsa", "-b", "256"), ("ecdsa", "-b", "384"), ("ecdsa", "-b", "521"), ("rsa", "-b", "2048"), ("rsa", "-b", "4096"))
+    comments = ("", "a b  c", "#hash", '"quoted', "back\\slash", "latchkey:x", "%0a", "tab\there", "x" * 300, "-----BEGIN")
+    for number, kind in enumerate(kinds):
+        fresh()
+        public = key_pair(f"kind{number}", kind[0], *kind[1:])
+        for place, comment in enumerate(comments):
+            result = bind("k", f"{' '.join(public.split()[:2])} {comment}")
+            if result["code"] != "ok":
+                check(result["code"] == "key_invalid" and not os.path.exists(FILE), f"P43: {comment[:20]!r}: {result['code']}")
+                continue
+            seen = subprocess.check_output(["ssh-keygen", "-lf", FILE]).decode().splitlines()
+            asked = subprocess.check_output(["ssh-keygen", "-lf", f"/tmp/kind{number}.pub"]).decode().split()
+            if len(seen) != 1 or seen[0].split()[:2] != asked[:2] or not seen[0].split("(")[0].rstrip().endswith("latchkey:k"):
+                check(False, f"P43: {kind} {comment!r}: {seen}")
+            expect(unbind("k"), "ok", True) if place == 0 else unbind("k")
+        expect(bind("k", public), "ok", True, f"P43: {' '.join(kind)} with {len(comments)} comments")
+        check(logs_in("alice", f"kind{number}"), "and it logs in")
+    fresh()
+    key_pair("ca")
+    subprocess.run(["ssh-keygen", "-q", "-s", "/tmp/ca", "-I", "x", "-n", "alice", "/tmp/first.pub"], check=True)
+    expect(bind("k", open("/tmp/first-cert.pub", encoding="utf-8").read().strip()), "key_type", False, "a certificate")
+    for convert, text in ((["-e", "-m", "RFC4716"], "ssh-keygen -i"), (["-e", "-m", "PKCS8"], "ssh-keygen -i -m PKCS8"),
+                          (["-e", "-m", "PEM"], "ssh-keygen -i -m PEM")):
+        pasted = subprocess.check_output(["ssh-keygen", "-f", "/tmp/kind4.pub", *convert]).decode()
+        expect(bind("k", pasted), "key_format", False, f"{convert[2]}, as pasted", text)
+    subprocess.run(["cp", "/tmp/kind4", "/tmp/pem"], check=True)
+    for form in ("RFC4716", "PKCS8", "PEM"):
+        subprocess.run(["ssh-keygen", "-q", "-p", "-N", "", "-m", form, "-f", "/tmp/pem"], check=True, stdout=subprocess.DEVNULL)
+        expect(bind("k", open("/tmp/pem", encoding="utf-8").read()), "key_is_private", False, f"a private key in {form}", "public half")
+    expect(bind("k", "PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\n"), "key_format", False, "PuTTY", "PuTTYgen")
+
+
 def test_locations():
     """T19: where sshd will read it for this user only, or a clear refusal."""
     fresh()
@@ -556,7 +590,7 @@ def test_full_disk():
 
 
 try:
-    for test in (test_login, test_bytes, test_ownership, test_planted, test_race, test_modes, test_options, test_bad_keys, test_locations,
+    for test in (test_login, test_bytes, test_ownership, test_planted, test_race, test_modes, test_options, test_bad_keys, test_grammar, test_locations,
                  test_root, test_lock, test_two_names, test_sessions, test_redo, test_stopped, test_full_disk):
         print(f"# {test.__name__}", flush=True)
         test()

@@ -141,9 +141,12 @@ def test():
     # --- the account goes ------------------------------------------------------------------------------------------------
     configure("report")
     do({"do": "user.ensure", "user": "bob"}, {"do": "keys.bind", "user": "bob", "keypair": "bobs", "key": keys["other"]})
+    do({"do": "keys.bind", "user": "bob", "keypair": "bobs-too", "key": keys["two"], "location": "runtime"})
+    check(os.path.exists("/run/latchkey/authorized_keys/bob"), "bob has a key at runtime")
     subprocess.run(["userdel", "-r", "bob"], check=True, stderr=subprocess.DEVNULL)
     sweep()
     check("bobs" not in ledger() and "one" in ledger(), "a user who is gone is forgotten")
+    check(not os.path.exists("/run/latchkey/authorized_keys/bob"), "whoever gets the name later finds no key of his")
 
     # --- a clone -----------------------------------------------------------------------------------------------------------
     def become_a_clone():

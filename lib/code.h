@@ -73,6 +73,7 @@ enum code_status {
 	X(TOO_LARGE, "too_large", FAILED)                        \
 	X(IMMUTABLE, "immutable", FAILED)                        \
 	X(IO_ERROR, "io_error", FAILED)                          \
+	X(STILL_BLOCKED, "still_blocked", FAILED)                \
 	X(LSM_DENIED, "lsm_denied", FAILED)                      \
 	X(KEYS_FILE_NONE, "keys_file_none", FAILED)              \
 	X(UNSUPPORTED, "unsupported", FAILED)                    \

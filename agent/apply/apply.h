@@ -150,5 +150,10 @@ int document_run(struct apply *apply, struct document *document, struct journal 
 void outcome_set(struct outcome *outcome, enum code code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 void outcome_free(struct outcome *outcome);
+/* For those that have none yet. */
+void outcome_fail_open(struct command **batch, size_t count, enum code code, const char *why);
+/* True when the plugin did not end as it should, so that nobody knows what it did: the way back stays until its time.
+ */
+bool outcome_may_have_changed(const struct outcome *outcome);
 /* True when nothing more will be done for the command in this run. */
 bool command_is_ended(const struct command *command);

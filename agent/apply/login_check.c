@@ -109,10 +109,12 @@ int removal_add(const struct command *command, int64_t now, struct removal *remo
 static int add_to_trial(const char *id, const cJSON *command, void *context)
 {
 	struct trial *trial = context;
-	const char *root;
+	const char *root, *user;
 	bool value;
 	(void)id;
 
+	if (json_get_string(command, "user", &user) == 0)
+		return add_text(&trial->users, user);
 	if (json_get_bool(command, "password_auth", &value) == 0 && value)
 		trial->password = true;
 	if (json_get_bool(command, "pubkey_auth", &value) == 0 && value)
@@ -126,6 +128,11 @@ int trial_find(const struct apply *apply, struct trial *ret_trial)
 {
 	*ret_trial = (struct trial){0};
 	return revert_walk(apply, add_to_trial, ret_trial);
+}
+
+void trial_free(struct trial *trial)
+{
+	buffer_free(&trial->users);
 }
 
 void removal_add_trial(const struct trial *trial, struct removal *removal)

@@ -14,16 +14,21 @@ struct removal {
 	const char *root;           /* permit_root_login, or NULL: as it is */
 };
 
-/* Doors that stand open on trial only: they may close by themselves, so nobody can be counted on to come in by them. */
+/* Doors and accounts that are open on trial only: they may close by themselves, so nobody is counted on who needs them.
+ */
 struct trial {
 	bool password, key, root;
+	struct buffer users; /* as in struct removal */
 };
+void trial_free(struct trial *trial);
+#define cleanup_trial CLEANUP(trial_free)
 
 void removal_free(struct removal *removal);
 #define cleanup_removal CLEANUP(removal_free)
 /* Adds what the command takes away; 0, or 1 when it takes no login away. */
 int removal_add(const struct command *command, int64_t now, struct removal *removal) MUST_CHECK;
 int trial_find(const struct apply *apply, struct trial *ret_trial) MUST_CHECK;
+/* The doors; the users are for the caller to begin with. */
 void removal_add_trial(const struct trial *trial, struct removal *removal);
 int removal_copy(const struct removal *from, struct removal *ret_to) MUST_CHECK;
 

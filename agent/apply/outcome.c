@@ -32,3 +32,18 @@ bool command_is_ended(const struct command *command)
 {
 	return command->outcome.known;
 }
+
+void outcome_fail_open(struct command **batch, size_t count, enum code code, const char *why)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (!command_is_ended(batch[i]))
+			outcome_set(&batch[i]->outcome, code, "%s", why);
+	}
+}
+
+/* Killed or gone mad half-way: nobody knows what it changed, so the way back stays until its time. */
+bool outcome_may_have_changed(const struct outcome *outcome)
+{
+	enum code code = outcome->code;
+	return code == CODE_TIMEOUT || code == CODE_PLUGIN_CRASHED || code == CODE_PLUGIN_PROTOCOL;
+}

@@ -214,44 +214,58 @@ int plugin_read_result(const cJSON *result, enum plugin_verb verb, struct comman
 	return 0;
 }
 
-static enum code run_internal(
-	const struct apply *apply, unsigned plugin, enum plugin_verb verb, struct command *const *batch, size_t count)
+int plugin_run(const struct apply *apply, const struct document *document, enum plugin_verb verb,
+	struct command **batch, const struct resolved_account *accounts, size_t count)
 {
 	cleanup_buffer struct buffer request = {0};
 	cleanup_json cJSON *reply = NULL;
-	const struct document document = {0};
 	const cJSON *results, *result;
+	unsigned plugin = batch[0]->row->plugin;
 	size_t i = 0;
 
-	if (plugin_build_request(apply, &document, plugin, verb, batch, NULL, count, &request) < 0)
-		return CODE_INTERNAL;
+	int r = plugin_build_request(apply, document, plugin, verb, batch, accounts, count, &request);
+	if (r < 0)
+		return r;
 	enum code code = plugin_call(apply, plugin, verb != PLUGIN_PLAN, &request, count, &reply);
-	if (code != CODE_OK)
-		return code;
-	if (json_get_array(reply, "results", &results) < 0)
-		return CODE_PLUGIN_PROTOCOL;
+	if (code != CODE_OK) {
+		outcome_fail_open(batch, count, code,
+			code == CODE_TIMEOUT ? "the plugin ran into its deadline"
+					     : "the plugin could not do its work; see the log");
+		return 0;
+	}
+	r = json_get_array(reply, "results", &results);
+	if (r < 0)
+		return r;
 	cJSON_ArrayForEach(result, results)
 	{
-		if (plugin_read_result(result, verb, batch[i++]) < 0)
-			return CODE_PLUGIN_PROTOCOL;
+		r = plugin_read_result(result, verb, batch[i]);
+		if (r == -ENOMEM)
+			return r;
+		if (r < 0)
+			outcome_set(&batch[i]->outcome, CODE_PLUGIN_PROTOCOL, "the plugin's answer is not valid");
+		i++;
 	}
-	return CODE_OK;
+	return 0;
 }
 
-enum code plugin_run_internal(const struct apply *apply, const char *plugin, struct command *commands, size_t count)
+int plugin_run_internal(const struct apply *apply, struct command *commands, size_t count)
 {
 	cleanup_free struct command **batch = calloc(count + 1, sizeof(struct command *));
-	unsigned index = plugin_index(apply, plugin);
+	const struct document document = {0};
 	size_t kept = 0;
 
 	if (!batch)
-		return CODE_INTERNAL;
-	for (size_t i = 0; i < count; i++)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++) {
+		commands[i].row = manifest_find(&apply->manifests, commands[i].do_name);
+		if (!commands[i].row)
+			return -ENOENT;
 		batch[i] = &commands[i];
-	enum code code = run_internal(apply, index, PLUGIN_PLAN, batch, count);
-	for (size_t i = 0; code == CODE_OK && i < count; i++) {
+	}
+	int r = plugin_run(apply, &document, PLUGIN_PLAN, batch, NULL, count);
+	for (size_t i = 0; r == 0 && i < count; i++) {
 		if (!command_is_ended(&commands[i]))
 			batch[kept++] = &commands[i];
 	}
-	return code != CODE_OK || kept == 0 ? code : run_internal(apply, index, PLUGIN_APPLY, batch, kept);
+	return r < 0 || kept == 0 ? r : plugin_run(apply, &document, PLUGIN_APPLY, batch, NULL, kept);
 }

@@ -24,10 +24,16 @@ enum code plugin_call(const struct apply *apply, unsigned plugin, bool apply_ver
 	size_t count, cJSON **ret_reply);
 /* Takes one result of a reply over. Plan: what is not `ok` and changing has ended. Apply: everything has ended. */
 int plugin_read_result(const cJSON *result, enum plugin_verb verb, struct command *command) MUST_CHECK;
-/*
- * Commands of our own, which no document may give: planned, and those that would change something applied. OK, or the
- * code of a call that failed; each command then has its outcome.
- */
-enum code plugin_run_internal(const struct apply *apply, const char *plugin, struct command *commands, size_t count);
 /* The index of a plugin by name in the manifest set. */
 unsigned plugin_index(const struct apply *apply, const char *name);
+/*
+ * One call for these commands of one plugin, every one of which has an outcome or a plan afterwards. Negative errno
+ * only when nothing could be asked.
+ */
+int plugin_run(const struct apply *apply, const struct document *document, enum plugin_verb verb,
+	struct command **batch, const struct resolved_account *accounts, size_t count) MUST_CHECK;
+/*
+ * Commands of our own, of one plugin, which no document may give: planned, and those that would change something
+ * applied. Each has its outcome afterwards.
+ */
+int plugin_run_internal(const struct apply *apply, struct command *commands, size_t count) MUST_CHECK;

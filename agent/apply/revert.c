@@ -33,6 +33,13 @@ static bool parse_name(const char *name, struct entry *ret_entry)
 	return *at != '\0';
 }
 
+/* The id itself, or one of its steps. */
+static bool belongs(const char *entry, const char *id)
+{
+	size_t size = strlen(id);
+	return strncmp(entry, id, size) == 0 && (entry[size] == '\0' || entry[size] == RESTORE_MARK[0]);
+}
+
 static int open_directories(const struct apply *apply, int *ret_state, int *ret_run)
 {
 	int r = apply_state_directory(apply, "revert", ret_state);
@@ -41,8 +48,8 @@ static int open_directories(const struct apply *apply, int *ret_state, int *ret_
 	return apply->run >= 0 ? file_make_directory(apply->run, "revert", 0700, ret_run) : 0;
 }
 
-/* The file name of the entry with that id; -ENOENT. */
-static int find(int directory, const char *id, char **ret_name, int64_t *ret_seq)
+/* The file name of the entry with that id, or of one of its steps; -ENOENT. */
+static int find(int directory, const char *id, bool exact, char **ret_name, int64_t *ret_seq)
 {
 	cleanup_names char **names = NULL;
 	size_t count;
@@ -52,7 +59,7 @@ static int find(int directory, const char *id, char **ret_name, int64_t *ret_seq
 		return r;
 	for (size_t i = 0; i < count; i++) {
 		struct entry entry;
-		if (!parse_name(names[i], &entry) || strcmp(entry.id, id) != 0)
+		if (!parse_name(names[i], &entry) || !(exact ? strcmp(entry.id, id) == 0 : belongs(entry.id, id)))
 			continue;
 		*ret_seq = entry.seq;
 		*ret_name = strdup(names[i]);
@@ -61,7 +68,7 @@ static int find(int directory, const char *id, char **ret_name, int64_t *ret_seq
 	return -ENOENT;
 }
 
-int revert_find(const struct apply *apply, const char *id, int64_t *ret_seq)
+static int find_entry(const struct apply *apply, const char *id, bool exact, int64_t *ret_seq)
 {
 	cleanup_close int directory = -1;
 	cleanup_free char *name = NULL;
@@ -69,13 +76,18 @@ int revert_find(const struct apply *apply, const char *id, int64_t *ret_seq)
 	if (apply->state < 0)
 		return -ENOENT;
 	int r = file_open_directory(apply->state, "revert", &directory);
-	return r < 0 ? r : find(directory, id, &name, ret_seq);
+	return r < 0 ? r : find(directory, id, exact, &name, ret_seq);
+}
+
+int revert_find(const struct apply *apply, const char *id, int64_t *ret_seq)
+{
+	return find_entry(apply, id, false, ret_seq);
 }
 
 bool revert_is_pending(const struct apply *apply, const char *id)
 {
 	int64_t seq;
-	return revert_find(apply, id, &seq) == 0;
+	return find_entry(apply, id, true, &seq) == 0;
 }
 
 int revert_prepare(const struct apply *apply, const struct document *document, struct command *command, int64_t within)
@@ -89,7 +101,7 @@ int revert_prepare(const struct apply *apply, const struct document *document, s
 	int r = open_directories(apply, &state, &run);
 	if (r < 0)
 		return r;
-	r = find(state, command->id, &name, &seq);
+	r = find(state, command->id, true, &name, &seq);
 	if (r < 0 && r != -ENOENT)
 		return r;
 	if (r == -ENOENT) {
@@ -109,19 +121,28 @@ int revert_prepare(const struct apply *apply, const struct document *document, s
 	return run >= 0 ? file_replace_simple(run, name, "", 0, 0600) : 0;
 }
 
-int revert_remove(const struct apply *apply, const char *id, int64_t *ret_seq)
+static int remove_entry(int state, int run, const char *name)
 {
-	cleanup_close int state = -1, run = -1;
-	cleanup_free char *name = NULL;
-
-	int r = open_directories(apply, &state, &run);
-	if (r == 0)
-		r = find(state, id, &name, ret_seq);
-	if (r == 0)
-		r = file_remove(state, name);
+	int r = file_remove(state, name);
 	if (r == 0 && run >= 0)
 		(void)sys.unlinkat(run, name, 0);
 	return r;
+}
+
+int revert_remove(const struct apply *apply, const char *id, int64_t *ret_seq)
+{
+	cleanup_close int state = -1, run = -1;
+	bool removed = false;
+
+	int r = open_directories(apply, &state, &run);
+	while (r == 0) {
+		cleanup_free char *name = NULL;
+		r = find(state, id, false, &name, ret_seq);
+		if (r == 0)
+			r = remove_entry(state, run, name);
+		removed = removed || r == 0;
+	}
+	return r == -ENOENT && removed ? 0 : r;
 }
 
 int revert_walk(
@@ -163,8 +184,9 @@ static enum code undo(const struct apply *apply, int directory, const char *name
 	cleanup_buffer struct buffer request = {0};
 	cleanup_json cJSON *reply = NULL;
 	cleanup_free char *text = NULL;
-	const cJSON *results = NULL;
-	const char *code_text, *reason = "";
+	cleanup_json cJSON *tree = NULL;
+	const cJSON *results = NULL, *commands = NULL;
+	const char *code_text, *reason = "", *name_of_command = NULL;
 	enum code code;
 	size_t size;
 
@@ -174,7 +196,17 @@ static enum code undo(const struct apply *apply, int directory, const char *name
 	buffer_append(&request, text, size);
 	if (buffer_status(&request) < 0)
 		return CODE_BUSY;
-	code = plugin_call(apply, plugin_index(apply, "sshd"), true, &request, 1, &reply);
+	r = json_parse_object(text, size, &tree);
+	if (r == 0)
+		r = json_get_array(tree, "commands", &commands);
+	if (r == 0)
+		r = json_get_string(commands->child, "do", &name_of_command);
+	if (r < 0)
+		return CODE_INTERNAL;
+	const struct manifest_command *row = manifest_find(&apply->manifests, name_of_command);
+	if (!row)
+		return CODE_INTERNAL;
+	code = plugin_call(apply, row->plugin, true, &request, 1, &reply);
 	if (code != CODE_OK)
 		return code;
 	if (json_get_array(reply, "results", &results) < 0 || json_get_string(results->child, "code", &code_text) < 0 ||
@@ -187,14 +219,49 @@ static enum code undo(const struct apply *apply, int directory, const char *name
 
 static void report(const struct apply *apply, const struct entry *entry, enum code code)
 {
-	struct command command = {.id = entry->id, .do_name = "sshd.set", .actor = ""};
+	const char *mark = strchr(entry->id, RESTORE_MARK[0]);
+	cleanup_free char *id = strndup(entry->id, mark ? (size_t)(mark - entry->id) : strlen(entry->id));
+	struct command command = {.id = id, .do_name = mark ? "access.restore" : "sshd.set", .actor = ""};
+	const char *foreign = code == CODE_SUPERSEDED ? " (somebody had changed it already)" : "";
 
-	outcome_set(&command.outcome, CODE_UNCONFIRMED, "no sshd.confirm came in time: the former settings are back%s",
-		code == CODE_SUPERSEDED ? " (somebody had changed them already)" : "");
-	int r = report_late(apply, entry->seq, &command);
+	if (mark)
+		outcome_set(
+			&command.outcome, CODE_UNCONFIRMED, "the time is over: %s is as it was%s", mark + 1, foreign);
+	else
+		outcome_set(&command.outcome, CODE_UNCONFIRMED,
+			"no sshd.confirm came in time: the former settings are back%s", foreign);
+	int r = id ? report_late(apply, entry->seq, &command) : -ENOMEM;
 	if (r < 0)
 		log_error("cannot report that %s was taken back: %s", entry->id, strerror(-r));
 	outcome_free(&command.outcome);
+}
+
+int revert_now(const struct apply *apply, const char *id)
+{
+	cleanup_close int state = -1, run = -1;
+	cleanup_names char **names = NULL;
+	size_t count;
+
+	int r = open_directories(apply, &state, &run);
+	if (r == 0)
+		r = file_list(state, ".", REVERTS_MAX, &names, &count);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < count; i++) {
+		char detail[DETAIL_MAX + 1] = "";
+		struct entry entry;
+		if (!parse_name(names[i], &entry) || !belongs(entry.id, id))
+			continue;
+		enum code code = undo(apply, state, names[i], detail);
+		if (code != CODE_OK && code != CODE_SUPERSEDED) {
+			log_error("cannot take %s back yet: %s %s", entry.id, code_name(code), detail);
+			continue;
+		}
+		r = remove_entry(state, run, names[i]);
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }
 
 int revert_run_due(struct apply *apply)
@@ -226,13 +293,11 @@ int revert_run_due(struct apply *apply)
 			again = true;
 			continue;
 		}
-		log_notice("%s was not confirmed: the former sshd settings are back", entry.id);
+		log_notice("%s was not confirmed: what was before is back", entry.id);
 		report(apply, &entry, code);
-		r = file_remove(state, names[i]);
+		r = remove_entry(state, run, names[i]);
 		if (r < 0)
 			return r;
-		if (run >= 0)
-			(void)sys.unlinkat(run, names[i], 0);
 	}
 	return again ? -EAGAIN : 0;
 }

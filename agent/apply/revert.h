@@ -8,14 +8,19 @@
 
 #include "agent/apply/apply.h"
 
+#define RESTORE_MARK "+" /* access.restore's steps are ID+FIELD: no document's id has a plus */
+#define RESTORE_ID_SIZE 128u
+
 bool revert_is_pending(const struct apply *apply, const char *id);
 /* Before the step is applied. An entry of the same id stays as it is. */
 int revert_prepare(
 	const struct apply *apply, const struct document *document, struct command *command, int64_t within) MUST_CHECK;
-/* The step was not applied, or was confirmed. 0 and the seq of its document, or -ENOENT. */
-/* The seq that the entry of that id belongs to; -ENOENT. */
+/* The seq that the entry of that id, or the first of its steps, belongs to; -ENOENT. */
 int revert_find(const struct apply *apply, const char *id, int64_t *ret_seq) MUST_CHECK;
+/* The step was not applied, or was confirmed: its entry goes, and those of its steps. The seq, or -ENOENT. */
 int revert_remove(const struct apply *apply, const char *id, int64_t *ret_seq) MUST_CHECK;
+/* Undoes the steps of that id at once. What cannot be undone now is when its time has come. */
+int revert_now(const struct apply *apply, const char *id) MUST_CHECK;
 /* Calls visit for the command of each step on trial. Its non-zero return ends the walk and is returned. */
 int revert_walk(const struct apply *apply, int (*visit)(const char *id, const cJSON *command, void *context),
 	void *context) MUST_CHECK;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/apply/sshd_paths.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "agent/apply/plugin_call.h"
@@ -15,9 +16,8 @@ static enum code ensure(const struct apply *apply, char ret_detail[DETAIL_MAX + 
 	if (json_parse_object(text, strlen(text), &node) < 0)
 		return CODE_INTERNAL;
 	command.node = node;
-	enum code code = plugin_run_internal(apply, "sshd", &command, 1);
-	if (code == CODE_OK && command.outcome.known)
-		code = command.outcome.code;
+	int r = plugin_run_internal(apply, &command, 1);
+	enum code code = r < 0 || !command.outcome.known ? CODE_INTERNAL : command.outcome.code;
 	(void)snprintf(ret_detail, DETAIL_MAX + 1, "%s", command.outcome.detail);
 	free(command.plan);
 	outcome_free(&command.outcome);

@@ -10,6 +10,7 @@
 #include "agent/apply/journal.h"
 #include "agent/apply/login_check.h"
 #include "agent/apply/plugin_call.h"
+#include "agent/apply/restore.h"
 #include "agent/apply/revert.h"
 #include "agent/apply/sshd_paths.h"
 #include "lib/log.h"
@@ -19,60 +20,19 @@
 #define BATCH_MAX 512u              /* commands of one plugin call: request and reply stay under 2 MiB */
 #define BATCH_TEXT_MAX (512u << 10) /* and so do long plans */
 
-static void fail_open(struct command **batch, size_t count, enum code code, const char *why)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (!command_is_ended(batch[i]))
-			outcome_set(&batch[i]->outcome, code, "%s", why);
-	}
-}
-
-/* One call of the plugin for these commands, every one of which has an outcome or a plan afterwards. */
-static int call(const struct apply *apply, const struct document *document, enum plugin_verb verb,
-	struct command **batch, const struct resolved_account *accounts, size_t count)
-{
-	cleanup_buffer struct buffer request = {0};
-	cleanup_json cJSON *reply = NULL;
-	const cJSON *results, *result;
-	unsigned plugin = batch[0]->row->plugin;
-	size_t i = 0;
-
-	int r = plugin_build_request(apply, document, plugin, verb, batch, accounts, count, &request);
-	if (r < 0)
-		return r;
-	enum code code = plugin_call(apply, plugin, verb != PLUGIN_PLAN, &request, count, &reply);
-	if (code != CODE_OK) {
-		fail_open(batch, count, code,
-			code == CODE_TIMEOUT ? "the plugin ran into its deadline"
-					     : "the plugin could not do its work; see the log");
-		return 0;
-	}
-	r = json_get_array(reply, "results", &results);
-	if (r < 0)
-		return r;
-	cJSON_ArrayForEach(result, results)
-	{
-		r = plugin_read_result(result, verb, batch[i]);
-		if (r == -ENOMEM)
-			return r;
-		if (r < 0)
-			outcome_set(&batch[i]->outcome, CODE_PLUGIN_PROTOCOL, "the plugin's answer is not valid");
-		i++;
-	}
-	return 0;
-}
-
 /* Asks before each closing command whether anybody could still log in; what is refused no longer counts. */
 static int guard(const struct apply *apply, struct command **batch, size_t count)
 {
 	cleanup_removal struct removal sum = {.password = -1, .key = -1};
-	struct trial trial;
+	cleanup_trial struct trial trial = {0};
 
 	int s = trial_find(apply, &trial);
 	if (s == -ENOMEM)
 		return s;
 	if (s < 0) /* what is on trial cannot be read: count on none of these doors */
-		trial = (struct trial){true, true, true};
+		trial.password = trial.key = trial.root = true;
+	sum.users = trial.users;
+	trial.users = (struct buffer){0};
 
 	for (size_t i = 0; i < count; i++) {
 		cleanup_removal struct removal next = {0};
@@ -138,16 +98,11 @@ static int repeats(const char *id, const cJSON *other, void *context)
 		if (!ours || !theirs || strcmp(id, command->id) == 0 || !cJSON_Compare(ours, theirs, true))
 			continue;
 		outcome_set(&command->outcome, CODE_CONFLICT,
-			"%s has that value on trial already: send sshd.confirm for %.64s", fields[i], id);
+			"%s has that value on trial already: send sshd.confirm for %.*s", fields[i],
+			(int)strcspn(id, RESTORE_MARK), id);
 		return 1;
 	}
 	return 0;
-}
-
-/* Killed or gone mad half-way: nobody knows what it changed, so the way back stays until its time. */
-static bool may_have_changed(enum code code)
-{
-	return code == CODE_TIMEOUT || code == CODE_PLUGIN_CRASHED || code == CODE_PLUGIN_PROTOCOL;
 }
 
 /* What is applied on trial waits for its confirmation; what failed has nothing to take back. */
@@ -165,7 +120,7 @@ static void settle_reverts(const struct apply *apply, struct command **batch, si
 			outcome_set(outcome, CODE_AWAITING_CONFIRM, "%.100s%sgoes back in %lld s without sshd.confirm",
 				detail, detail[0] ? "; " : "", (long long)within);
 			outcome->changed = true;
-		} else if (!may_have_changed(outcome->code)) {
+		} else if (!outcome_may_have_changed(outcome)) {
 			(void)!revert_remove(apply, batch[i]->id, &seq);
 		}
 	}
@@ -177,9 +132,9 @@ static int apply_batch(struct apply *apply, struct document *document, struct jo
 {
 	int r = prepare_reverts(apply, document, batch, count);
 	if (r < 0)
-		fail_open(batch, count, code_from_errno(-r), "the way back could not be written down first");
+		outcome_fail_open(batch, count, code_from_errno(-r), "the way back could not be written down first");
 	else
-		r = call(apply, document, PLUGIN_APPLY, batch, accounts, count);
+		r = plugin_run(apply, document, PLUGIN_APPLY, batch, accounts, count);
 	if (r < 0 && !command_is_ended(batch[0]))
 		return r;
 	settle_reverts(apply, batch, count);
@@ -288,7 +243,7 @@ static int run_fresh(struct apply *apply, struct document *document, struct jour
 
 	if (!open || !open_accounts)
 		return -ENOMEM;
-	int r = call(apply, document, PLUGIN_PLAN, batch, accounts, count);
+	int r = plugin_run(apply, document, PLUGIN_PLAN, batch, accounts, count);
 	if (r == 0 && (stage == STAGE_CREATE || stage == STAGE_RESTRICT))
 		r = guard(apply, batch, count);
 	if (r < 0)
@@ -307,7 +262,8 @@ static int run_fresh(struct apply *apply, struct document *document, struct jour
 		return 0;
 	r = journal_plan(journal, stage, plugin, batch, count);
 	if (r < 0) {
-		fail_open(batch, count, code_from_errno(-r), "the journal cannot be written, so nothing was begun");
+		outcome_fail_open(
+			batch, count, code_from_errno(-r), "the journal cannot be written, so nothing was begun");
 		return 0;
 	}
 	return apply_batch(apply, document, journal, stage, open, open_accounts, kept);
@@ -338,10 +294,10 @@ static int run_batch(struct apply *apply, struct document *document, struct jour
 	int r = decide_batch(apply, document, batch, count, accounts);
 	if (r < 0) {
 		if (r == -EOPNOTSUPP)
-			fail_open(batch, count, CODE_UNSUPPORTED_BACKEND,
+			outcome_fail_open(batch, count, CODE_UNSUPPORTED_BACKEND,
 				"/etc/passwd or /etc/group is missing or no regular file");
 		else
-			fail_open(batch, count, code_from_errno(-r), "the account files cannot be read");
+			outcome_fail_open(batch, count, code_from_errno(-r), "the account files cannot be read");
 		return 0;
 	}
 	kept = 0;
@@ -354,6 +310,11 @@ static int run_batch(struct apply *apply, struct document *document, struct jour
 			outcome_set(&batch[i]->outcome, CODE_IO_ERROR, "what is on trial cannot be read");
 		if (!command_is_ended(batch[i]) && !accounts[i].exists)
 			wait_for_account(document, batch[i]);
+		if (!command_is_ended(batch[i]) && strcmp(batch[i]->do_name, "access.restore") == 0) {
+			r = restore_access(apply, document, batch[i]);
+			if (r < 0)
+				return r;
+		}
 		if (command_is_ended(batch[i]))
 			continue;
 		fresh_accounts[kept] = accounts[i];

@@ -132,9 +132,9 @@ static int sweep_batch(const struct apply *apply, char *const *users, size_t cou
 		commands[i].node = make_command(apply, users[i], inherits, ids[i]);
 		result = commands[i].node ? 0 : -ENOMEM;
 	}
-	enum code code = result == 0 ? plugin_run_internal(apply, PLUGIN, commands, count) : CODE_INTERNAL;
-	if (code != CODE_OK) {
-		log_warning("the bound keys could not be looked at: %s", code_name(code));
+	int r = result == 0 ? plugin_run_internal(apply, commands, count) : result;
+	if (r < 0) {
+		log_warning("the bound keys could not be looked at: %s", strerror(-r));
 		result = -EAGAIN;
 	}
 	for (size_t i = 0; i < count; i++) {

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum fact { FACT_NONE, FACT_ACCOUNT, FACT_PASSWORD, FACT_LOCK, FACT_KEY, FACT_SSHD, FACT_LOOK };
+enum fact { FACT_NONE, FACT_ACCOUNT, FACT_PASSWORD, FACT_LOCK, FACT_KEY, FACT_SSHD, FACT_ACCESS, FACT_LOOK };
 
 static enum fact fact_of(const char *name)
 {
@@ -23,6 +23,7 @@ static enum fact fact_of(const char *name)
 		{"keys.replace", FACT_KEY},
 		{"keys.unbind", FACT_KEY},
 		{"sshd.set", FACT_SSHD},
+		{"access.restore", FACT_ACCESS},
 		{"diagnose", FACT_LOOK},
 	};
 	for (size_t i = 0; i < ELEMENTS(facts); i++) {

@@ -70,6 +70,8 @@ const struct subcommand subcommands[] = {
 	{"sshd restart", "INSTANCE", 1, 1, "sshd.restart", NULL, {0}, {0}, CHANGE, "Restarts sshd.", change_run},
 	{"diagnose", "INSTANCE USER", 2, 2, "diagnose", NULL, {"user"}, {0}, CHANGE,
 		"Asks whether a user can log in, and what blocks him.", change_run},
+	{"restore-access", "INSTANCE USER", 2, 2, "access.restore", NULL, {"user"}, {0}, CHANGE,
+		"Lifts what keeps a user out, as far as the policy allows, for an hour (--keep).", change_run},
 	{"send", "INSTANCE DO", 2, 2, NULL, NULL, {0}, {0}, CHANGE,
 		"Sends any command of the manifests (latchkey send i-1 keys.revoke --fingerprint SHA256:…).",
 		change_run},

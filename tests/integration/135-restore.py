@@ -1,0 +1,173 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""access.restore: somebody is locked out for one reason or several, one command lets him in, and when its time is over
+everything is as it was. Each door is tried with a real login before, meanwhile and after."""
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "rig"))
+from machine import Machine, Signer, check, keygen, main, read, write  # noqa: E402
+
+OPERATORS = "/etc/ssh/sshd_config.d/50-operator.conf"
+DROP_IN = "/etc/ssh/sshd_config.d/00-latchkey.conf"
+PASSWORD = "Nightingale-77"
+REVERTS = "/run/latchkey/revert"
+
+
+def must(*argv, **named):
+    return subprocess.run(argv, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, **named).stdout
+
+
+class Rig:
+    def __init__(self):
+        self.machine, self.ops, self.seq = Machine(url=None), Signer(), 0
+        write("/etc/latchkey/allowed_signers", self.ops.line())
+        write("/etc/latchkey/policy.conf", "[users]\nroot = yes\nprivileged = allow\n")
+        self.machine.start_sshd()
+        self.machine.redo()
+        key = keygen("/tmp/key")
+        for user in ("alice", "root"):
+            self.do({"do": "keys.bind", "user": user, "keypair": "laptop", "key": key}, ensure=user == "alice" and user)
+        must("chpasswd", input=f"alice:{PASSWORD}\nroot:{PASSWORD}\n")
+
+    def do(self, command, ensure=None):
+        self.seq += 1
+        before = [{"id": f"e{self.seq}", "do": "user.ensure", "user": ensure}] if ensure else []
+        code, log = self.machine.apply(self.ops.document(self.seq, [*before, {"id": f"c{self.seq}", **command}]))
+        assert code == 0, log
+        return self.machine.result(self.seq, f"c{self.seq}")
+
+    def restore(self, user="alice", **more):
+        return self.do({"do": "access.restore", "user": user, **more})
+
+    def over(self):
+        """Its time is over: a reboot says so as well as the clock."""
+        shutil.rmtree(REVERTS)
+        code, log = self.machine.apply(b"", "--revert")
+        assert code == 0, log
+
+    def reload(self):
+        os.kill(self.machine.processes["sshd"].pid, 1)
+        time.sleep(1)
+
+    def key(self, user="alice"):
+        return self.machine.login_with_key(user, "/tmp/key")
+
+    def password(self, user="alice"):
+        return self.machine.login_with_password(user, PASSWORD)
+
+
+def digests():
+    files = ["/etc/passwd", "/etc/shadow", DROP_IN, OPERATORS, "/etc/ssh/sshd_config"]
+    return {name: hashlib.sha256(open(name, "rb").read()).hexdigest() for name in files if os.path.exists(name)}
+
+
+def expire_date(user):
+    return read("/etc/shadow").split(f"\n{user}:")[1].splitlines()[0].split(":")[6]
+
+
+def test():
+    rig = Rig()
+    check(rig.key() and rig.password(), "both doors are open to begin with")
+    result = rig.restore()
+    check((result["code"], result["changed"]) == ("ok", False), f"nothing is in the way: {result['detail']}")
+
+    def config(text):
+        write(OPERATORS, text)
+        rig.reload()
+
+    def account(*argv):
+        return lambda: must(*argv)
+
+    # What is broken, whom it keeps out, how he tries, which method is asked for, what is said to have been lifted.
+    cases = (
+        ("PubkeyAuthentication no", lambda: config("PubkeyAuthentication no\n"), "alice", rig.key, "key", "pubkey_auth"),
+        ("password login off", lambda: config("PasswordAuthentication no\nKbdInteractiveAuthentication no\n"), "alice",
+         rig.password, "password", "password_auth"),
+        ("PermitRootLogin no", lambda: config("PermitRootLogin no\n"), "root", lambda: rig.key("root"), "key",
+         "permit_root_login"),
+        ("root by password", lambda: config("PermitRootLogin prohibit-password\n"), "root",
+         lambda: rig.password("root"), "password", "permit_root_login"),
+        ("expired account", account("chage", "-E", "2020-01-01", "alice"), "alice", rig.key, "key", "expires"),
+        ("usermod -L", account("usermod", "-L", "alice"), "alice", rig.password, "password", "unlock"),
+        ("nologin shell", account("usermod", "-s", "/usr/sbin/nologin", "alice"), "alice", rig.key, "key", "shell"),
+        ("a shell that is gone", account("usermod", "-s", "/bin/gone", "alice"), "alice", rig.password, "any", "shell"),
+        ("user.lock of ours", lambda: rig.do({"do": "user.lock", "user": "alice"}), "alice",
+         rig.key, "key", "unlock"),
+        ("everything at once", lambda: (must("usermod", "-L", "-e", "2020-01-01", "-s", "/usr/sbin/nologin", "alice"),
+                                        config("PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+                                               "PubkeyAuthentication no\n")), "alice", rig.password, "password", "shell"),
+    )
+    backup = {name: open(name, "rb").read() for name in ("/etc/passwd", "/etc/shadow")}
+    for name, break_it, user, tries, method, lifted in cases:
+        break_it()
+        check(not tries(), f"{name}: kept out")
+        before, date = digests(), expire_date("alice")
+        result = rig.restore(user, method=method, keep=600)
+        check(result["code"] == "ok" and result["changed"] and lifted in result["detail"] and "600 s" in result["detail"],
+              f"  restored: {result['detail']}")
+        check(tries(), "  and he logs in")
+        repeated = rig.restore(user, method=method, keep=600)
+        check((repeated["code"], repeated["changed"]) == ("ok", False), "  asking again changes nothing")
+        rig.over()
+        check(not tries(), "  its time is over: kept out again")
+        check(digests() == before and expire_date("alice") == date, "  and every byte is as it was")
+        late = rig.machine.result(rig.seq - 1, f"c{rig.seq - 1}")
+        check(late["code"] == "unconfirmed" and "as it was" in late["detail"], f"  which is reported: {late['detail']}")
+        for path, content in backup.items():
+            with open(path, "wb") as file:
+                file.write(content)
+        if os.path.exists(OPERATORS):
+            os.unlink(OPERATORS)
+        rig.do({"do": "user.unlock", "user": "alice"})
+        for path, content in backup.items():
+            with open(path, "wb") as file:
+                file.write(content)
+        rig.reload()
+        check(rig.key() and rig.password(), "  repaired")
+
+    # --- nothing is opened in vain -----------------------------------------------------------------------------------
+    config("PubkeyAuthentication no\nDenyUsers alice\n")
+    before = digests()
+    result = rig.restore(method="any")
+    check(result["code"] == "still_blocked" and "deny_users" in result["detail"] and digests() == before,
+          f"what no command lifts is named, and nothing is changed: {result['detail']}")
+    write("/etc/latchkey/policy.conf", "[policy]\ncommands = access.restore user.*\n")
+    config("PubkeyAuthentication no\n")
+    must("usermod", "-s", "/usr/sbin/nologin", "alice")
+    before = digests()
+    result = rig.restore(method="key")
+    check(result["code"] == "policy" and "sshd.set" in result["detail"] and digests() == before and not os.listdir(REVERTS),
+          f"what the policy does not allow is not lifted, and what was goes back at once: {result['detail']}")
+    write("/etc/latchkey/policy.conf", "[users]\nroot = yes\nprivileged = allow\n")
+    must("usermod", "-s", "/bin/bash", "alice")
+
+    # --- for good, by confirmation or at once ---------------------------------------------------------------------------
+    result = rig.restore(method="key", keep=600)
+    confirmed = rig.do({"do": "sshd.confirm", "confirms": f"c{rig.seq}"})
+    check(confirmed["code"] == "ok" and not os.listdir(REVERTS), "sshd.confirm keeps what was lifted")
+    rig.over()
+    check(rig.key(), "  and he still logs in")
+    rig.do({"do": "sshd.set", "pubkey_auth": False})
+    result = rig.restore(method="key", keep=0)
+    check(result["code"] == "ok" and not os.listdir(REVERTS) and rig.key(), f"keep 0 is for good: {result['detail']}")
+
+    # --- who is let in on trial does not count for the guard ----------------------------------------------------------
+    config("PasswordAuthentication no\nKbdInteractiveAuthentication no\n")
+    must("usermod", "-s", "/usr/sbin/nologin", "alice")
+    must("rm", "-r", "/root/.ssh")
+    check(rig.restore(method="key", keep=600)["code"] == "ok" and rig.key(), "alice is let in for a while")
+    result = rig.do({"do": "user.ensure", "user": "carol", "shell": "/usr/sbin/nologin"})
+    check(result["code"] == "ok", "  a service account may be made meanwhile")
+    config("PasswordAuthentication no\nKbdInteractiveAuthentication no\n")
+    result = rig.do({"do": "user.ensure", "user": "bob"})
+    result = rig.do({"do": "keys.bind", "user": "bob", "keypair": "b", "key": read("/tmp/key.pub").strip()})
+    result = rig.do({"do": "user.lock", "user": "bob"})
+    check(result["code"] == "would_lock_out", f"  but nobody relies on her: {result['code']} {result['detail']}")
+
+
+main(test)

@@ -144,6 +144,14 @@ def test():
     machine.redo()
     check(logs_in("bob", "later") and not logs_in("bob", "one"), "he names none any more: ours alone")
 
+    os.unlink(LIST)
+    os.unlink(STATE_LIST)
+    check(not logs_in("alice", "keep"), "the list and what it is made from are gone: nobody")
+    machine.redo()
+    check(logs_in("alice", "keep") and in_force() == "none", "then the next start names none, and keys log in")
+    do(revoke("one"))
+    check(not logs_in("bob", "one") and logs_in("alice", "keep"), "until something is revoked again")
+
     # --- what the operator changes counts at once, and a disk that fails ------------------------------------------------------
     machine.start_daemon()
     write("/etc/ssh/theirs", keys["theirs"] + "\n")

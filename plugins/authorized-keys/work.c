@@ -287,6 +287,8 @@ static int decide_unbind(const struct plugin_request *request, struct work *work
 		return r;
 	if (work->edit_count == 0 && unknown)
 		return plugin_set(work->result, unknown->code, "%s", unknown->detail);
+	if (locations->has_command)
+		work_tell(work, "AuthorizedKeysCommand may still authorise it");
 	if (work->edit_count == 0)
 		work_tell(work, "no key of ours is bound as %s", label);
 	else if (unknown)

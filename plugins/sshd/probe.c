@@ -64,6 +64,9 @@ void probe_banner(const struct sshd_sockets *sockets, char ret_detail[SSHD_DETAI
 		else
 			banner[n] = '\0';
 	}
+	/* The unit leaves the root half no internet sockets; that sshd lives and listens has been seen by then. */
+	if (r == -EAFNOSUPPORT)
+		return;
 	if (r < 0)
 		(void)snprintf(ret_detail, SSHD_DETAIL_MAX + 1, "unverified: port %u: %s", sockets->sockets[0].port,
 			strerror(-r));

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "rig"))
 from machine import Machine, Signer, check, wait_for, write  # noqa: E402,F401
@@ -163,7 +164,7 @@ class Container(Guest):
         self.start()
 
 
-class Machine64(Guest):
+class VirtualMachine(Guest):
     """A whole machine under qemu without KVM: its own kernel, disk and clock. The endpoint is at 10.0.2.2."""
 
     def __init__(self, name, port):
@@ -275,6 +276,7 @@ class Suite:
             function()
         except (AssertionError, SystemExit, OSError, subprocess.SubprocessError) as problem:
             self.failed.append(title)
+            traceback.print_exc(file=sys.stdout)
             print(f"FAIL {title}: {problem!r}", flush=True)
             for guest in self.guests:
                 if guest.process is not None:

@@ -128,6 +128,7 @@ def confinement():
     must("user", "add", VM, "frank", "--home=/opt/homes/frank")
     must("bind", VM, "frank", "tablet")
     check(guest.key_login("frank", "tablet"), "a new home outside /home")
+    guest.must("pkill -KILL -u frank || true")
     must("user", "remove", VM, "frank", "--home=delete")
     check(guest.sh("test -e /opt/homes/frank")[0] == 1, "  and removed")
     must("reset-password", VM, "bob", "--generate")
@@ -143,19 +144,17 @@ def confinement():
     must("bind", VM, "bob", "tablet")
     subprocess.run(["ssh", *guest.logins.ssh_options("-f", "-i", "/tmp/operator/tablet", "-o", "IdentitiesOnly=yes"), "bob@127.0.0.1",
                     "sleep 300"], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    check(guest.must("pgrep -u bob -c sleep") == "1", "a session of his")
+    wait_for(lambda: guest.sh("pgrep -f '^sshd: bob'")[0] == 0, "a session of his")
     must("sessions", "end", VM, "bob")
-    wait_for(lambda: guest.sh("pgrep -u bob sleep")[0] == 1, "sessions end", 10)
+    wait_for(lambda: guest.sh("pgrep -f '^sshd: bob'")[0] == 1, "sessions end: it is closed", 10)
     check("login by key works" in must("diagnose", VM, "bob"), "diagnose")
     must("sshd", "reload", VM)
     must("sshd", "restart", VM)
     check(guest.key_login("bob", "tablet"), "sshd reload and restart")
-    fingerprint = subprocess.run(["ssh-keygen", "-lf", "/tmp/operator/tablet"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()[1]
-    must("revoke", VM, fingerprint)
-    check(not guest.key_login("bob", "tablet"), "revoke")
+    guest.must("pkill -KILL -u bob || true")
     must("user", "remove", VM, "bob", "--home=delete")
     check(guest.sh("id bob")[0] == 1 and guest.sh("test -e /home/bob")[0] == 1, "user remove")
-    guest.must("rm /etc/ssh/latchkey_revoked_keys; touch /etc/ssh/latchkey_revoked_keys; rm /etc/latchkey/policy.conf")
+    guest.must("rm /etc/latchkey/policy.conf")
     health = guest.must("latchctl status")
     check("health: ok" in health, f"health: ok ({health})")
     stories.settled(guest)
@@ -175,7 +174,6 @@ def packages():
     """P92, T34: upgrade, downgrade, remove, purge, and installing on a machine that runs."""
     deb("1.0.1")
     deb("0.9.9")
-    guest.must("echo '# mine' >>/etc/latchkey/policy.conf") if guest.sh("test -e /etc/latchkey/policy.conf")[0] == 0 else None
     before = stories.identity(guest)
     for version in ("1.0.1", "0.9.9"):
         pid = guest.property("latchkeyd", "MainPID")
@@ -212,9 +210,8 @@ def packages():
 def cloud_init():
     """T36: cloud-init (NoCloud) makes its user and hands over the agent's configuration; both live side by side, boot after boot."""
     files = host.seed("vm-2")
-    text = "#cloud-config\nssh_pwauth: false\nusers:\n- name: debian\n  shell: /bin/bash\n  sudo: ALL=(ALL) NOPASSWD:ALL\n"
-    with open("/tmp/operator/tablet.pub") as file:
-        text += f"  ssh_authorized_keys: ['{file.read().strip()}']\nwrite_files:\n"
+    text = "#cloud-config\nlocale: false\nssh_pwauth: false\nusers:\n- name: debian\n  shell: /bin/bash\n  sudo: ALL=(ALL) NOPASSWD:ALL\n"
+    text += f"  ssh_authorized_keys: ['{guest.must_run('ssh-keygen', '-y', '-f', '/tmp/operator/tablet').strip()}']\nwrite_files:\n"
     files["etc/latchkey/policy.conf"] = (open(f"{second.tree}/usr/share/latchkey/policy-cloud-image.conf").read(), 0o644)
     for path, (content, mode) in files.items():
         body = "".join(f"    {line}\n" for line in content.splitlines())
@@ -240,26 +237,35 @@ def cloud_init():
     stories.settled(second)
 
 
-stories.make_keys(host)
+def beside_cloud_init():
+    guest.stop()
+    cloud_init()
+
+
+CASES = {
+    "boot": ("a document that waits at boot is applied before sshd answers", lambda: stories.waiting_document(host, guest, VM)),
+    "online": ("reset and bind on the running machine", lambda: stories.online(host, guest, VM)),
+    "toggles": ("sshd.set over ssh.service", lambda: stories.toggles(host, guest, VM)),
+    "cuts": ("five power cuts, each in a document", power_cuts),
+    "socket": ("sshd.set and boot over ssh.socket with Accept=no", lambda: socket_activation(False)),
+    "accept": ("sshd.set and boot over ssh.socket with Accept=yes", lambda: socket_activation(True)),
+    "service": ("back to ssh.service", back_to_service),
+    "stopped": ("a stopped or masked sshd is left alone", stopped_sshd),
+    "dead": ("a dead endpoint delays boot by boot_wait", dead_endpoint),
+    "supervision": ("watchdog, crashes, restarts", supervision),
+    "confinement": ("every command under the shipped units; homes outside /home", confinement),
+    "packages": ("upgrade, downgrade, remove, purge, install", packages),
+    "cloud": ("cloud-init beside it", beside_cloud_init),
+}
+
 guest = second = None
 try:
-    guest = suite.guest(Container("box"))
+    guest, second = suite.guest(Container("box")), suite.guest(Container("cloud"))
     guest.put(host.seed(VM))
-    suite.case("a document that waits at boot is applied before sshd answers", lambda: stories.waiting_document(host, guest, VM))
-    suite.case("reset and bind on the running machine", lambda: stories.online(host, guest, VM))
-    suite.case("sshd.set over ssh.service", lambda: stories.toggles(host, guest, VM))
-    suite.case("five power cuts, each in a document", power_cuts)
-    suite.case("sshd.set and boot over ssh.socket with Accept=no", lambda: socket_activation(False))
-    suite.case("sshd.set and boot over ssh.socket with Accept=yes", lambda: socket_activation(True))
-    suite.case("back to ssh.service", back_to_service)
-    suite.case("a stopped or masked sshd is left alone", stopped_sshd)
-    suite.case("a dead endpoint delays boot by boot_wait", dead_endpoint)
-    suite.case("watchdog, crashes, restarts", supervision)
-    suite.case("every command under the shipped units; homes outside /home", confinement)
-    suite.case("upgrade, downgrade, remove, purge, install", packages)
-    guest.stop()
-    second = suite.guest(Container("cloud"))
-    suite.case("cloud-init beside it", cloud_init)
+    stories.make_keys(host)
+    # With names as arguments: these cases alone, after the first two, which the others build on.
+    for name in CASES if len(sys.argv) == 1 else ["boot", "online", *sys.argv[1:]]:
+        suite.case(*CASES[name])
 finally:
     status = suite.end(host)
 sys.exit(status)

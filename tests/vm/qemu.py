@@ -1,0 +1,94 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The slow half: cases that need a kernel, a disk and a clock of their own. Inside tests/rig/enter, by tests/vm/run."""
+import os
+import sys
+import time
+
+import stories
+from guest import Host, Suite, VirtualMachine, check, wait_for
+
+suite, host = Suite("machine"), Host()
+VM = "vm-1"
+URL = "http://10.0.2.2:8470"
+UUIDS = ("8d3c5f0e-57c4-4a44-9c7e-2f6f0a1b2c3d", "17a2f9b6-0f0d-4f6e-8a53-6c1f4a9be001")
+
+
+def boot_with_document():
+    stories.waiting_document(host, first, VM)
+    print(first.must("systemd-analyze; systemd-analyze critical-chain --no-pager ssh.service; systemd-analyze blame --no-pager | head -12"))
+    print("latchkeyd took", (stories.monotonic(first, "latchkeyd", "ActiveEnter") - stories.monotonic(first, "latchkeyd", "InactiveExit")) // 1000, "ms")
+
+
+def reboot_and_cut():
+    """P20: the power goes in the middle of a document; after the next boot it is done, once."""
+    seq = stories.put_document(host, VM, stories.crowd("cut"))
+    wait_for(lambda: first.sh(f"test -e /var/lib/latchkey/journal/{seq}")[0] == 0, "the document is in hand", 30)
+    first.power_cut()
+    first.start(wait=False)
+    wait_for(first.banner, "sshd answers", 180)
+    first.wait_active("multi-user.target")
+    stories.done_exactly_once(host, first, VM, "cut")
+    check(first.key_login("alice") and first.password_login("alice", stories.PASSWORD), "key and password still log in")
+    stories.settled(first)
+
+
+def full_disk():
+    """P27, P86, P105: with no room left nothing is half done, a key at `runtime` still goes, and room brings the rest."""
+    operator = host.operator
+    first.must("fallocate -l 200M /var/ballast || true; cat /dev/zero >/var/ballast2 2>/dev/null; sync; df / | tail -1")
+    code, output, error = operator.run("user", "add", VM, "dora", "--timeout", "20")
+    check("no_space" in output + error, f"user add on a full disk: no_space ({(output + error).strip()})")
+    check(first.sh("id dora")[0] == 1 and first.sh("pwck -qr")[0] == 0, "nothing of it is there")
+    operator.must("bind", VM, "alice", "tablet", "--location=runtime")
+    check(first.key_login("alice", "tablet"), "a key bound at runtime logs in")
+    first.must("rm -f /var/ballast /var/ballast2; sync; systemctl kill -s USR1 latchkeyd")
+    wait_for(lambda: first.sh("id dora")[0] == 0, "with room again the user is made", 120)
+    stories.settled(first)
+
+
+def read_only_disk():
+    first.must("mount -o remount,ro /")
+    host.operator.must("unbind", VM, "alice", "tablet")
+    check(not first.key_login("alice", "tablet"), "on a read-only disk a key at runtime is unbound")
+    host.operator.must("bind", VM, "alice", "tablet", "--location=runtime")
+    check(first.key_login("alice", "tablet"), "and bound")
+    first.must("mount -o remount,rw /")
+
+
+def clone():
+    """P16, P116: the disk in another machine is another instance, and inherits nothing but what people see."""
+    first.stop()
+    second.copy_disk(first)
+    second.start(options=("-uuid", UUIDS[1]))
+    print(second.must("latchctl status"))
+
+
+def old_clock():
+    """T29, P102: no battery, no time server: the clock says 1970 and documents are applied all the same."""
+    third.start(wait=False, options=("-rtc", "base=1970-01-01T00:00:00"))
+    stories.answers_after_document(third, "carol", "laptop")
+    print(third.must("date; latchctl status"))
+
+
+CASES = {
+    "boot": ("a document that waits at boot is applied before sshd answers", boot_with_document),
+    "online": ("reset and bind on the running machine", lambda: stories.online(host, first, VM)),
+    "toggles": ("sshd.set over ssh.service", lambda: stories.toggles(host, first, VM)),
+    "cut": ("the power goes in the middle of a document", reboot_and_cut),
+    "full": ("a full disk", full_disk),
+    "readonly": ("a read-only disk", read_only_disk),
+    "clone": ("a clone of the disk", clone),
+    "clock": ("the clock says 1970", old_clock),
+}
+
+first = suite.guest(VirtualMachine("one", 2201))
+try:
+    first.put(host.seed(VM, url=URL))
+    stories.make_keys(host)
+    first.make_disk()
+    for name in CASES if len(sys.argv) == 1 else ["boot", *sys.argv[1:]]:
+        suite.case(*CASES[name])
+finally:
+    status = suite.end(host)
+sys.exit(status)

@@ -17,6 +17,7 @@ static void entry_free(struct key_entry *entry)
 	free(entry->location);
 	free(entry->path);
 	free(entry->state);
+	free(entry->line);
 	*entry = (struct key_entry){0};
 }
 
@@ -24,10 +25,11 @@ static int copy_entry(const struct key_entry *from, struct key_entry *ret_entry)
 {
 	struct key_entry copy = {strdup(from->user), strdup(from->keypair), strdup(from->fingerprint),
 		strdup(from->signer), strdup(from->command), strdup(from->location), strdup(from->path),
-		strdup(from->state), from->bound, from->expires, from->made};
+		strdup(from->state), strdup(from->line ? from->line : ""), from->bound, from->expires, from->made,
+		from->restored, from->restored_at, from->contested, false};
 
 	if (!copy.user || !copy.keypair || !copy.fingerprint || !copy.signer || !copy.command || !copy.location ||
-		!copy.path || !copy.state) {
+		!copy.path || !copy.state || !copy.line) {
 		entry_free(&copy);
 		return -ENOMEM;
 	}
@@ -35,7 +37,8 @@ static int copy_entry(const struct key_entry *from, struct key_entry *ret_entry)
 	return 0;
 }
 
-static struct key_entry *find(const struct key_ledger *ledger, const char *user, const char *keypair, const char *path)
+struct key_entry *key_ledger_find(
+	const struct key_ledger *ledger, const char *user, const char *keypair, const char *path)
 {
 	for (unsigned i = 0; i < ledger->count; i++) {
 		struct key_entry *entry = &ledger->entries[i];
@@ -72,7 +75,7 @@ static int append(struct key_ledger *ledger, struct key_entry *entry)
 
 int key_ledger_put(struct key_ledger *ledger, const struct key_entry *entry)
 {
-	struct key_entry *old = find(ledger, entry->user, entry->keypair, entry->path), copy;
+	struct key_entry *old = key_ledger_find(ledger, entry->user, entry->keypair, entry->path), copy;
 
 	int r = copy_entry(entry, &copy);
 	if (r < 0)
@@ -88,7 +91,7 @@ int key_ledger_put(struct key_ledger *ledger, const struct key_entry *entry)
 
 void key_ledger_remove(struct key_ledger *ledger, const char *user, const char *keypair, const char *path)
 {
-	struct key_entry *entry = find(ledger, user, keypair, path);
+	struct key_entry *entry = key_ledger_find(ledger, user, keypair, path);
 
 	if (!entry)
 		return;
@@ -115,6 +118,8 @@ static void read_line(struct key_ledger *ledger, const char *line, size_t size)
 	(void)!json_get_integer(object, "bound", &bound);
 	(void)!json_get_integer(object, "expires", &expires);
 	(void)!json_get_bool(object, "made", &made);
+	const char *line_text = "";
+	(void)!json_get_string(object, "line", &line_text);
 	struct key_entry entry = {0};
 	/* The texts stay in the tree; key_ledger_put copies and never writes to them. */
 	char **fields[] = {&entry.user, &entry.keypair, &entry.fingerprint, &entry.signer, &entry.command,
@@ -124,6 +129,10 @@ static void read_line(struct key_ledger *ledger, const char *line, size_t size)
 	entry.bound = bound;
 	entry.expires = expires;
 	entry.made = made;
+	entry.line = (char *)(uintptr_t)line_text;
+	(void)!json_get_integer(object, "restored", &entry.restored);
+	(void)!json_get_integer(object, "restored_at", &entry.restored_at);
+	(void)!json_get_bool(object, "contested", &entry.contested);
 	struct key_entry copy;
 	if (copy_entry(&entry, &copy) == 0)
 		(void)!append(ledger, &copy);
@@ -186,6 +195,14 @@ int key_ledger_write(int state, const struct key_ledger *ledger)
 		json_put_string(&writer, "path", entry->path);
 		if (entry->made)
 			json_put_bool(&writer, "made", true);
+		if (*entry->line)
+			json_put_string(&writer, "line", entry->line);
+		if (entry->restored > 0) {
+			json_put_integer(&writer, "restored", entry->restored);
+			json_put_integer(&writer, "restored_at", entry->restored_at);
+		}
+		if (entry->contested)
+			json_put_bool(&writer, "contested", true);
 		json_end_object(&writer);
 		buffer_append(&out, "\n", 1);
 	}

@@ -13,9 +13,12 @@
 #define KEY_LEDGER_MAX (8u << 20) /* some 30,000 keys */
 
 struct key_entry {
-	char *user, *keypair, *fingerprint, *signer, *command, *location, *path, *state;
-	int64_t bound, expires; /* expires -1: never */
-	bool made;              /* the file was not there before us */
+	char *user, *keypair, *fingerprint, *signer, *command, *location, *path, *state, *line;
+	int64_t bound, expires;        /* expires -1: never */
+	bool made;                     /* the file was not there before us */
+	int64_t restored, restored_at; /* how often keys.sweep has put it back since then */
+	bool contested;                /* too often */
+	bool gone;                     /* to be removed from the ledger; never written */
 };
 
 struct key_ledger {
@@ -32,6 +35,9 @@ void key_ledger_free(struct key_ledger *ledger);
 bool key_ledger_made(const struct key_ledger *ledger, const char *user, const char *path);
 /* Puts the entry in the place of the one with the same user, keypair and path; copies the texts. */
 int key_ledger_put(struct key_ledger *ledger, const struct key_entry *entry) MUST_CHECK;
+/* The entry, or NULL. */
+struct key_entry *key_ledger_find(
+	const struct key_ledger *ledger, const char *user, const char *keypair, const char *path);
 void key_ledger_remove(struct key_ledger *ledger, const char *user, const char *keypair, const char *path);
 /* Nothing when nothing changed. */
 int key_ledger_write(int state, const struct key_ledger *ledger) MUST_CHECK;

@@ -190,13 +190,15 @@ static int take_failure(struct subject *subject, const struct key_task *task, in
 {
 	if (error == 0 || error == -ENOMEM)
 		return error;
+	/* A child that could not be made says nothing of the file's own rights; what passes is tried again. */
+	enum code code = error == -EPERM || error == -EACCES ? CODE_IO_ERROR : code_from_errno(-error);
 	for (unsigned i = 0; i < task->place_count; i++) {
 		struct key_view *view = &subject->views[i];
 
 		if (!task->chosen[i])
 			continue;
 		key_view_free(view);
-		view->code = error == -ETIMEDOUT ? CODE_TIMEOUT : CODE_IO_ERROR;
+		view->code = code;
 		(void)snprintf(view->detail, sizeof(view->detail), "%.120s: %s", task->places[i].path,
 			error == -ETIMEDOUT ? "no answer from there in time" : strerror(-error));
 	}

@@ -24,6 +24,7 @@ void batch_free(struct batch *batch)
 		free(batch->subjects[i]);
 	}
 	free(batch->subjects);
+	name_map_free(&batch->by_user);
 	sshd_close(batch->sshd);
 	key_ledger_free(&batch->ledger);
 	revocation_free(&batch->revocation);
@@ -37,9 +38,9 @@ static int add_known_places(const struct key_ledger *ledger, struct subject *sub
 {
 	unsigned index;
 
-	for (unsigned i = 0; subject->code == CODE_OK && i < ledger->count; i++) {
-		if (strcmp(ledger->entries[i].user, subject->user) != 0)
-			continue;
+	if (subject->code != CODE_OK)
+		return 0;
+	for (unsigned i = key_ledger_first(ledger, subject->user); i != KEY_LEDGER_END; i = ledger->entries[i].next) {
 		int r = locations_add(&subject->locations, &subject->account, ledger->entries[i].path, &index);
 		if (r < 0 && r != -EINVAL)
 			return r;
@@ -49,11 +50,10 @@ static int add_known_places(const struct key_ledger *ledger, struct subject *sub
 
 static int find_subject(struct batch *batch, const char *user, struct subject **ret_subject)
 {
-	for (unsigned i = 0; i < batch->subject_count; i++) {
-		if (strcmp(batch->subjects[i]->user, user) == 0) {
-			*ret_subject = batch->subjects[i];
-			return 0;
-		}
+	size_t known = name_map_get(&batch->by_user, user);
+	if (known != NAME_MAP_NONE) {
+		*ret_subject = batch->subjects[known];
+		return 0;
 	}
 	struct subject *subject = calloc(1, sizeof(*subject));
 	if (!subject)
@@ -66,6 +66,8 @@ static int find_subject(struct batch *batch, const char *user, struct subject **
 		batch->request, batch->sshd, &batch->sharers, &batch->members, &batch->definitions, ask, subject);
 	if (r == 0)
 		r = add_known_places(&batch->ledger, subject);
+	if (r == 0)
+		r = name_map_put(&batch->by_user, user, batch->subject_count);
 	if (r < 0) {
 		subject_free(subject);
 		free(subject);

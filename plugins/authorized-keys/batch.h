@@ -17,6 +17,7 @@ struct batch {
 	struct key_ledger ledger;
 	struct revocation revocation;
 	struct subject **subjects;
+	struct name_map by_user; /* their places in it */
 	unsigned subject_count;
 	struct work *works; /* one per command */
 };

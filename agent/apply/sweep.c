@@ -216,17 +216,11 @@ static int read_schedule(const struct apply *apply, int *ret_directory, char ***
 
 void sweep_at_boot(const struct apply *apply)
 {
-	cleanup_close int directory = -1;
-	cleanup_names char **names = NULL;
-	int64_t deadline = 0;
-
-	bool due = has_mark(apply, INHERITS) || (read_schedule(apply, &directory, &names, &deadline) == 0 &&
-							deadline > 0 && deadline <= apply->clock);
-	if (!due) {
+	/* sshd waits for this: only what must not wait for latchkeyd's timer. A home that hangs would cost its time. */
+	if (has_mark(apply, INHERITS))
+		sweep_schedule(apply, sweep_run(apply) == 0);
+	else
 		sweep_revoked(apply);
-		return;
-	}
-	sweep_schedule(apply, sweep_run(apply) == 0);
 }
 
 struct next {

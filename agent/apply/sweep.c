@@ -119,7 +119,7 @@ static cJSON *make_command(const struct apply *apply, const char *user, bool inh
 static int sweep_batch(const struct apply *apply, char *const *users, size_t count, bool inherits)
 {
 	cleanup_free struct command *commands = calloc(count + 1, sizeof(*commands));
-	cleanup_free char(*ids)[24] = calloc(count + 1, sizeof(*ids));
+	cleanup_free char(*ids)[32] = calloc(count + 1, sizeof(*ids));
 	int result = 0;
 
 	if (!commands || !ids)

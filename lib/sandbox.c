@@ -125,9 +125,10 @@ static int install(const struct filter *filter)
 		return -E2BIG;
 	if (OUR_ARCHITECTURE == 0 || prctl(PR_GET_SECCOMP, 0, 0, 0, 0) < 0)
 		return 0;
+	/* Not seccomp(2), which a service manager's own filter may leave out. */
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-		syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0)
-		return errno == ENOSYS ? 0 : -errno;
+		prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) < 0)
+		return -errno;
 	return 0;
 }
 

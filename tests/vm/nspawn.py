@@ -178,6 +178,7 @@ def packages():
     for version in ("1.0.1", "0.9.9"):
         pid = guest.property("latchkeyd", "MainPID")
         guest.must(f"dpkg -i /var/cache/agent-{version}.deb 2>&1")
+        if os.environ.get("DBG"): print(guest.sh("journalctl -n 60 -o short-monotonic --no-pager")[1])
         guest.wait_active("latchkeyd")
         guest.wait_active("latchkey-net")
         check(guest.property("latchkeyd", "MainPID") != pid, f"{version}: latchkeyd is the new one")
@@ -223,6 +224,7 @@ def cloud_init():
     second.start(wait=False)
     stories.answers_after_document(second, "debian", "laptop")
     check(second.key_login("debian", "tablet"), "cloud-init's key logs in too")
+    stories.registered(host, "vm-2")
     host.operator.must("reset-password", "vm-2", "debian", "--accept-new-identity", "--password-fd", "9", secret=stories.PASSWORD)
     check("PasswordAuthentication no" in second.must("cat /etc/ssh/sshd_config.d/50-cloud-init.conf"), "cloud-init has turned passwords off")
     check(not second.password_login("debian", stories.PASSWORD), "so the new one does not log in")

@@ -32,6 +32,27 @@ def reboot_and_cut():
     stories.settled(first)
 
 
+def apparmor():
+    """Both profiles enforced: what the other cases do works, and nothing was denied."""
+    for path in ("usr.sbin.latchkeyd", "usr.libexec.latchkey.latchkey-net"):
+        with open(f"/run/project/policy/apparmor/{path}") as file:
+            first.must(f"cat >/etc/apparmor.d/{path} <<'EOF'\n{file.read()}\nEOF\napparmor_parser -r /etc/apparmor.d/{path}")
+    first.must("dmesg -C; systemctl restart latchkeyd")
+    first.wait_active("latchkeyd")
+    first.wait_active("latchkey-net")
+    for unit in ("latchkeyd", "latchkey-net"):
+        label = first.must(f"cat /proc/$(systemctl show --value -p MainPID {unit})/attr/current")
+        check(label == f"{unit} (enforce)", f"{unit} runs under its profile ({label})")
+    stories.online(host, first, VM)
+    stories.toggles(host, first, VM)
+    host.operator.must("user", "add", VM, "erna", "--home=/srv/erna")
+    host.operator.must("bind", VM, "erna", "tablet", "--location=runtime")
+    check(first.key_login("erna", "tablet"), "a user with a home outside /home and a key at runtime")
+    host.operator.must("user", "lock", VM, "erna")
+    denials = first.must("dmesg | grep 'apparmor=\"DENIED\"' || true")
+    check(denials == "", f"denials: {len(denials.splitlines())} {denials[:2000]}")
+
+
 def full_disk():
     """P27, P86, P105: with no room left nothing is half done, a key at `runtime` still goes, and room brings the rest."""
     operator = host.operator
@@ -84,6 +105,7 @@ CASES = {
     "online": ("reset and bind on the running machine", lambda: stories.online(host, first, VM)),
     "toggles": ("sshd.set over ssh.service", lambda: stories.toggles(host, first, VM)),
     "cut": ("the power goes in the middle of a document", reboot_and_cut),
+    "apparmor": ("AppArmor, enforcing", apparmor),
     "full": ("a full disk", full_disk),
     "readonly": ("a read-only disk", read_only_disk),
     "clock": ("the clock says 1970", old_clock),

@@ -106,6 +106,20 @@ def supervision():
     stories.settled(guest)
 
 
+def starting_changes_sshd():
+    """T13: what latchkeyd has to do to sshd while it starts does not wait for latchkeyd to have started."""
+    for locations in ("home", "home runtime system"):
+        guest.put({"etc/latchkey/policy.conf": (f"[keys]\nlocations = {locations}\n", 0o644)})
+        before = guest.must("sha256sum /etc/ssh/sshd_config.d/00-latchkey.conf || true")
+        guest.must("systemctl restart latchkeyd")
+        took = (stories.monotonic(guest, "latchkeyd", "ActiveEnter") - stories.monotonic(guest, "latchkeyd", "InactiveExit")) / 1e6
+        check(guest.must("sha256sum /etc/ssh/sshd_config.d/00-latchkey.conf || true") != before, f"locations = {locations}: another drop-in")
+        check(took < 5, f"latchkeyd started in {took:.1f} s")
+        check("timeout" not in guest.must("journalctl -b --no-pager -q -u latchkeyd"), "and no job of sshd's waited in vain")
+    guest.must("rm /etc/latchkey/policy.conf; systemctl restart latchkeyd")
+    stories.settled(guest)
+
+
 def confinement():
     """P9, P90: what the kernel says of the two halves, and every command under the shipped unit."""
     status = guest.must("cat /proc/$(systemctl show --value -p MainPID latchkey-net)/status")
@@ -178,7 +192,6 @@ def packages():
     for version in ("1.0.1", "0.9.9"):
         pid = guest.property("latchkeyd", "MainPID")
         guest.must(f"dpkg -i /var/cache/agent-{version}.deb 2>&1")
-        if os.environ.get("DBG"): print(guest.sh("journalctl -n 60 -o short-monotonic --no-pager")[1])
         guest.wait_active("latchkeyd")
         guest.wait_active("latchkey-net")
         check(guest.property("latchkeyd", "MainPID") != pid, f"{version}: latchkeyd is the new one")
@@ -255,6 +268,7 @@ CASES = {
     "stopped": ("a stopped or masked sshd is left alone", stopped_sshd),
     "dead": ("a dead endpoint delays boot by boot_wait", dead_endpoint),
     "supervision": ("watchdog, crashes, restarts", supervision),
+    "starting": ("a start that has to reload sshd", starting_changes_sshd),
     "confinement": ("every command under the shipped units; homes outside /home", confinement),
     "packages": ("upgrade, downgrade, remove, purge, install", packages),
     "cloud": ("cloud-init beside it", beside_cloud_init),

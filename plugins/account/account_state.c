@@ -323,7 +323,7 @@ int account_state_create(
 		r = add_ranges(batch, user);
 	/* `*`, not `!`: where UsePAM is no, sshd refuses keys too for a hash that starts with '!'. */
 	if (r == 0)
-		r = shadow_line(batch, user, "*", facets_after(facets, "expire", ""));
+		r = shadow_line(batch, user, "*", facets_after(facets, "expire", batch->defaults.expire));
 	if (r < 0)
 		return r;
 	if (asprintf(&line, "%s:x:%u:%u:%s:%s:%s", user, (unsigned)uid, (unsigned)gid,
@@ -333,33 +333,6 @@ int account_state_create(
 		return -ENOMEM;
 	}
 	return identifiers_add_line(&batch->database, DATABASE_PASSWD, line, uid, 0);
-}
-
-/* Takes the user out of every list of that file; lines that cannot be edited are not ours to understand. */
-static int remove_memberships(struct table_edit *edit, unsigned index, const char *user)
-{
-	struct account_line line;
-	size_t offset = 0;
-
-	while (account_next_line(&edit->table, &offset, &line)) {
-		size_t start = (size_t)(line.start - edit->table.bytes);
-		const char *colon = memchr(line.start, ':', line.size);
-		bool present;
-
-		if (!colon || !memmem(line.start, line.size, user, strlen(user)))
-			continue;
-		cleanup_free char *group = strndup(line.start, (size_t)(colon - line.start));
-		if (!group)
-			return -ENOMEM;
-		int r = table_edit_has_member(edit, group, GROUP_FIELDS, index, user, &present);
-		if (r < 0 || !present)
-			continue;
-		r = table_edit_set_member(edit, group, GROUP_FIELDS, index, user, false);
-		if (r < 0)
-			return r;
-		offset = start; /* the line is shorter now: walk on from its start */
-	}
-	return 0;
 }
 
 static bool is_primary_group(const struct batch *batch, gid_t gid)
@@ -399,9 +372,9 @@ int account_state_remove(struct batch *batch, const char *user, gid_t gid)
 	if (r == 0 || r == -ENOENT)
 		r = table_edit_remove_line(&database->files[DATABASE_SHADOW], user);
 	if (r == 0 || r == -ENOENT)
-		r = remove_memberships(&database->files[DATABASE_GROUP], 3, user);
+		r = table_edit_remove_member(&database->files[DATABASE_GROUP], GROUP_FIELDS, 3, user);
 	for (unsigned index = 2; r == 0 && database->present[DATABASE_GSHADOW] && index < GROUP_FIELDS; index++)
-		r = remove_memberships(&database->files[DATABASE_GSHADOW], index, user);
+		r = table_edit_remove_member(&database->files[DATABASE_GSHADOW], GROUP_FIELDS, index, user);
 	if (r == 0)
 		r = remove_own_group(batch, user, gid);
 	for (unsigned i = 0; r == 0 && i < 2; i++) {

@@ -10,6 +10,7 @@
 #include "plugins/account/home.h"
 #include "plugins/account/labels.h"
 #include "plugins/account/sudoers.h"
+#include "plugins/account/user_processes.h"
 
 void commit_report(struct plugin_result *result, int error, const char *what)
 {
@@ -189,8 +190,26 @@ static void tell_first_step(const struct batch *batch, unsigned index, struct pl
 
 	if (strcmp(command->do_name, "user.remove") != 0 || result->code != CODE_OK)
 		return;
-	if (account_find(&batch->database.files[DATABASE_PASSWD].table, plugin_text(command, "user"), &account) == 0)
-		(void)plugin_set(result, CODE_BUSY, "locked; the account goes when its last process has ended");
+	if (account_find(&batch->database.files[DATABASE_PASSWD].table, plugin_text(command, "user"), &account) < 0)
+		return;
+	unsigned count = 0;
+	pid_t first = 0;
+	if (batch->request->is_host && user_processes_count(account.uid, &count, &first) == 0 && count > 0)
+		(void)plugin_set(
+			result, CODE_BUSY, "locked; %u processes still run, the first is %d", count, (int)first);
+	else
+		(void)plugin_set(result, CODE_BUSY, "locked; the account goes with the next try");
+}
+
+/* A disk that says yes and keeps other bytes is found out while somebody can still be told. */
+static void read_back(const struct batch *batch, unsigned index, struct plugin_result *result)
+{
+	if (!result->changes || result->code != CODE_OK)
+		return;
+	int r = database_read_back(&batch->database, plugin_text(&batch->request->commands[index], "user"));
+	if (r < 0)
+		(void)plugin_set(result, r == -EIO ? CODE_IO_ERROR : code_from_errno(-r),
+			"what was written to /etc/passwd and /etc/shadow is not what is read back");
 }
 
 void commit_batch(struct batch *batch, struct plugin_result *results)
@@ -227,6 +246,8 @@ void commit_batch(struct batch *batch, struct plugin_result *results)
 			}
 			results[i].changes = false;
 		}
+		if (r == 0)
+			read_back(batch, i, &results[i]);
 		tell_first_step(batch, i, &results[i]);
 	}
 	if (r == 0) {

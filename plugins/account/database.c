@@ -193,3 +193,39 @@ int database_write(struct database *database, bool removing, const char **ret_fi
 	}
 	return 0;
 }
+
+static int compare_line(const struct database *database, enum database_file file, const char *user)
+{
+	const struct account_table *table = &database->files[file].table;
+	cleanup_close int descriptor = -1;
+	struct account_line line;
+	struct stat status;
+
+	/* None, or several of which none was edited. */
+	if (account_find_line(table, user, &line) < 0)
+		return 0;
+	int r = file_open(database->etc, names[file].name, &descriptor, &status);
+	if (r < 0)
+		return r;
+	if ((size_t)status.st_size != table->size || lseek(descriptor, line.start - table->bytes, SEEK_SET) < 0)
+		return -EIO;
+	for (size_t done = 0; done < line.size;) {
+		char part[1024];
+		size_t wanted = line.size - done < sizeof(part) ? line.size - done : sizeof(part);
+		ssize_t size = sys.read(descriptor, part, wanted);
+		bool same = size > 0 && memcmp(part, line.start + done, (size_t)size) == 0;
+		explicit_bzero(part, sizeof(part));
+		if (size < 0 && errno == EINTR)
+			continue;
+		if (!same)
+			return -EIO;
+		done += (size_t)size;
+	}
+	return 0;
+}
+
+int database_read_back(const struct database *database, const char *user)
+{
+	int r = compare_line(database, DATABASE_SHADOW, user);
+	return r < 0 ? r : compare_line(database, DATABASE_PASSWD, user);
+}

@@ -43,6 +43,11 @@ void database_free(struct database *database);
 /* How many edits were made: it grows when a command really changed something. */
 unsigned database_edits(const struct database *database);
 /*
+ * Reads the user's lines of passwd and shadow from the files as they now stand by name: -EIO where these are not what
+ * was written. Without such a line there is nothing to compare.
+ */
+int database_read_back(const struct database *database, const char *user) MUST_CHECK;
+/*
  * Writes the changed files, each with a backup (`passwd-`, 0600) before it, passwd last, or first when accounts are
  * removed. On failure those written are taken back, as far as that works; the name of the one that failed is returned,
  * and whether any file has its new content (which it can have even though making that durable failed).

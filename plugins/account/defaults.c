@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "lib/field.h"
 
@@ -96,6 +97,17 @@ static int read_login_definitions(int root, struct account_defaults *defaults)
 	return 0;
 }
 
+/* "YYYY-MM-DD" as a day of shadow(5); any other text is none. */
+static void read_date(const char *text, char ret_day[16])
+{
+	struct tm date = {0};
+	const char *end = strptime(text, "%Y-%m-%d", &date);
+	time_t time = end && *end == '\0' ? timegm(&date) : -1;
+
+	if (time >= 0)
+		(void)snprintf(ret_day, 16, "%lld", (long long)time / 86400);
+}
+
 int account_defaults_read(int root, struct account_defaults *ret_defaults)
 {
 	struct account_defaults defaults = {0};
@@ -120,6 +132,8 @@ int account_defaults_read(int root, struct account_defaults *ret_defaults)
 		(void)snprintf(defaults.group, sizeof(defaults.group), "%.63s", value);
 	if (find_value(&table, "INACTIVE", "=", value) && parse_number(value, 10, &days))
 		(void)snprintf(defaults.inactive, sizeof(defaults.inactive), "%d", (int)days);
+	if (find_value(&table, "EXPIRE", "=", value))
+		read_date(value, defaults.expire);
 	*ret_defaults = defaults;
 	return 0;
 }

@@ -12,7 +12,7 @@ struct account_defaults {
 	int64_t subuid_min, subuid_max, subuid_count, subgid_min, subgid_max, subgid_count;
 	char shell[257], skel[257], home[257]; /* absolute paths */
 	char group[64];                        /* the primary group without user groups: a name or a number */
-	char inactive[16];                     /* the shadow field, "" without */
+	char inactive[16], expire[16];         /* the shadow fields, "" without */
 };
 
 /* Missing files and nonsense in them give the tools' built-in values. */

@@ -102,17 +102,11 @@ bool table_edit_is_field(const char *text)
 	return is_safe(text, false);
 }
 
-int table_edit_field(const struct table_edit *edit, const char *name, unsigned fields, unsigned index,
-	struct account_line *ret_field)
+static int split_field(struct account_line line, unsigned fields, unsigned index, struct account_line *ret_field)
 {
-	struct account_line line;
-
-	int r = account_find_line(&edit->table, name, &line);
-	if (r < 0)
-		return r;
 	if (line.size > ACCOUNT_LINE_MAX || memchr(line.start, '\0', line.size))
 		return -EBADMSG;
-	if (line.start[line.size - 1] == '\r')
+	if (line.size > 0 && line.start[line.size - 1] == '\r')
 		line.size--;
 	const char *at = line.start, *end = line.start + line.size;
 	struct account_line found = {0};
@@ -129,6 +123,15 @@ int table_edit_field(const struct table_edit *edit, const char *name, unsigned f
 	}
 	*ret_field = found;
 	return 0;
+}
+
+int table_edit_field(const struct table_edit *edit, const char *name, unsigned fields, unsigned index,
+	struct account_line *ret_field)
+{
+	struct account_line line;
+
+	int r = account_find_line(&edit->table, name, &line);
+	return r < 0 ? r : split_field(line, fields, index, ret_field);
 }
 
 int table_edit_set_field(struct table_edit *edit, const char *name, unsigned fields, unsigned index, const char *value)
@@ -230,6 +233,29 @@ int table_edit_has_member(const struct table_edit *edit, const char *name, unsig
 	return 0;
 }
 
+/* Every time that it stands there. */
+static int remove_member(struct table_edit *edit, struct account_line *list, const char *member)
+{
+	size_t start = (size_t)(list->start - edit->table.bytes), left = list->size;
+	const char *found;
+
+	while ((found = find_member(&(struct account_line){edit->table.bytes + start, left}, member)) != NULL) {
+		/* The comma that goes is the one behind it, or the one before it when it is the last of several. */
+		size_t offset = (size_t)(found - edit->table.bytes), size = strlen(member);
+		if (offset + size < start + left) {
+			size++;
+		} else if (offset > start) {
+			offset--;
+			size++;
+		}
+		int r = splice(edit, offset, size, "", 0);
+		if (r < 0)
+			return r;
+		left -= size;
+	}
+	return 0;
+}
+
 int table_edit_set_member(
 	struct table_edit *edit, const char *name, unsigned fields, unsigned index, const char *member, bool present)
 {
@@ -254,13 +280,25 @@ int table_edit_set_member(
 		return list.size == 0 ? splice(edit, start, 0, member, size)
 				      : splice(edit, start + list.size, 0, text, size + 1);
 	}
-	/* The comma that goes is the one behind it, or the one before it when it is the last of several. */
-	size_t offset = (size_t)(found - edit->table.bytes);
-	if (offset + size < start + list.size)
-		size++;
-	else if (offset > start) {
-		offset--;
-		size++;
+	return remove_member(edit, &list, member);
+}
+
+int table_edit_remove_member(struct table_edit *edit, unsigned fields, unsigned index, const char *member)
+{
+	struct account_line line, list;
+	size_t offset = 0, size = strlen(member);
+
+	while (account_next_line(&edit->table, &offset, &line)) {
+		size_t start = (size_t)(line.start - edit->table.bytes);
+
+		/* Comments and NIS lines are nobody's groups. */
+		if (line.size == 0 || strchr("#+-", *line.start) || !memmem(line.start, line.size, member, size) ||
+			split_field(line, fields, index, &list) < 0 || !find_member(&list, member))
+			continue;
+		int r = remove_member(edit, &list, member);
+		if (r < 0)
+			return r;
+		offset = start; /* the line is another now: walk on from its start */
 	}
-	return splice(edit, offset, size, "", 0);
+	return 0;
 }

@@ -38,6 +38,8 @@ int table_edit_remove_line(struct table_edit *edit, const char *name) MUST_CHECK
 /* Adds or takes one member of a comma-separated field; nothing changes where it is so already. */
 int table_edit_set_member(struct table_edit *edit, const char *name, unsigned fields, unsigned index,
 	const char *member, bool present) MUST_CHECK;
+/* Takes it out of that field of every group line that has so many fields, doubled names too. */
+int table_edit_remove_member(struct table_edit *edit, unsigned fields, unsigned index, const char *member) MUST_CHECK;
 /* True when the member stands in that field of a line of that name. */
 int table_edit_has_member(const struct table_edit *edit, const char *name, unsigned fields, unsigned index,
 	const char *member, bool *ret_present) MUST_CHECK;

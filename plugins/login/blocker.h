@@ -51,6 +51,13 @@
 	X(KEY_COMMAND_ONLY, "key_command_only", "every key is bound to one command", "keys.bind with another key")     \
 	X(REVOKED_KEYS_MISSING, "revoked_keys_missing", "the RevokedKeys file cannot be read, so no key is accepted",  \
 		"put the file back")                                                                                   \
+	X(PAM_ACCESS, "pam_access", "access.conf lets the user in from nowhere", "change /etc/security/access.conf")   \
+	X(LOGIN_LIMIT, "login_limit", "limits.conf allows the user no login", "change maxlogins in limits.conf")       \
+	X(HOSTS_DENY, "hosts_deny", "hosts.deny keeps the address out", "change /etc/hosts.allow or hosts.deny")       \
+	X(FAILLOCK, "faillock", "too many wrong passwords: pam_faillock holds the user back",                          \
+		"password.set with clear_faillock, or faillock --user NAME --reset")                                   \
+	X(HOST_KEY_MISSING, "host_key_missing", "sshd has no host key, so it ends every connection",                   \
+		"ssh-keygen -A, then reload sshd")                                                                     \
 	X(HOME_TIMEOUT, "home_timeout", "the home directory does not answer", "look at its mount")
 
 enum blocker {

@@ -9,6 +9,7 @@
 #include "lib/file.h"
 #include "lib/sshd_open.h"
 #include "plugins/login/account.h"
+#include "plugins/login/gates.h"
 #include "plugins/login/pattern.h"
 #include "plugins/login/server.h"
 
@@ -186,11 +187,14 @@ static int begin(struct world *world, const struct person *person, struct lookin
 	const struct without *without = looking->without;
 	struct look *look = &looking->look;
 	bool lost_password = without && has_text(without->passwords, person->account.name);
-	blocker_set shut_in;
+	blocker_set shut_in, gates;
 
 	server_doors(effective, sshd_get_scan(world->sshd), without ? without->methods : NULL, &looking->doors);
 	blocked_both(look, person_blockers(person, world, looking->doors.use_pam, without != NULL));
 	blocked_both(look, server_user_blockers(person, effective, world->address));
+	const char *agent = sshd_value(effective, "hostkeyagent");
+	if (world->is_host && (!agent || strcasecmp(agent, "none") == 0) && !world_has_host_key(world))
+		blocked_both(look, BLOCKER_BIT(BLOCKER_HOST_KEY_MISSING));
 	if (!without && !world_is_listening(world, effective))
 		blocked_both(look, BLOCKER_BIT(BLOCKER_SSHD_NOT_RUNNING));
 	if (person->account.uid == 0)
@@ -202,6 +206,15 @@ static int begin(struct world *world, const struct person *person, struct lookin
 	if (r < 0)
 		return r;
 	blocked_both(look, shut_in);
+	r = gates_blockers(world, person, looking->doors.use_pam, &gates);
+	if (r < 0)
+		return r;
+	blocked_both(look, gates);
+	/* It passes by itself: nobody is taken for locked out for good. */
+	r = without ? 0 : gates_password_blockers(world, person, looking->doors.use_pam, &gates);
+	if (r < 0)
+		return r;
+	look->password |= without ? 0 : gates;
 	return ask_for_keys(world, person, looking);
 }
 
@@ -225,7 +238,9 @@ int look_start(struct world *world, const char *user, const struct without *with
 	if (r == 0)
 		return begin(world, &person, looking);
 	looking->effective = NULL;
-	blocked_both(&looking->look, sshd_blocker(r) | person_blockers(&person, world, true, without != NULL));
+	blocked_both(&looking->look,
+		(r == -EAGAIN && !world_has_host_key(world) ? BLOCKER_BIT(BLOCKER_HOST_KEY_MISSING) : sshd_blocker(r)) |
+			person_blockers(&person, world, true, without != NULL));
 	return 0;
 }
 

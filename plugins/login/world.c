@@ -7,14 +7,16 @@
 #include <string.h>
 
 #include "lib/file.h"
+#include "lib/krl.h"
 #include "lib/sshd_open.h"
 #include "lib/sshd_sockets.h"
+#include "lib/sshkey.h"
 #include "plugins/login/key_line.h"
 
 #define PAM_DEPTH_MAX 8u
 #define PAM_FILE_MAX 65536u
 #define REVOKED_FILE_MAX (4u << 20)
-#define REVOKED_MAX 16384u
+#define REVOKED_MAX 65536u /* as many as keys.revoke writes */
 
 static bool exists(int root, const char *path)
 {
@@ -38,7 +40,7 @@ static int read_below(int root, const char *path, size_t limit, char **ret_bytes
 }
 
 /* Looks for a module in a PAM file of sshd and in what it includes (pam.conf(5)). */
-static bool pam_has(int root, const char *file, const char *module, unsigned depth)
+static bool pam_has(int root, const char *file, const char *module, unsigned depth, char *ret_line, size_t line_size)
 {
 	static const char *const places[] = {"/etc/pam.d", "/usr/lib/pam.d"};
 	cleanup_free char *text = NULL;
@@ -59,8 +61,11 @@ static bool pam_has(int root, const char *file, const char *module, unsigned dep
 		char *line = strsep(&rest, "\n");
 		char *words[3] = {0};
 		line[strcspn(line, "#")] = '\0';
-		if (strstr(line, module))
+		if (strstr(line, module)) {
+			if (ret_line)
+				(void)snprintf(ret_line, line_size, "%s", line);
 			return true;
+		}
 		for (unsigned i = 0; i < ELEMENTS(words) && line;) {
 			words[i] = strsep(&line, " \t");
 			i += *words[i] != '\0';
@@ -69,7 +74,7 @@ static bool pam_has(int root, const char *file, const char *module, unsigned dep
 			words[0] && strcmp(words[0], "@include") == 0                                         ? words[1]
 			: words[1] && (strcmp(words[1], "include") == 0 || strcmp(words[1], "substack") == 0) ? words[2]
 													      : NULL;
-		if (included && pam_has(root, included, module, depth + 1))
+		if (included && pam_has(root, included, module, depth + 1, ret_line, line_size))
 			return true;
 	}
 	return false;
@@ -121,8 +126,11 @@ int world_open(const struct plugin_request *request, const char *address, struct
 	world.etc_nologin = exists(world.root, "/etc/nologin");
 	world.run_nologin = world.is_host && exists(world.root, "/run/nologin");
 	world.is_debian = exists(world.root, "/etc/debian_version");
-	world.pam_nologin = pam_has(world.root, "sshd", "pam_nologin.so", 0);
-	world.pam_shells = pam_has(world.root, "sshd", "pam_shells.so", 0);
+	world.pam_nologin = pam_has(world.root, "sshd", "pam_nologin.so", 0, NULL, 0);
+	world.pam_shells = pam_has(world.root, "sshd", "pam_shells.so", 0, NULL, 0);
+	world.pam_access = pam_has(world.root, "sshd", "pam_access.so", 0, NULL, 0);
+	world.pam_limits = pam_has(world.root, "sshd", "pam_limits.so", 0, NULL, 0);
+	(void)pam_has(world.root, "sshd", "pam_faillock.so", 0, world.pam_faillock, sizeof(world.pam_faillock));
 	*ret_world = world;
 	world = (struct world){0};
 	return 0;
@@ -196,9 +204,47 @@ static int parse_revoked(const char *bytes, size_t size, char ***ret_list)
 	return 0;
 }
 
+struct revoked_list {
+	char **names;
+	size_t count;
+	bool unknown;
+};
+
+static int visit_revoked(enum krl_kind kind, unsigned section, const struct ssh_slice *value, void *context)
+{
+	char fingerprint[SSHKEY_FINGERPRINT_SIZE];
+	struct revoked_list *list = context;
+	(void)section;
+
+	if (kind == KRL_SHA256)
+		sshkey_fingerprint_of_digest(value->bytes, fingerprint);
+	else if (kind == KRL_KEY)
+		sshkey_fingerprint(value->bytes, value->size, fingerprint);
+	list->unknown = list->unknown || kind == KRL_SHA1; /* which no fingerprint of ours can be compared with */
+	return kind == KRL_SHA256 || kind == KRL_KEY ? add_fingerprint(&list->names, &list->count, fingerprint) : 0;
+}
+
+/* *ret_unknown: it may name keys that nobody here can tell. */
+static int parse_krl(const char *bytes, size_t size, char ***ret_list, bool *ret_unknown)
+{
+	struct revoked_list list = {calloc(1, sizeof(char *)), 0, false};
+	int r = list.names ? krl_walk(bytes, size, visit_revoked, &list) : -ENOMEM;
+
+	if (r == -EBADMSG) { /* a list signed in the old way, or one that sshd would not read */
+		list.unknown = true;
+		r = 0;
+	}
+	if (r < 0) {
+		file_names_free(&list.names);
+		return r;
+	}
+	*ret_list = list.names;
+	*ret_unknown = list.unknown;
+	return 0;
+}
+
 int world_read_revoked(struct world *world, const char *path)
 {
-	static const char krl[] = "SSHKRL\n";
 	cleanup_free char *bytes = NULL;
 	size_t size = 0;
 
@@ -216,11 +262,11 @@ int world_read_revoked(struct world *world, const char *path)
 	if (r == -ENOMEM)
 		return r;
 	world->revoked_unreadable = r < 0 && r != -EFBIG;
-	world->revoked_unknown =
-		r == -EFBIG || (r == 0 && size >= sizeof(krl) - 1 && memcmp(bytes, krl, sizeof(krl) - 1) == 0);
-	if (r < 0 || world->revoked_unknown)
+	world->revoked_unknown = r == -EFBIG;
+	if (r < 0)
 		return 0;
-	r = parse_revoked(bytes, size, &world->revoked);
+	r = krl_is_one(bytes, size) ? parse_krl(bytes, size, &world->revoked, &world->revoked_unknown)
+				    : parse_revoked(bytes, size, &world->revoked);
 	if (r == -E2BIG) {
 		world->revoked_unknown = true;
 		r = 0;
@@ -235,6 +281,34 @@ bool world_lists_shell(const struct world *world, const char *shell)
 
 	while (account_next_line(&world->shells, &offset, &line)) {
 		if (line.size == size && memcmp(line.start, shell, size) == 0)
+			return true;
+	}
+	return false;
+}
+
+int world_read(const struct world *world, const char *path, size_t limit, char **ret_text)
+{
+	size_t size;
+	return read_below(world->root, path, limit, ret_text, &size);
+}
+
+bool world_has_host_key(const struct world *world)
+{
+	static const char *const defaults[] = {
+		"/etc/ssh/ssh_host_rsa_key", "/etc/ssh/ssh_host_ecdsa_key", "/etc/ssh/ssh_host_ed25519_key"};
+	const struct sshd_scan *scan = world->sshd ? sshd_get_scan(world->sshd) : NULL;
+	bool named = false;
+
+	for (size_t i = 0; scan && i < scan->count; i++) {
+		const struct sshd_setting *setting = &scan->settings[i];
+		if (setting->match >= 0 || strcmp(setting->keyword, "hostkey") != 0 || setting->count == 0)
+			continue;
+		named = true;
+		if (exists(world->root, setting->arguments[0]))
+			return true;
+	}
+	for (unsigned i = 0; !named && i < ELEMENTS(defaults); i++) {
+		if (exists(world->root, defaults[i]))
 			return true;
 	}
 	return false;

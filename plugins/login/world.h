@@ -26,13 +26,14 @@ struct world {
 	struct sshd *sshd; /* NULL: sshd_error says why */
 	int sshd_error;
 	char sshd_detail[SSHD_DETAIL_MAX + 1];
-	bool etc_nologin, run_nologin; /* the files stand there */
-	bool pam_nologin, pam_shells;  /* sshd's PAM stack has the modules */
-	bool is_debian;                /* or a child of it: its sshd is patched */
-	int listening;                 /* 1 yes, 0 nobody, -1 not looked at yet */
-	char *revoked_path;            /* whose fingerprints are held */
+	bool etc_nologin, run_nologin;                        /* the files stand there */
+	bool pam_nologin, pam_shells, pam_access, pam_limits; /* sshd's PAM stack has the modules */
+	char pam_faillock[256];                               /* its line, "" without it */
+	bool is_debian;                                       /* or a child of it: its sshd is patched */
+	int listening;                                        /* 1 yes, 0 nobody, -1 not looked at yet */
+	char *revoked_path;                                   /* whose fingerprints are held */
 	char **revoked;
-	bool revoked_unreadable, revoked_unknown; /* unknown: a KRL, which is not looked into */
+	bool revoked_unreadable, revoked_unknown; /* unknown: it may name more */
 };
 
 /* -EACCES when /etc/shadow cannot be read with our capabilities; -ENOENT without /etc/passwd. */
@@ -45,5 +46,9 @@ void world_close(struct world *world);
 bool world_is_listening(struct world *world, const struct sshd_effective *effective);
 /* Reads the file that RevokedKeys names, if it is another than the last one. */
 int world_read_revoked(struct world *world, const char *path) MUST_CHECK;
+/* A small file of the system, NUL-terminated, owned by the caller (free). -ENOENT, -EFBIG. */
+int world_read(const struct world *world, const char *path, size_t limit, char **ret_text) MUST_CHECK;
+/* Whether one of the host keys that the configuration (or its absence) names is there. */
+bool world_has_host_key(const struct world *world);
 /* True when the shell stands in /etc/shells. */
 bool world_lists_shell(const struct world *world, const char *shell);

@@ -64,7 +64,7 @@ def test():
     must("useradd", "-o", "-u", uid, "-g", uid, "-d", "/home/alice", "-M", "-s", "/bin/bash", "alias")
     put_keys("alice", f"{first} latchkey:a\n")
     refused("another name of the same uid reads the same file")
-    must("userdel", "alias")
+    must("userdel", "-f", "alias")
 
     check(do({"do": "keys.bind", "user": "alice", "keypair": "r", "key": third, "location": "runtime"})[0][0] == "ok" and
           machine.login_with_key("alice", "/tmp/k3"), "a key at `runtime` logs in")

@@ -10,7 +10,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "rig"))
-from machine import Machine, Signer, check, keygen, main, read, write  # noqa: E402
+from machine import APPLY, Machine, Signer, check, keygen, main, read, write  # noqa: E402
 
 OPERATORS = "/etc/ssh/sshd_config.d/50-operator.conf"
 DROP_IN = "/etc/ssh/sshd_config.d/00-latchkey.conf"
@@ -168,6 +168,41 @@ def test():
     result = rig.do({"do": "keys.bind", "user": "bob", "keypair": "b", "key": read("/tmp/key.pub").strip()})
     result = rig.do({"do": "user.lock", "user": "bob"})
     check(result["code"] == "would_lock_out", f"  but nobody relies on her: {result['code']} {result['detail']}")
+
+
+    killed(rig)
+
+
+def killed(rig):
+    """SIGKILL of latchkey-apply at its durable steps: after the redo he is in, and when its time is over all is as it was."""
+    steps = "fdatasync,fsync,rename,renameat,renameat2,unlinkat"
+    if os.path.exists(OPERATORS):
+        os.unlink(OPERATORS)
+    must("usermod", "-s", "/bin/bash", "alice")
+    rig.over()
+    survived = 0
+    for number in range(1, 60, 3):
+        write(OPERATORS, "PubkeyAuthentication no\n")
+        must("chage", "-E", "2020-01-01", "alice")
+        rig.reload()
+        before, date = digests(), expire_date("alice")
+        rig.seq += 1
+        text = rig.ops.document(rig.seq, [{"id": f"k{rig.seq}", "do": "access.restore", "user": "alice", "method": "key"}])
+        done = subprocess.run(["/usr/bin/strace", "-qq", "-o", "/tmp/trace", "-e", "trace=" + steps, "-e",
+                               f"inject={steps}:signal=KILL:when={number}", APPLY, "--document", "-"], input=text, env={},
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if done.returncode == 0:
+            break
+        taken_over = bool(os.listdir("/var/lib/latchkey/journal"))
+        rig.machine.redo()
+        if taken_over:
+            if not rig.key():
+                print(rig.machine.results(rig.seq))
+            check(rig.key(), f"killed at step {number}: the redo lets him in")
+        rig.over()
+        check(not rig.key() and digests() == before and expire_date("alice") == date, "  and afterwards all is as it was")
+        survived += 1
+    check(survived >= 5, f"{survived} kills survived")
 
 
 main(test)

@@ -197,6 +197,92 @@ def states():
     yield State("no hash", call("passwd", "-d", "alice"), expect={"alice": ([], ["no_password"])})
 
 
+    yield from gates()
+
+
+ACCESS, LIMITS, ALLOW, DENY = "/etc/security/access.conf", "/etc/security/limits.d/50-test.conf", "/etc/hosts.allow", "/etc/hosts.deny"
+
+
+def puts(path, text):
+    return lambda: write(path, text, 0o644)
+
+
+def pam_account(module):
+    return lambda: write("/etc/pam.d/sshd", f"account required {module}\n" + PAM, 0o644)
+
+
+def fail_passwords(user, times):
+    """Wrong passwords through a stack with pam_faillock, as authselect and pam-auth-update make it."""
+    def run():
+        write("/etc/pam.d/sshd", "auth required pam_faillock.so preauth\nauth [success=1 default=bad] pam_unix.so nodelay\n"
+              "auth [default=die] pam_faillock.so authfail\nauth required pam_permit.so\n"
+              "account required pam_unix.so\nsession required pam_permit.so\n", 0o644)
+        for _ in range(times):
+            assert not password_login(user, "wrong")
+    return run
+
+
+def gates():
+    """What stands between sshd's own word and a session."""
+    both, nobody = (["pam_access"], ["pam_access"]), ([], [])
+    undo = [call("rm", "-f", LIMITS, ALLOW, DENY), call("cp", "/dev/null", ACCESS)]
+    for name, rules, expect in (
+            ("by name", "-:alice:ALL\n", both), ("by group", "- : (users) : ALL\n", both),
+            ("by plain group", "-:users:ALL\n", both), ("all but one", "-:ALL EXCEPT bob root:ALL\n", both),
+            ("let in before", "# first\n+:alice:127.0.0.1\n-:ALL:ALL\n", nobody),
+            ("elsewhere", "-:alice:10.0.0.0/8\n", nobody), ("here", "-:alice:127.\n", both),
+            ("everywhere but here", "-:alice:ALL EXCEPT 127.0.0.1\n", nobody)):
+        yield State(f"access.conf, {name}", puts(ACCESS, rules), pam_account("pam_access.so"), expect={"alice": expect}, undo=undo,
+                    skip=["bob", "root"])
+    yield State("access.conf that PAM does not ask", puts(ACCESS, "-:alice:ALL\n"), expect={"alice": nobody}, undo=undo)
+    yield State("access.conf without PAM", puts(ACCESS, "-:alice:ALL\n"), pam_account("pam_access.so"), config="UsePAM no\n",
+                expect={"alice": nobody}, undo=undo)
+    limit = (["login_limit"], ["login_limit"])
+    for name, rules, expect in (("hers", "alice - maxlogins 0\n", limit), ("her group's", "@users hard maxlogins 0\n", limit),
+                                ("hers over everybody's", "* - maxlogins 0\nalice - maxlogins 9\n", nobody),
+                                ("one is enough", "alice - maxlogins 1\n", nobody)):
+        yield State(f"limits.conf, {name}", puts(LIMITS, rules), expect={"alice": expect}, undo=undo, skip=["bob", "root"])
+    wrapped = (["hosts_deny"], ["hosts_deny"])
+    for name, allow, deny, expect in (("all", "", "ALL: ALL\n", wrapped), ("sshd here", "", "sshd: 127.0.0.1\n", wrapped),
+                                      ("let in before", "sshd: 127.\n", "ALL: ALL\n", nobody),
+                                      ("another daemon", "", "in.ftpd: ALL\n", nobody),
+                                      ("denied in hosts.allow", "sshd: ALL: deny\n", "", wrapped),
+                                      ("all but here", "", "sshd: ALL EXCEPT 127.0.0.1\n", nobody)):
+        yield State(f"hosts.deny, {name}", puts(ALLOW, allow), puts(DENY, deny), expect={"alice": expect}, undo=undo)
+    tally = call("rm", "-f", "/run/faillock/alice", "/run/faillock/root")
+    yield State("faillock, three wrong passwords", fail_passwords("alice", 3), expect={"alice": ([], ["faillock"])},
+                undo=[tally], skip=["bob", "root"])
+    yield State("faillock, two", fail_passwords("alice", 2), expect={"alice": nobody}, undo=[tally], skip=["bob", "root"])
+    yield State("faillock, long ago", fail_passwords("alice", 3), age_tally, expect={"alice": nobody}, undo=[tally],
+                skip=["bob", "root"])
+    yield State("faillock, more allowed", puts("/etc/security/faillock.conf", "deny = 9\n"), fail_passwords("alice", 3),
+                expect={"alice": nobody}, undo=[tally, call("cp", "/dev/null", "/etc/security/faillock.conf")], skip=["bob", "root"])
+
+
+def age_tally():
+    """As if it had happened before unlock_time."""
+    with open("/run/faillock/alice", "r+b") as file:
+        records = bytearray(file.read())
+        for at in range(56, len(records), 64):
+            records[at:at + 8] = (int.from_bytes(records[at:at + 8], "little") - 3600).to_bytes(8, "little")
+        file.seek(0)
+        file.write(records)
+
+
+def no_host_key(server):
+    """sshd reads its keys anew for each connection."""
+    reset()
+    write(FIRST, "", 0o644)
+    server.reload()
+    must("sh", "-c", "mkdir /tmp/host && mv /etc/ssh/ssh_host_*_key /tmp/host")
+    found = look(["alice"])["login"]["alice"]
+    check(found["key"]["blockers"] == ["host_key_missing"] and found["password"]["blockers"] == ["host_key_missing"],
+          f"T09: no host key: {found}")
+    check(not key_login("alice", "/tmp/alice"), "T09: … and nobody gets in")
+    must("sh", "-c", "mv /tmp/host/* /etc/ssh")
+    check(look(["alice"])["login"]["alice"]["key"]["can"] and key_login("alice", "/tmp/alice"), "T09: … until they are back")
+
+
 def compare(state, server):
     reset()
     write(FIRST, state.config, 0o644)
@@ -264,7 +350,15 @@ def guard(server):
     put_keys("alice", public["alice"] + "\n")
     must("ssh-keygen", "-q", "-k", "-f", "/etc/ssh/krl", "/tmp/bob.pub")
     write(FIRST, "RevokedKeys /etc/ssh/krl\n", 0o644)
-    check(not anyone(methods={"password": False}), "P53: a key revocation list is unknown, not a way in")
+    check(anyone(methods={"password": False}), "P53: a key revocation list is read: it does not name root's key")
+    with open("/tmp/all", "w", encoding="utf-8") as out:
+        out.write("".join(f"sha256: {public[name]}\n" for name in ("alice", "bob", "root")))
+    must("ssh-keygen", "-q", "-k", "-f", "/etc/ssh/krl", "/tmp/all")
+    check(not anyone(methods={"password": False}), "P53: … and what it names by fingerprint is no way in")
+    with open("/tmp/all", "w", encoding="utf-8") as out:
+        out.write(f"sha1: {public['bob']}\n")
+    must("ssh-keygen", "-q", "-k", "-f", "/etc/ssh/krl", "/tmp/all")
+    check(not anyone(methods={"password": False}), "P53: what it names by SHA-1 is unknown, not a way in")
     write(FIRST, "AllowUsers alice@10.*\n", 0o644)
     check(anyone(), "P53: somebody at an allowed address")
     write(FIRST, "", 0o644)
@@ -371,6 +465,7 @@ def main():
     server = Server()
     for state in states():
         compare(state, server)
+    no_host_key(server)
     guard(server)
     P90_shadow_as_rhel_has_it()
     P104_many_candidates()

@@ -24,6 +24,8 @@ def grep(needle, *patterns):
     found = []
     for pattern in patterns:
         for path in glob.glob(pattern, recursive=True):
+            if not os.path.isfile(path) or "/run/project/" in path:
+                continue  # /var/run leads to /run, and there to the project with all that was built
             try:
                 with open(path, "rb") as file:
                     if needle.encode() in file.read():

@@ -191,6 +191,28 @@ static void T20_members_are_whole_names(void **state)
 	}
 }
 
+static void T20_who_goes_leaves_every_group(void **state)
+{
+	static const struct {
+		const char *before, *after;
+	} rows[] = {
+		{"a:x:1:bob\nb:x:2:al,bob,eve\nc:x:3:bobby\n", "a:x:1:\nb:x:2:al,eve\nc:x:3:bobby\n"},
+		{"twin:x:1:bob,al\ntwin:x:1:al,bob\n", "twin:x:1:al\ntwin:x:1:al\n"},
+		{"a:x:1:bob,bob,al,bob\r\n", "a:x:1:al\r\n"},
+		{"a:x:1:bob:\nb:x:bob\nbob\n#b:x:1:bob", "a:x:1:bob:\nb:x:bob\nbob\n#b:x:1:bob"},
+		{"+b:::bob\n-b:::bob\n", "+b:::bob\n-b:::bob\n"},
+		{"", ""},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(rows); i++) {
+		struct table_edit edit = edit_of(rows[i].before);
+		assert_int_equal(table_edit_remove_member(&edit, 4, 3, "bob"), 0);
+		assert_string_equal(edit.table.bytes, rows[i].after);
+		table_edit_free(&edit);
+	}
+}
+
 /* A small generator of its own: the same files on every machine. */
 static uint32_t next_random(uint32_t *seed)
 {
@@ -235,6 +257,7 @@ int main(void)
 		cmocka_unit_test(what_is_doubled_broken_or_missing_is_refused),
 		cmocka_unit_test(a_line_is_added_before_name_services),
 		cmocka_unit_test(T20_members_are_whole_names),
+		cmocka_unit_test(T20_who_goes_leaves_every_group),
 		cmocka_unit_test(P22_add_then_remove_gives_the_file_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

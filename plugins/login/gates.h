@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What stands between sshd's own word and a session: pam_access(8) with access.conf(5), pam_limits(8) with
+ * limits.conf(5), pam_faillock(8), and hosts.allow and hosts.deny (hosts_access(5)) where sshd is linked with libwrap.
+ * Each counts only where sshd really asks it.
+ */
+#pragma once
+
+#include "plugins/login/account.h"
+#include "plugins/login/blocker.h"
+#include "plugins/login/world.h"
+
+/* What keeps the user out by any method. -ENOMEM. */
+int gates_blockers(
+	const struct world *world, const struct person *person, bool use_pam, blocker_set *ret_set) MUST_CHECK;
+/* What makes his password useless for a while. -ENOMEM. */
+int gates_password_blockers(
+	const struct world *world, const struct person *person, bool use_pam, blocker_set *ret_set) MUST_CHECK;

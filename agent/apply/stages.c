@@ -13,6 +13,7 @@
 #include "agent/apply/restore.h"
 #include "agent/apply/revert.h"
 #include "agent/apply/sshd_paths.h"
+#include "agent/apply/sweep.h"
 #include "lib/log.h"
 
 #define STAGE_CREATE 1u /* user.ensure can also close an account */
@@ -139,6 +140,7 @@ static int apply_batch(struct apply *apply, struct document *document, struct jo
 		return r;
 	settle_reverts(apply, batch, count);
 	sshd_paths_name_revoked(apply, batch, count);
+	sweep_removed(apply, batch, count);
 	for (size_t i = 0; i < count; i++) {
 		if (json_member(batch[i]->node, "sealed") && batch[i]->outcome.code == CODE_OK)
 			apply->box_used = true;

@@ -185,6 +185,21 @@ void sweep_revoked(const struct apply *apply)
 		(void)sweep_batch(apply, everybody, 1, false);
 }
 
+void sweep_removed(const struct apply *apply, struct command *const *batch, size_t count)
+{
+	char *names[BATCH_MAX];
+	size_t kept = 0;
+
+	for (size_t i = 0; apply->is_host && apply->state >= 0 && i < count; i++) {
+		if (strcmp(batch[i]->do_name, "user.remove") == 0 && batch[i]->outcome.code == CODE_OK)
+			names[kept++] = (char *)(uintptr_t)batch[i]->user;
+		if (kept == BATCH_MAX || (i + 1 == count && kept > 0)) {
+			(void)sweep_batch(apply, names, kept, false);
+			kept = 0;
+		}
+	}
+}
+
 /* The number that the name begins with; 0 for another name. */
 static int64_t deadline_of(const char *name)
 {

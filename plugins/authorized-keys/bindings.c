@@ -133,7 +133,8 @@ static int note(struct batch *batch, const struct work *work, const struct work_
 		.line = edit->after,
 		.bound = batch->request->time,
 		.expires = plugin_integer(work->command, "expires", -1),
-		.made = edit->made};
+		.made = edit->made,
+		.uid = work->subject->account.uid};
 	return key_ledger_put(&batch->ledger, &entry);
 }
 

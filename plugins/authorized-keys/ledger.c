@@ -26,7 +26,7 @@ static int copy_entry(const struct key_entry *from, struct key_entry *ret_entry)
 	struct key_entry copy = {strdup(from->user), strdup(from->keypair), strdup(from->fingerprint),
 		strdup(from->signer), strdup(from->command), strdup(from->location), strdup(from->path),
 		strdup(from->state), strdup(from->line ? from->line : ""), from->bound, from->expires, from->made,
-		from->restored, from->restored_at, from->contested, false};
+		from->restored, from->restored_at, from->contested, from->uid, false};
 
 	if (!copy.user || !copy.keypair || !copy.fingerprint || !copy.signer || !copy.command || !copy.location ||
 		!copy.path || !copy.state || !copy.line) {
@@ -129,6 +129,8 @@ static void read_line(struct key_ledger *ledger, const char *line, size_t size)
 	entry.bound = bound;
 	entry.expires = expires;
 	entry.made = made;
+	entry.uid = -1;
+	(void)!json_get_integer(object, "uid", &entry.uid);
 	entry.line = (char *)(uintptr_t)line_text;
 	(void)!json_get_integer(object, "restored", &entry.restored);
 	(void)!json_get_integer(object, "restored_at", &entry.restored_at);
@@ -193,6 +195,8 @@ int key_ledger_write(int state, const struct key_ledger *ledger)
 		json_put_string(&writer, "state", entry->state);
 		json_put_string(&writer, "location", entry->location);
 		json_put_string(&writer, "path", entry->path);
+		if (entry->uid >= 0)
+			json_put_integer(&writer, "uid", entry->uid);
 		if (entry->made)
 			json_put_bool(&writer, "made", true);
 		if (*entry->line)

@@ -18,6 +18,7 @@ struct key_entry {
 	bool made;                     /* the file was not there before us */
 	int64_t restored, restored_at; /* how often keys.sweep has put it back since then */
 	bool contested;                /* too often */
+	int64_t uid;                   /* of the account that it was bound to; -1: not noted */
 	bool gone;                     /* to be removed from the ledger; never written */
 };
 

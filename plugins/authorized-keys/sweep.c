@@ -128,7 +128,19 @@ static int decide_entry(
 		work_tell(work, "%s: %s", entry->keypair, expired ? "expired" : "inherited from another machine");
 		return found ? work_add_edit(work, place, entry->keypair, before, "", false) : 0;
 	}
-	if (found && fits(&line, entry)) {
+	bool fitting = found && fits(&line, entry);
+	if (entry->uid >= 0 && entry->uid != (int64_t)work->subject->account.uid) {
+		work->ledger_changed = ledger->changed = true;
+		if (fitting)
+			entry->uid = work->subject->account.uid; /* he has it still: his number was changed */
+		else
+			entry->gone = true;
+	}
+	if (entry->gone) {
+		work_tell(work, "%s: bound to another account of that name", entry->keypair);
+		return 0;
+	}
+	if (fitting) {
 		bool inherited = inherits || strcmp(entry->state, "inherited") == 0;
 		ledger->changed = ledger->changed || entry->contested;
 		work->ledger_changed = work->ledger_changed || entry->contested;

@@ -148,6 +148,26 @@ def test():
     check("bobs" not in ledger() and "one" in ledger(), "a user who is gone is forgotten")
     check(not os.path.exists("/run/latchkey/authorized_keys/bob"), "whoever gets the name later finds no key of his")
 
+    # --- and somebody else gets the name -----------------------------------------------------------------------------------
+    configure("restore")
+    numbers = {}
+    for number, user in enumerate(("cara", "dora", "emil")):
+        results = do({"do": "user.ensure", "user": user, "uid": 7000 + number}, {"do": "keys.bind", "user": user, "keypair": user + "s", "key": keys["other"]})
+        assert all(result["code"] == "ok" for result in results), results
+        numbers[user] = 7000 + number
+    check(do({"do": "user.remove", "user": "cara", "home": "delete"})[0]["code"] == "ok" and "caras" not in ledger(),
+          "what was bound to an account is forgotten with it")
+    do({"do": "user.ensure", "user": "cara", "uid": numbers["cara"]})
+    subprocess.run(["userdel", "-r", "dora"], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(["useradd", "-m", "-u", "7100", "dora"], check=True)
+    subprocess.run(["usermod", "-u", "7200", "emil"], check=True)
+    log = sweep()
+    for user in ("cara", "dora"):
+        check(not os.path.exists(f"/home/{user}/.ssh/authorized_keys"), f"restore: the new {user} does not get the former one's key")
+    check("doras: bound to another account" in log and "doras" not in ledger(), "and it is forgotten, and said")
+    check("latchkey:emils" in read("/home/emil/.ssh/authorized_keys") and ledger()["emils"]["uid"] == 7200,
+          "an account that changed its uid keeps its key")
+
     # --- a clone -----------------------------------------------------------------------------------------------------------
     def become_a_clone():
         parts = read(f"{STATE}/identity/machine").split()

@@ -7,6 +7,9 @@
 
 #include "plugins/authorized-keys/key_lines.h"
 
+#define SWEPT_TEXT_MAX 2048u /* of expired lines in one plan: 512 of them go through one reply */
+#define LOST_MAX 64u         /* keys under one label: one per place, and doubled ones; they, too, are in the reply */
+
 void work_free(struct work *work)
 {
 	for (unsigned i = 0; i < work->edit_count; i++) {
@@ -107,6 +110,7 @@ static bool is_expired(const struct key_line *line, int64_t now)
 static int sweep(struct work *work, unsigned place, int64_t now)
 {
 	const char *own = plugin_text(work->command, "keypair");
+	size_t left = SWEPT_TEXT_MAX;
 	bool again = true;
 
 	while (again) {
@@ -117,8 +121,10 @@ static int sweep(struct work *work, unsigned place, int64_t now)
 
 		again = false;
 		while (view->ours && key_lines_next(view->ours, view->ours_size, &offset, &line)) {
-			if (!key_line_is_ours(&line, label) || strcmp(label, own) == 0 || !is_expired(&line, now))
-				continue;
+			if (!key_line_is_ours(&line, label) || strcmp(label, own) == 0 || line.size > left ||
+				!is_expired(&line, now))
+				continue; /* the next write takes what is too much now */
+			left -= line.size;
 			cleanup_free char *before = strndup(line.start, line.size);
 			int r = before ? work_add_edit(work, place, label, before, "", true) : -ENOMEM;
 			if (r == -E2BIG)
@@ -255,6 +261,8 @@ static int note_lost(struct work *work, const struct key_view *view, const char 
 			return r;
 		if (r < 0)
 			continue; /* no key that anybody could log in with */
+		if (work->lost_count++ == LOST_MAX)
+			return -E2BIG;
 		sshkey_fingerprint(blob, size, fingerprint);
 		json_put_string(&writer, NULL, fingerprint);
 	}

@@ -33,7 +33,8 @@ struct work {
 	struct work_blob *blobs; /* keys.sweep: of the ledger's keys */
 	unsigned blob_count;
 	bool ledger_changed; /* keys.sweep: there is something to write even without an edit */
-	struct buffer lost;  /* fingerprints of the keys that an unbind takes away: JSON array elements */
+	unsigned lost_count;
+	struct buffer lost; /* fingerprints of the keys that an unbind takes away: JSON array elements */
 };
 
 /* Decides on what the subject's views show, and brings those views up to date. Sets the result's code and detail. */

@@ -33,6 +33,25 @@ static int look_at_all(struct batch *batch)
 	return r;
 }
 
+/* A list that cannot be read any more would keep every command from its work: the one that would fill it is refused. */
+static void check_ledger(struct batch *batch, struct work *work)
+{
+	const struct locations *locations = &work->subject->locations;
+	size_t weight = 0;
+
+	for (unsigned i = 0; i < work->edit_count; i++) {
+		const struct work_edit *edit = &work->edits[i];
+		const char *path = locations->places[edit->place].path;
+		if (*edit->after != '\0' && !key_ledger_find(&batch->ledger, work->subject->user, edit->label, path))
+			weight += key_ledger_weight(work->subject->user, path, edit->after);
+	}
+	if (weight > 0 && batch->ledger.size + batch->added + weight > KEY_LEDGER_FULL)
+		(void)plugin_set(work->result, CODE_TOO_LARGE,
+			"the list of bound keys is full (%u keys): unbind some first", batch->ledger.count);
+	else
+		batch->added += weight;
+}
+
 /* Looks at everything and decides every command. */
 static int decide_all(struct batch *batch)
 {
@@ -49,6 +68,8 @@ static int decide_all(struct batch *batch)
 					: work_decide(batch->request, work);
 		if (r == -E2BIG)
 			r = plugin_set(work->result, CODE_TOO_LARGE, "too many lines of ours to change at once");
+		if (r == 0 && work->result->code == CODE_OK && !work_is_sweep(work))
+			check_ledger(batch, work);
 	}
 	return r;
 }

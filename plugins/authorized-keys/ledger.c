@@ -7,6 +7,9 @@
 #include "lib/file.h"
 #include "lib/json.h"
 
+#define READ_MAX (2 * KEY_LEDGER_MAX) /* one that somebody made too large can still become smaller */
+#define MEMBERS_MAX 512u              /* the names and numbers of a line, signer, command, fingerprint and label */
+
 static void entry_free(struct key_entry *entry)
 {
 	free(entry->user);
@@ -147,7 +150,7 @@ int key_ledger_read(int state, struct key_ledger *ret_ledger)
 	size_t size = 0;
 
 	if (state >= 0) {
-		int r = file_read(state, "ledger", KEY_LEDGER_MAX, &text, &size);
+		int r = file_read(state, "ledger", READ_MAX, &text, &size);
 		if (r < 0 && r != -ENOENT)
 			return r;
 	}
@@ -158,6 +161,7 @@ int key_ledger_read(int state, struct key_ledger *ret_ledger)
 		offset += length + 1;
 	}
 	ledger.changed = false;
+	ledger.size = size;
 	*ret_ledger = ledger;
 	ledger = (struct key_ledger){0};
 	return 0;
@@ -169,6 +173,11 @@ void key_ledger_free(struct key_ledger *ledger)
 		entry_free(&ledger->entries[i]);
 	free(ledger->entries);
 	*ledger = (struct key_ledger){0};
+}
+
+size_t key_ledger_weight(const char *user, const char *path, const char *line)
+{
+	return strlen(user) + strlen(path) + strlen(line) + MEMBERS_MAX;
 }
 
 int key_ledger_write(int state, const struct key_ledger *ledger)
@@ -211,5 +220,7 @@ int key_ledger_write(int state, const struct key_ledger *ledger)
 		buffer_append(&out, "\n", 1);
 	}
 	int r = buffer_status(&out);
+	if (r == 0 && out.size > KEY_LEDGER_MAX && out.size >= ledger->size)
+		r = -EFBIG;
 	return r < 0 ? r : file_replace_simple(state, "ledger", out.bytes, out.size, 0600);
 }

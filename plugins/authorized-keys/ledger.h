@@ -10,7 +10,8 @@
 
 #include "lib/cleanup.h"
 
-#define KEY_LEDGER_MAX (8u << 20) /* some 30,000 keys */
+#define KEY_LEDGER_MAX (8u << 20)  /* some 30,000 keys */
+#define KEY_LEDGER_FULL (6u << 20) /* no further key is bound: the rest is for what sweeps note of those that are */
 
 struct key_entry {
 	char *user, *keypair, *fingerprint, *signer, *command, *location, *path, *state, *line;
@@ -25,6 +26,7 @@ struct key_entry {
 struct key_ledger {
 	struct key_entry *entries;
 	unsigned count;
+	size_t size; /* as it was read */
 	bool changed;
 };
 
@@ -40,5 +42,7 @@ int key_ledger_put(struct key_ledger *ledger, const struct key_entry *entry) MUS
 struct key_entry *key_ledger_find(
 	const struct key_ledger *ledger, const char *user, const char *keypair, const char *path);
 void key_ledger_remove(struct key_ledger *ledger, const char *user, const char *keypair, const char *path);
-/* Nothing when nothing changed. */
+/* About what the entry of a line adds to the file. */
+size_t key_ledger_weight(const char *user, const char *path, const char *line);
+/* Nothing when nothing changed. -EFBIG, and the old one stands, over KEY_LEDGER_MAX unless it has become smaller. */
 int key_ledger_write(int state, const struct key_ledger *ledger) MUST_CHECK;

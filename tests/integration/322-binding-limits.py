@@ -100,5 +100,19 @@ def test():
     fill(9 << 20)
     check(codes(do(unbind("carol", "more1"))) == ["ok"] and "more1" not in labels(), "also where the list is larger than it may be")
 
+    # --- many accounts ---------------------------------------------------------------------------------------------------
+    path = f"{STATE}/plugin/account/ledger"
+    text, lines, filled = read(path), [], 0
+    while len(text) + filled < (8 << 20) - 90:
+        lines.append(json.dumps({"user": f"gone{len(lines)}", "uid": 1000, "created": True, "sudo": "none", "groups": [],
+                                 "gone": True}, separators=(",", ":")) + "\n")
+        filled += len(lines[-1])
+    write(path, text + "".join(lines), 0o600)
+    size = os.path.getsize(path)
+    result = do({"do": "user.ensure", "user": "dave"}, {"do": "user.ensure", "user": "erin"})
+    check(codes(result) == ["too_large"] * 2 and os.path.getsize(path) == size, f"a list of accounts that is full makes no account {result}")
+    check("dave" not in read("/etc/passwd") and not os.path.exists("/home/dave"), "and nothing of one")
+    check(codes(do({"do": "user.ensure", "user": "bob", "gecos": "Bob"}, {"do": "user.remove", "user": "carol"})) == ["ok", "ok"], "what stands is still in hand")
+
 
 main(test)

@@ -168,6 +168,49 @@ def test():
     check("latchkey:emils" in read("/home/emil/.ssh/authorized_keys") and ledger()["emils"]["uid"] == 7200,
           "an account that changed its uid keeps its key")
 
+    # --- what is taken away does not come back -----------------------------------------------------------------------------
+    home = "/home/emil/.ssh/authorized_keys"
+
+    def emil(what, label, key=None, **more):
+        return do({"do": f"keys.{what}", "user": "emil", "keypair": label, **({"key": keys[key]} if key else {}), **more})[0]["code"]
+
+    def without(label):
+        with open(home, encoding="utf-8") as file:
+            left = [line for line in file if not line.endswith(f"latchkey:{label}\n")]
+        with open(home, "w", encoding="utf-8") as file:
+            file.writelines(left)
+
+    check(emil("bind", "first", "one") == emil("bind", "moved", "one", location="runtime") == "ok", "two more keys")
+    without("first")
+    check(emil("unbind", "first") == "ok" and "first" not in ledger(), "an unbind of what he had taken out himself is noted")
+    with open("/run/latchkey/authorized_keys/emil", "w", encoding="utf-8"):
+        pass
+    check(emil("replace", "moved", "two") == "ok" and len([line for line in read(LEDGER).splitlines() if '"moved"' in line]) == 1,
+          "what is replaced is noted nowhere else")
+    sweep()
+    check("latchkey:first" not in read(home) and read("/run/latchkey/authorized_keys/emil") == "", "restore: neither comes back")
+
+    folder = os.path.dirname(LEDGER)
+    text = read(LEDGER)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=700", "tmpfs", folder], check=True)
+    write(LEDGER, text, 0o600)
+    with open(f"{folder}/filler", "wb", buffering=0) as filler:
+        try:
+            while True:
+                filler.write(b"x" * 4096)
+        except OSError:
+            pass
+    check(emil("replace", "moved", "one") == "no_space" and keys["one"] in read(home) and keys["two"] not in read(home),
+          "where the ledger cannot be written a key is replaced, but it is not done yet")
+    check(emil("unbind", "emils") == "no_space" and "latchkey:emils" not in read(home), "so it is with an unbind")
+    os.unlink(f"{folder}/filler")
+    machine.redo()
+    check(emil("replace", "moved", "one") == "ok" and emil("unbind", "emils") == "ok", "there is room again")
+    check(sweep() == "" and keys["one"] in read(home) and keys["two"] not in read(home) and "latchkey:emils" not in read(home),
+          "restore: what was replaced or unbound then does not come back")
+    subprocess.run(["umount", folder], check=True)
+    write(LEDGER, text, 0o600)
+
     # --- a clone -----------------------------------------------------------------------------------------------------------
     def become_a_clone():
         parts = read(f"{STATE}/identity/machine").split()

@@ -88,9 +88,15 @@ static bool has_mark(const struct apply *apply, const char *name)
 int sweep_inherit(const struct apply *apply)
 {
 	cleanup_close int directory = -1;
+	uint64_t random;
+	char mark[17];
 
+	/* What is bound from now on carries it, and is not inherited, however long this takes. */
+	if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		return -EIO;
+	(void)snprintf(mark, sizeof(mark), "%016llx", (unsigned long long)random);
 	int r = apply_state_directory(apply, "plugin/" PLUGIN, &directory);
-	return r < 0 ? r : file_replace_simple(directory, INHERITS, "", 0, 0600);
+	return r < 0 ? r : file_replace_simple(directory, INHERITS, mark, strlen(mark), 0600);
 }
 
 static void forget_mark(const struct apply *apply)

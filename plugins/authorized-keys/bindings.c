@@ -144,7 +144,7 @@ static int note(struct batch *batch, struct work *work, const struct work_edit *
 		return r;
 	sshkey_fingerprint(blob, size, fingerprint);
 	/* The ledger copies and never writes to the texts. */
-	const struct key_entry entry = {.user = (char *)(uintptr_t)work->subject->user,
+	struct key_entry entry = {.user = (char *)(uintptr_t)work->subject->user,
 		.keypair = edit->label,
 		.fingerprint = fingerprint,
 		.signer = (char *)(uintptr_t)batch->request->signer,
@@ -159,6 +159,7 @@ static int note(struct batch *batch, struct work *work, const struct work_edit *
 		.expires = plugin_integer(work->command, "expires", -1),
 		.made = edit->made,
 		.uid = work->subject->account.uid};
+	memcpy(entry.mark, batch->ledger.mark, sizeof(entry.mark));
 	return key_ledger_put(&batch->ledger, &entry);
 }
 

@@ -13,6 +13,9 @@
 #define KEY_LEDGER_MAX (8u << 20)  /* some 30,000 keys */
 #define KEY_LEDGER_FULL (6u << 20) /* no further key is bound: the rest is for what sweeps note of those that are */
 
+#define KEY_MARK "inherits" /* this file: what was bound before it was made is another machine's */
+#define KEY_MARK_SIZE 17u
+
 struct key_entry {
 	char *user, *keypair, *fingerprint, *signer, *command, *location, *path, *state, *line;
 	int64_t bound, expires;        /* expires -1: never */
@@ -20,13 +23,15 @@ struct key_entry {
 	int64_t restored, restored_at; /* how often keys.sweep has put it back since then */
 	bool contested;                /* too often */
 	int64_t uid;                   /* of the account that it was bound to; -1: not noted */
+	char mark[KEY_MARK_SIZE];      /* the ledger's, when it was bound */
 	bool gone;                     /* to be removed from the ledger; never written */
 };
 
 struct key_ledger {
 	struct key_entry *entries;
 	unsigned count;
-	size_t size; /* as it was read */
+	size_t size;              /* as it was read */
+	char mark[KEY_MARK_SIZE]; /* of this machine, while the bindings of another are being told apart; or "" */
 	bool changed;
 };
 

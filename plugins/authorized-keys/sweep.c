@@ -118,7 +118,8 @@ static int decide_entry(
 	}
 	bool found = view->ours && key_lines_find(view->ours, view->ours_size, entry->keypair, &line) == 0;
 	bool expired = entry->expires >= 0 && entry->expires <= request->time;
-	bool inherits = plugin_flag(command, "inherits", false);
+	bool here = *entry->mark && strcmp(entry->mark, ledger->mark) == 0;
+	bool inherits = !here && plugin_flag(command, "inherits", false);
 	cleanup_free char *before = strndup(line.start, line.size);
 	if (!before)
 		return -ENOMEM;

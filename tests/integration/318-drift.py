@@ -226,6 +226,27 @@ def test():
     become_a_clone()
     check(not machine.login_with_key("alice", "/tmp/one") and read(LEDGER) == "", "inherited = remove: they go")
     check(not os.path.exists(FILE), "and with them the file, which was ours")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=64k,uid={numbers['cara']},mode=700", "tmpfs", "/home/cara"], check=True)
+    do({"do": "keys.bind", "user": "cara", "keypair": "old", "key": keys["one"]}, bind("one"))
+    with open("/home/cara/filler", "wb", buffering=0) as filler:
+        try:
+            while True:
+                filler.write(b"x" * 4096)
+        except OSError:
+            pass
+    with open("/home/cara/.ssh/authorized_keys", "a", encoding="utf-8") as file:
+        file.write("# his\n")
+    parts = read(f"{STATE}/identity/machine").split()
+    write(f"{STATE}/identity/machine", " ".join("1" * 8 + part[8:] if part != "-" else part for part in parts) + "\n", 0o600)
+    machine.redo()
+    check("one" not in ledger() and "old" in ledger(), "a clone again; what cannot be taken away now is tried again")
+    do(bind("two"))
+    machine.apply(b"", "--sweep")
+    check("latchkey:two" in read(FILE) and state("two") == "present", "what was bound on this machine since is not inherited")
+    os.unlink("/home/cara/filler")
+    machine.apply(b"", "--sweep")
+    check("old" not in ledger() and "latchkey:two" in read(FILE) and machine.login_with_key("alice", "/tmp/two"), "also when the rest is done")
+    subprocess.run(["umount", "/home/cara"], check=True)
 
 
 main(test)

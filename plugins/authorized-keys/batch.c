@@ -24,6 +24,7 @@ void batch_free(struct batch *batch)
 		free(batch->subjects[i]);
 	}
 	free(batch->subjects);
+	name_map_free(&batch->by_user);
 	sshd_close(batch->sshd);
 	key_ledger_free(&batch->ledger);
 	revocation_free(&batch->revocation);
@@ -37,9 +38,9 @@ static int add_known_places(const struct key_ledger *ledger, struct subject *sub
 {
 	unsigned index;
 
-	for (unsigned i = 0; subject->code == CODE_OK && i < ledger->count; i++) {
-		if (strcmp(ledger->entries[i].user, subject->user) != 0)
-			continue;
+	if (subject->code != CODE_OK)
+		return 0;
+	for (unsigned i = key_ledger_first(ledger, subject->user); i != KEY_LEDGER_END; i = ledger->entries[i].next) {
 		int r = locations_add(&subject->locations, &subject->account, ledger->entries[i].path, &index);
 		if (r < 0 && r != -EINVAL)
 			return r;
@@ -49,11 +50,10 @@ static int add_known_places(const struct key_ledger *ledger, struct subject *sub
 
 static int find_subject(struct batch *batch, const char *user, struct subject **ret_subject)
 {
-	for (unsigned i = 0; i < batch->subject_count; i++) {
-		if (strcmp(batch->subjects[i]->user, user) == 0) {
-			*ret_subject = batch->subjects[i];
-			return 0;
-		}
+	size_t known = name_map_get(&batch->by_user, user);
+	if (known != NAME_MAP_NONE) {
+		*ret_subject = batch->subjects[known];
+		return 0;
 	}
 	struct subject *subject = calloc(1, sizeof(*subject));
 	if (!subject)
@@ -66,6 +66,8 @@ static int find_subject(struct batch *batch, const char *user, struct subject **
 		batch->request, batch->sshd, &batch->sharers, &batch->members, &batch->definitions, ask, subject);
 	if (r == 0)
 		r = add_known_places(&batch->ledger, subject);
+	if (r == 0)
+		r = name_map_put(&batch->by_user, user, batch->subject_count);
 	if (r < 0) {
 		subject_free(subject);
 		free(subject);
@@ -121,20 +123,6 @@ static bool resolved_moved(const struct work *work)
 
 	return work->command->resolved && work->subject->account.text &&
 	       (json_get_integer(work->command->resolved, "uid", &uid) < 0 || work->subject->account.uid != (uid_t)uid);
-}
-
-/* Whoever gave the account such a shell wants no logins; a key would still open tunnels. git-shell is for keys. */
-static bool is_nologin(const char *shell)
-{
-	static const char *const names[] = {"nologin", "false", "true", "sync", "halt", "shutdown"};
-	const char *name = strrchr(shell, '/');
-
-	name = name ? name + 1 : shell;
-	for (unsigned i = 0; i < ELEMENTS(names); i++) {
-		if (strcmp(names[i], name) == 0)
-			return true;
-	}
-	return false;
 }
 
 static bool is_binding(const struct work *work)
@@ -207,7 +195,9 @@ static int prepare(struct batch *batch, struct work *work)
 		return sweep_prepare(&batch->ledger, work);
 	if (!is_binding(work) || batch->request->apply)
 		return 0;
-	if (is_nologin(work->subject->account.shell))
+	/* Whoever gave the account such a shell wants no logins; a key would still open tunnels. git-shell is for keys.
+	 */
+	if (account_shell_is_nologin(work->subject->account.shell))
 		return plugin_set(work->result, CODE_SYSTEM_ACCOUNT,
 			"nobody logs in to this account: its shell is %.100s", work->subject->account.shell);
 	r = key_text_make(batch->request, work->command, batch->sshd, work->result, &work->text);

@@ -18,6 +18,7 @@ struct batch {
 	size_t added; /* to the ledger, about, by what the plan binds */
 	struct revocation revocation;
 	struct subject **subjects;
+	struct name_map by_user; /* their places in it */
 	unsigned subject_count;
 	struct work *works; /* one per command */
 };

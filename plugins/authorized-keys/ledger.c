@@ -29,7 +29,7 @@ static int copy_entry(const struct key_entry *from, struct key_entry *ret_entry)
 	struct key_entry copy = {strdup(from->user), strdup(from->keypair), strdup(from->fingerprint),
 		strdup(from->signer), strdup(from->command), strdup(from->location), strdup(from->path),
 		strdup(from->state), strdup(from->line ? from->line : ""), from->bound, from->expires, from->made,
-		from->restored, from->restored_at, from->contested, from->uid, "", false};
+		from->restored, from->restored_at, from->contested, from->uid, "", false, KEY_LEDGER_END};
 
 	memcpy(copy.mark, from->mark, sizeof(copy.mark));
 
@@ -42,13 +42,27 @@ static int copy_entry(const struct key_entry *from, struct key_entry *ret_entry)
 	return 0;
 }
 
+unsigned key_ledger_first(const struct key_ledger *ledger, const char *user)
+{
+	size_t index = name_map_get(&ledger->first, user);
+	return index == NAME_MAP_NONE ? KEY_LEDGER_END : (unsigned)index;
+}
+
+/* Puts the entry in front of its user's others. */
+static int chain(struct key_ledger *ledger, unsigned index)
+{
+	struct key_entry *entry = &ledger->entries[index];
+
+	entry->next = key_ledger_first(ledger, entry->user);
+	return name_map_put(&ledger->first, entry->user, index);
+}
+
 struct key_entry *key_ledger_find(
 	const struct key_ledger *ledger, const char *user, const char *keypair, const char *path)
 {
-	for (unsigned i = 0; i < ledger->count; i++) {
+	for (unsigned i = key_ledger_first(ledger, user); i != KEY_LEDGER_END; i = ledger->entries[i].next) {
 		struct key_entry *entry = &ledger->entries[i];
-		if (strcmp(entry->user, user) == 0 && strcmp(entry->keypair, keypair) == 0 &&
-			strcmp(entry->path, path) == 0)
+		if (strcmp(entry->keypair, keypair) == 0 && strcmp(entry->path, path) == 0)
 			return entry;
 	}
 	return NULL;
@@ -56,9 +70,9 @@ struct key_entry *key_ledger_find(
 
 bool key_ledger_made(const struct key_ledger *ledger, const char *user, const char *path)
 {
-	for (unsigned i = 0; i < ledger->count; i++) {
+	for (unsigned i = key_ledger_first(ledger, user); i != KEY_LEDGER_END; i = ledger->entries[i].next) {
 		const struct key_entry *entry = &ledger->entries[i];
-		if (entry->made && strcmp(entry->user, user) == 0 && strcmp(entry->path, path) == 0)
+		if (entry->made && strcmp(entry->path, path) == 0)
 			return true;
 	}
 	return false;
@@ -75,7 +89,7 @@ static int append(struct key_ledger *ledger, struct key_entry *entry)
 	}
 	ledger->entries = more;
 	ledger->entries[ledger->count++] = *entry;
-	return 0;
+	return chain(ledger, ledger->count - 1);
 }
 
 int key_ledger_put(struct key_ledger *ledger, const struct key_entry *entry)
@@ -89,9 +103,25 @@ int key_ledger_put(struct key_ledger *ledger, const struct key_entry *entry)
 	ledger->changed = true;
 	if (!old)
 		return append(ledger, &copy);
+	copy.next = old->next;
 	entry_free(old);
 	*old = copy;
 	return 0;
+}
+
+/* Whatever led to the one entry of the user's leads to the other. */
+static void repoint(struct key_ledger *ledger, const char *user, unsigned from, unsigned to)
+{
+	unsigned i = key_ledger_first(ledger, user);
+
+	if (i == from) {
+		(void)!name_map_put(&ledger->first, user, to); /* the name is there: it needs no memory */
+		return;
+	}
+	while (i != KEY_LEDGER_END && ledger->entries[i].next != from)
+		i = ledger->entries[i].next;
+	if (i != KEY_LEDGER_END)
+		ledger->entries[i].next = to;
 }
 
 void key_ledger_remove(struct key_ledger *ledger, const char *user, const char *keypair, const char *path)
@@ -100,8 +130,14 @@ void key_ledger_remove(struct key_ledger *ledger, const char *user, const char *
 
 	if (!entry)
 		return;
+	unsigned last = ledger->count - 1;
+	repoint(ledger, user, (unsigned)(entry - ledger->entries), entry->next);
 	entry_free(entry);
-	*entry = ledger->entries[--ledger->count];
+	if (entry != &ledger->entries[last]) { /* the last one takes its place */
+		repoint(ledger, ledger->entries[last].user, last, (unsigned)(entry - ledger->entries));
+		*entry = ledger->entries[last];
+	}
+	ledger->count--;
 	ledger->changed = true;
 }
 
@@ -185,6 +221,7 @@ void key_ledger_free(struct key_ledger *ledger)
 	for (unsigned i = 0; i < ledger->count; i++)
 		entry_free(&ledger->entries[i]);
 	free(ledger->entries);
+	name_map_free(&ledger->first);
 	*ledger = (struct key_ledger){0};
 }
 

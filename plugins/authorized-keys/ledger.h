@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "lib/cleanup.h"
+#include "lib/name_map.h"
 
 #define KEY_LEDGER_MAX (8u << 20)  /* some 30,000 keys */
 #define KEY_LEDGER_FULL (6u << 20) /* no further key is bound: the rest is for what sweeps note of those that are */
@@ -25,6 +26,7 @@ struct key_entry {
 	int64_t uid;                   /* of the account that it was bound to; -1: not noted */
 	char mark[KEY_MARK_SIZE];      /* the ledger's, when it was bound */
 	bool gone;                     /* to be removed from the ledger; never written */
+	unsigned next;                 /* of the same user, or KEY_LEDGER_END */
 };
 
 struct key_ledger {
@@ -32,13 +34,17 @@ struct key_ledger {
 	unsigned count;
 	size_t size;              /* as it was read */
 	char mark[KEY_MARK_SIZE]; /* of this machine, while the bindings of another are being told apart; or "" */
+	struct name_map first;    /* of each user's entries */
 	bool changed;
 };
+#define KEY_LEDGER_END UINT32_MAX
 
 /* state may be -1: empty. A damaged line is passed over. */
 int key_ledger_read(int state, struct key_ledger *ret_ledger) MUST_CHECK;
 void key_ledger_free(struct key_ledger *ledger);
 #define cleanup_key_ledger CLEANUP(key_ledger_free)
+/* The user's first entry; the others follow by `next`. */
+unsigned key_ledger_first(const struct key_ledger *ledger, const char *user);
 /* True when the file at that path was made by us for that user. */
 bool key_ledger_made(const struct key_ledger *ledger, const char *user, const char *path);
 /* Puts the entry in the place of the one with the same user, keypair and path; copies the texts. */

@@ -16,14 +16,14 @@ int sweep_prepare(const struct key_ledger *ledger, struct work *work)
 {
 	struct subject *subject = work->subject;
 
-	for (unsigned i = 0; i < ledger->count; i++) {
+	for (unsigned i = key_ledger_first(ledger, subject->user); i != KEY_LEDGER_END; i = ledger->entries[i].next) {
 		const struct key_entry *entry = &ledger->entries[i];
 		const struct key_line line = {entry->line, strlen(entry->line)};
 		struct work_blob *blob;
 		unsigned char *bytes;
 		size_t size;
 
-		if (!is_of(entry, subject->user) || key_line_blob(&line, &bytes, &size) < 0)
+		if (key_line_blob(&line, &bytes, &size) < 0)
 			continue;
 		int r = work_add_blob(work, bytes, size, &blob);
 		if (r == 0)
@@ -111,6 +111,8 @@ static int decide_entry(
 	int r = locations_add(&work->subject->locations, &work->subject->account, entry->path, &place);
 	if (r < 0)
 		return r == -EINVAL ? 0 : r;
+	if (place >= work->subject->view_count)
+		return 0;
 	const struct key_view *view = &work->subject->views[place];
 	if (view->code != CODE_OK) { /* a home that is not there now: nothing is known */
 		work_tell(work, "%s: not looked at: %.100s", entry->keypair, view->detail);
@@ -171,10 +173,9 @@ int sweep_decide(const struct plugin_request *request, struct key_ledger *ledger
 {
 	int r = 0;
 
-	for (unsigned i = 0; r == 0 && i < ledger->count; i++) {
-		if (is_of(&ledger->entries[i], work->subject->user))
-			r = decide_entry(request, ledger, &ledger->entries[i], work);
-	}
+	for (unsigned i = key_ledger_first(ledger, work->subject->user); r == 0 && i != KEY_LEDGER_END;
+		i = ledger->entries[i].next)
+		r = decide_entry(request, ledger, &ledger->entries[i], work);
 	drop_gone(ledger);
 	return r == -E2BIG ? 0 : r; /* the next sweep goes on */
 }

@@ -90,7 +90,7 @@ static int ask_for_keys(struct world *world, const struct person *person, struct
 	const struct sshd_effective *effective = looking->effective;
 	cleanup_names char **paths = NULL;
 	cleanup_free const char **excluded = NULL;
-	const char *revoked = sshd_value(effective, "revokedkeys");
+	const char *revoked = sshd_value(effective, "revokedkeys"), *home = person->account.home;
 	cleanup_free gid_t *private_groups = NULL;
 	size_t count, private_count = 0;
 
@@ -129,6 +129,8 @@ static int ask_for_keys(struct world *world, const struct person *person, struct
 		.rsa_bits = required_bits(effective),
 		.revoked = (const char *const *)world->revoked,
 		.excluded = excluded};
+	for (char **path = paths; *path; path++)
+		looking->asks_home = looking->asks_home || strncmp(*path, home, strlen(home)) == 0;
 	r = keys_start(world->spawner, &identity, &question, &looking->child);
 	looking->is_asked = r == 0;
 	return r;
@@ -272,6 +274,8 @@ int look_finish(struct looking *looking, struct look *ret_look)
 		if (r < 0 && r != -ETIMEDOUT)
 			return r;
 		look->key |= r < 0 ? BLOCKER_BIT(BLOCKER_HOME_TIMEOUT) : keys_blockers(&look->answer, without != NULL);
+		if (r < 0 && looking->asks_home) /* the session begins there, whatever opened it */
+			look->password |= BLOCKER_BIT(BLOCKER_HOME_TIMEOUT);
 	}
 	if (looking->effective)
 		judge_doors(looking, look);

@@ -34,7 +34,7 @@ struct looking {
 	const struct sshd_effective *effective; /* the world's; NULL when sshd cannot be asked */
 	struct look look;
 	struct doors doors;
-	bool is_asked;
+	bool is_asked, asks_home; /* asks_home: the files are looked for below the home */
 	struct user_spawned child;
 };
 

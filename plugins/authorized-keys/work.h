@@ -24,7 +24,7 @@ struct work {
 	size_t old_blob_size;
 	struct work_edit *edits; /* owned */
 	unsigned edit_count;
-	struct buffer lost; /* fingerprints of the keys that an unbind takes away: JSON array elements */
+	struct buffer lost; /* fingerprints of the keys whose lines go or change: JSON array elements */
 };
 
 /* Decides on what the subject's views show, and brings those views up to date. Sets the result's code and detail. */

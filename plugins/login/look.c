@@ -36,6 +36,44 @@ static bool is_same_uid(const struct world *world, const char *name, const struc
 	return account_find(&world->passwd, name, &other) == 0 && other.uid == account->uid;
 }
 
+/* The lines that would come for this user. */
+static int list_added(const struct without *without, const char *user, const char ***ret_list)
+{
+	const cJSON *all = without ? without->lines : NULL, *item;
+	size_t count = 0, most = (size_t)cJSON_GetArraySize(all);
+	cleanup_free const char **list = calloc((most < EXCLUDED_MAX ? most : EXCLUDED_MAX) + 1, sizeof(*list));
+
+	if (!list)
+		return -ENOMEM;
+	cJSON_ArrayForEach(item, all)
+	{
+		const char *of, *line;
+		if (count < EXCLUDED_MAX && json_get_string(item, "user", &of) == 0 && strcmp(of, user) == 0 &&
+			json_get_string(item, "line", &line) == 0 && *line)
+			list[count++] = line;
+	}
+	*ret_list = steal_pointer(&list);
+	return 0;
+}
+
+/* The account as the commands that are asked about would leave it. */
+static int foresee(const struct without *without, struct person *person)
+{
+	const cJSON *item, *account;
+	const char *of;
+	int r = 0;
+
+	if (!without)
+		return 0;
+	cJSON_ArrayForEach(item, without->accounts)
+	{
+		if (r == 0 && json_get_string(item, "user", &of) == 0 && strcmp(of, person->account.name) == 0 &&
+			json_get_object(item, "account", &account) == 0)
+			r = person_change(person, account);
+	}
+	return r;
+}
+
 /* The fingerprints that do not count for this user. */
 static int list_excluded(
 	const struct world *world, const struct without *without, const struct account *account, const char ***ret_list)
@@ -89,7 +127,7 @@ static int ask_for_keys(struct world *world, const struct person *person, struct
 {
 	const struct sshd_effective *effective = looking->effective;
 	cleanup_names char **paths = NULL;
-	cleanup_free const char **excluded = NULL;
+	cleanup_free const char **excluded = NULL, **added = NULL;
 	const char *revoked = sshd_value(effective, "revokedkeys"), *home = person->account.home;
 	cleanup_free gid_t *private_groups = NULL;
 	size_t count, private_count = 0;
@@ -103,6 +141,8 @@ static int ask_for_keys(struct world *world, const struct person *person, struct
 		r = world_read_revoked(world, revoked ? revoked : "none");
 	if (r == 0)
 		r = list_excluded(world, looking->without, &person->account, &excluded);
+	if (r == 0)
+		r = list_added(looking->without, person->account.name, &added);
 	if (r == 0 && world->is_debian) /* its sshd lets a group of which the user is the only member write */
 		r = person_private_groups(person, world, &private_groups, &private_count);
 	if (r < 0)
@@ -128,7 +168,8 @@ static int ask_for_keys(struct world *world, const struct person *person, struct
 		.algorithms = accepted_algorithms(effective),
 		.rsa_bits = required_bits(effective),
 		.revoked = (const char *const *)world->revoked,
-		.excluded = excluded};
+		.excluded = excluded,
+		.added = added};
 	for (char **path = paths; *path; path++)
 		looking->asks_home = looking->asks_home || strncmp(*path, home, strlen(home)) == 0;
 	r = keys_start(world->spawner, &identity, &question, &looking->child);
@@ -232,6 +273,8 @@ int look_start(struct world *world, const char *user, const struct without *with
 		blocked_both(&looking->look, BLOCKER_BIT(BLOCKER_NO_SUCH_USER));
 		return 0;
 	}
+	if (r == 0)
+		r = foresee(without, &person);
 	if (r < 0)
 		return r;
 	r = world->sshd ? sshd_get_effective(world->sshd, user, &looking->effective, detail) : world->sshd_error;

@@ -18,7 +18,9 @@ struct without {
 	const cJSON *passwords;    /* have no password */
 	const cJSON *keys;         /* {"user","fingerprint"}: that key of that user */
 	const cJSON *fingerprints; /* that key of anybody */
-	const cJSON *methods;      /* {"password":bool,"key":bool,"root":text}: the values that would be in force */
+	const cJSON *accounts; /* {"user","account":{"shell","home","expire":text,"left":[GROUP]}}: as it would be */
+	const cJSON *lines;    /* {"user","line"}: a key that comes where one goes */
+	const cJSON *methods;  /* {"password":bool,"key":bool,"root":text}: the values that would be in force */
 };
 
 struct look {

@@ -56,6 +56,8 @@ static void read_without(const cJSON *node, struct without *ret_without)
 	ret_without->keys = json_member(node, "keys");
 	ret_without->fingerprints = json_member(node, "fingerprints");
 	ret_without->methods = json_member(node, "methods");
+	ret_without->accounts = json_member(node, "accounts");
+	ret_without->lines = json_member(node, "lines");
 }
 
 /* Some homes are looked at at once; each look that was started is finished, also after an error. */

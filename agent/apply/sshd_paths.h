@@ -6,3 +6,5 @@
 #include "agent/apply/apply.h"
 
 void sshd_paths_ensure(struct apply *apply);
+/* Whether a file of sshd's configuration (the main file, the drop-ins) was changed after that time. */
+bool sshd_paths_changed_since(const struct apply *apply, const struct timespec *time);

@@ -254,6 +254,31 @@ def rows(rig):
     yield Row("home_timeout", hang, method="password", hand=unhang)
 
 
+def what_is_no_blocker(rig):
+    """States of a disk that keep nobody out: each login succeeds, and nothing is named."""
+    home = "/home/alice"
+
+    def full():
+        must("mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs", home)
+        must("chown", "alice:", home)
+        put_keys("alice", rig.public + "\n")
+        must("sh", "-c", f"dd if=/dev/zero of={home}/fill bs=1k 2>/dev/null; true")
+
+    def read_only(path):
+        return lambda: must("sh", "-c", f"mount --bind {path} {path} && mount -o remount,bind,ro {path}")
+
+    states = [("a home that is full", full, home), ("a home that is read-only", read_only(home), home),
+              ("/var read-only", read_only("/var"), "/var"), ("/etc read-only", read_only("/etc"), "/etc")]
+    for name, damage, place in states:
+        rig.reset()
+        rig.configure("")
+        damage()
+        for method in ("key", "password"):
+            found = rig.blockers("alice", method)
+            check(rig.ssh("alice", method) and not found, f"{name} keeps nobody out by {method}, and nothing is named {found}")
+        must("umount", place)
+
+
 def replace(path, content):
     """In place of a file that may be in execution."""
     with open(path + ".new", "wb") as file:
@@ -276,6 +301,7 @@ def test():
         if not only or row.code in only:
             rig.show(row, fixes)
     check(set(shown) == set(fixes), f"every blocker of the table has its row {sorted(set(fixes) ^ set(shown))}")
+    what_is_no_blocker(rig)
     rig.server.stop()
 
 

@@ -216,6 +216,24 @@ def T12_another_server(server):
     expect(set_(password_auth=True), "ok", True, "T12: … both ways")
 
 
+def T12_an_init_script(server):
+    """Without systemd the init script (SysV, and OpenRC's alike) started it; SIGHUP is what their reload sends."""
+    server.stop()
+    must("/etc/init.d/ssh", "start")
+    pid = int(read("/run/sshd.pid"))
+    for value in (False, True):
+        expect(set_(password_auth=value), "ok", True, f"T12: started by its init script, password_auth {value}")
+        check(password_login("alice", PASSWORD) == value and key_login("alice", KEY), "  is in force, and the key is in")
+    expect(plugin.one({"do": "sshd.restart"}), "ok", True, "T12: sshd.restart")
+    check(int(read("/run/sshd.pid")) == pid and "is running" in must("/etc/init.d/ssh", "status"),
+          "  it is the same process, and the init script knows it")
+    must("/etc/init.d/ssh", "stop")
+    result = set_(password_auth=False)
+    check(result["code"] == "ok" and "not running" in result["detail"] and not server.listens(), "  stopped by it, it stays stopped")
+    server.start()
+    expect(set_(password_auth=True), "ok", True, "T12: and by hand again")
+
+
 def P50_status_follows_a_moved_keys_file(server):
     """Who is not touched by a document: status knows of the file that moved at the next one."""
     machine, ops = Machine(url=None), Signer()
@@ -263,6 +281,7 @@ def main():
     unread_changes_are_named(server)
     T36_cloud_init_writes_its_file_again(server)
     T12_another_server(server)
+    T12_an_init_script(server)
     P50_status_follows_a_moved_keys_file(server)
     ticker.process.kill()
     ticker.process.wait(30)

@@ -74,6 +74,31 @@ static int foresee(const struct without *without, struct person *person)
 	return r;
 }
 
+static size_t count_groups(const struct person *person)
+{
+	size_t count = 0;
+
+	while (person->group_names && person->group_names[count])
+		count++;
+	return count;
+}
+
+static bool matches_groups(const struct sshd_scan *scan)
+{
+	for (size_t i = 0; i < scan->count; i++) {
+		const struct sshd_setting *setting = &scan->settings[i];
+		if (strcmp(setting->keyword, "match") != 0)
+			continue;
+		for (unsigned j = 0; j < setting->count; j++) {
+			/* "Group NAME", and "Group=NAME" of newer versions */
+			if (strncasecmp(setting->arguments[j], "group", strlen("group")) == 0 &&
+				(setting->arguments[j][5] == '\0' || setting->arguments[j][5] == '='))
+				return true;
+		}
+	}
+	return false;
+}
+
 /* The fingerprints that do not count for this user. */
 static int list_excluded(
 	const struct world *world, const struct without *without, const struct account *account, const char ***ret_list)
@@ -273,10 +298,13 @@ int look_start(struct world *world, const char *user, const struct without *with
 		blocked_both(&looking->look, BLOCKER_BIT(BLOCKER_NO_SUCH_USER));
 		return 0;
 	}
+	size_t groups = count_groups(&person);
 	if (r == 0)
 		r = foresee(without, &person);
 	if (r < 0)
 		return r;
+	looking->leaves_group =
+		count_groups(&person) != groups && world->sshd && matches_groups(sshd_get_scan(world->sshd));
 	r = world->sshd ? sshd_get_effective(world->sshd, user, &looking->effective, detail) : world->sshd_error;
 	if (r == -ENOMEM)
 		return r;
@@ -322,7 +350,7 @@ int look_finish(struct looking *looking, struct look *ret_look)
 	}
 	if (looking->effective)
 		judge_doors(looking, look);
-	if (without && has_text(without->users, looking->user))
+	if (without && (looking->leaves_group || has_text(without->users, looking->user)))
 		look->can = false;
 	*ret_look = *look;
 	return 0;

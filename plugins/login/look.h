@@ -36,6 +36,7 @@ struct looking {
 	const struct sshd_effective *effective; /* the world's; NULL when sshd cannot be asked */
 	struct look look;
 	struct doors doors;
+	bool leaves_group;        /* … and a Match asks for groups: what would be in force is not known */
 	bool is_asked, asks_home; /* asks_home: the files are looked for below the home */
 	struct user_spawned child;
 };

@@ -125,6 +125,9 @@ def test():
     write(CONFIG, plain + "\nAllowGroups games\n")
     reload_sshd()
     refused("the group that AllowGroups names is taken away, by user.ensure", {"do": "user.ensure", "user": "alice", "groups": []})
+    write(CONFIG, "PubkeyAuthentication no\n" + plain + "\nMatch group games\n\tPubkeyAuthentication yes\n")
+    reload_sshd()
+    refused("… or that a Match asks for", {"do": "user.ensure", "user": "alice", "groups": []})
     write(CONFIG, plain)
     reload_sshd()
 

@@ -6,6 +6,7 @@
 
 #include "agent/apply/plugin_call.h"
 #include "agent/apply/revert.h"
+#include "lib/account_files.h"
 #include "lib/log.h"
 
 void removal_free(struct removal *removal)

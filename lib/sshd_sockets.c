@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/file.h"
+#include "lib/sshd_diag.h"
 
 #define TABLE_MAX (8u << 20) /* /proc/net/tcp has 150 bytes a socket: 50,000 connections */
 
@@ -86,38 +87,58 @@ static int read_table(const char *path, char **ret_text)
 	return file_read_descriptor(descriptor, TABLE_MAX, ret_text, &size);
 }
 
-static void add_port(const char *four, const char *six, const char *value, struct sshd_sockets *sockets)
+/* The ports in force, each once. */
+static unsigned list_ports(const struct sshd_effective *effective, uint16_t ports[SSHD_SOCKETS_MAX])
 {
-	unsigned port = 0;
-	const char *colon = strrchr(value, ':'); /* listenaddress has the port behind the last colon */
+	unsigned count = 0;
 
-	for (const char *at = colon ? colon + 1 : value; isdigit((unsigned char)*at) && port < 65536; at++)
-		port = port * 10 + (unsigned)(*at - '0');
-	if (port == 0 || port > 65535)
-		return;
-	for (unsigned i = 0; i < sockets->count; i++) {
-		if (sockets->sockets[i].port == port)
-			return;
+	for (size_t i = 0; i < effective->count && count < SSHD_SOCKETS_MAX; i++) {
+		const struct sshd_value *value = &effective->values[i];
+		unsigned port = 0;
+		bool known = false;
+		if (strcmp(value->keyword, "port") != 0 && strcmp(value->keyword, "listenaddress") != 0)
+			continue;
+		const char *colon = strrchr(value->value, ':'); /* listenaddress has the port behind the last colon */
+		for (const char *at = colon ? colon + 1 : value->value; isdigit((unsigned char)*at) && port < 65536;
+			at++)
+			port = port * 10 + (unsigned)(*at - '0');
+		for (unsigned j = 0; j < count; j++)
+			known = known || ports[j] == port;
+		if (port > 0 && port < 65536 && !known)
+			ports[count++] = (uint16_t)port;
 	}
-	if (four)
-		sshd_sockets_parse(four, false, (uint16_t)port, sockets);
-	if (six)
-		sshd_sockets_parse(six, true, (uint16_t)port, sockets);
+	return count;
 }
 
-int sshd_sockets_read(const struct sshd_effective *effective, struct sshd_sockets *ret_sockets)
+int sshd_sockets_read_proc(const struct sshd_effective *effective, struct sshd_sockets *ret_sockets)
 {
 	cleanup_free char *four = NULL, *six = NULL;
 	struct sshd_sockets sockets = {.count = 0};
+	uint16_t ports[SSHD_SOCKETS_MAX];
 
 	int r = read_table("/proc/net/tcp", &four);
 	if (read_table("/proc/net/tcp6", &six) < 0 && r < 0)
 		return r;
-	for (size_t i = 0; i < effective->count; i++) {
-		const struct sshd_value *value = &effective->values[i];
-		if (strcmp(value->keyword, "port") == 0 || strcmp(value->keyword, "listenaddress") == 0)
-			add_port(four, six, value->value, &sockets);
+	unsigned count = list_ports(effective, ports);
+	for (unsigned i = 0; i < count; i++) {
+		if (four)
+			sshd_sockets_parse(four, false, ports[i], &sockets);
+		if (six)
+			sshd_sockets_parse(six, true, ports[i], &sockets);
 	}
+	*ret_sockets = sockets;
+	return 0;
+}
+
+int sshd_sockets_read(const struct sshd_effective *effective, struct sshd_sockets *ret_sockets)
+{
+	struct sshd_sockets sockets = {.count = 0};
+	uint16_t ports[SSHD_SOCKETS_MAX];
+	unsigned count = list_ports(effective, ports);
+
+	/* Where the kernel has not got it, or a filter refuses netlink. */
+	if (sshd_diag_read(false, ports, count, &sockets) < 0 || sshd_diag_read(true, ports, count, &sockets) < 0)
+		return sshd_sockets_read_proc(effective, ret_sockets);
 	*ret_sockets = sockets;
 	return 0;
 }

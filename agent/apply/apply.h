@@ -51,11 +51,13 @@ struct command {
 	cJSON *node;
 	const struct manifest_command *row; /* NULL: unknown */
 	unsigned stage, position;
-	char *plan;   /* JSON text, once planned */
-	cJSON *lost;  /* fingerprints of the keys that it would take away, as the plugin saw them; NULL if it says none
-		       */
-	bool redo;    /* the plan came from the journal */
-	bool put_off; /* tried before; pending_code is why it could not be done then */
+	char *plan;  /* JSON text, once planned */
+	cJSON *lost; /* fingerprints of the keys that it would take away, as the plugin saw them; NULL if it says none
+		      */
+	cJSON *account; /* what of the account would be different, for the guard */
+	cJSON *line;    /* the key line that would come in place of what is lost, where it outlives a reboot */
+	bool redo;      /* the plan came from the journal */
+	bool put_off;   /* tried before; pending_code is why it could not be done then */
 	enum code pending_code;
 	bool is_known_pending; /* the history's newest line for it says so, with this code */
 	enum code known_pending;

@@ -15,6 +15,8 @@ void removal_free(struct removal *removal)
 	buffer_free(&removal->passwords);
 	buffer_free(&removal->keys);
 	buffer_free(&removal->fingerprints);
+	buffer_free(&removal->accounts);
+	buffer_free(&removal->lines);
 }
 
 static void copy(const struct buffer *from, struct buffer *to)
@@ -30,8 +32,10 @@ int removal_copy(const struct removal *from, struct removal *ret_to)
 	copy(&from->passwords, &ret_to->passwords);
 	copy(&from->keys, &ret_to->keys);
 	copy(&from->fingerprints, &ret_to->fingerprints);
-	bool failed =
-		ret_to->users.failed || ret_to->passwords.failed || ret_to->keys.failed || ret_to->fingerprints.failed;
+	copy(&from->accounts, &ret_to->accounts);
+	copy(&from->lines, &ret_to->lines);
+	bool failed = ret_to->users.failed || ret_to->passwords.failed || ret_to->keys.failed ||
+		      ret_to->fingerprints.failed || ret_to->accounts.failed || ret_to->lines.failed;
 	return failed ? -ENOMEM : 0;
 }
 
@@ -63,27 +67,39 @@ static int add_unbind(const struct command *command, struct removal *removal)
 	return buffer_status(&removal->keys);
 }
 
-/* user.ensure closes an account when it lets it expire now, or gives it a shell that ends every session. */
-static bool ensure_closes(const struct command *command, int64_t now)
+static int add_member(struct buffer *list, const char *user, const char *name, const cJSON *value)
 {
-	const char *shell;
-	int64_t expires;
+	struct json_writer writer = {list, list->size > 0};
 
-	if (json_get_integer(command->node, "expires", &expires) == 0 && expires <= now)
-		return true;
-	if (json_get_string(command->node, "shell", &shell) < 0)
-		return false;
-	return account_shell_is_nologin(shell);
+	json_begin_object(&writer, NULL);
+	json_put_string(&writer, "user", user);
+	json_put_value(&writer, name, value);
+	json_end_object(&writer);
+	return buffer_status(list);
 }
 
-int removal_add(const struct command *command, int64_t now, struct removal *removal)
+/* A key under a label that is exchanged for another, or for the same one that lets in less. */
+static int add_exchange(const struct command *command, struct removal *removal)
+{
+	if (!command->lost || cJSON_GetArraySize(command->lost) == 0)
+		return 1;
+	int r = add_unbind(command, removal);
+	if (r == 0 && command->line)
+		r = add_member(&removal->lines, command->user, "line", command->line);
+	return r;
+}
+
+int removal_add(const struct command *command, struct removal *removal)
 {
 	const char *name = command->do_name, *text = NULL;
 	bool value;
 
-	if (strcmp(name, "user.ensure") == 0 && !ensure_closes(command, now))
-		return 1;
-	if (strcmp(name, "user.lock") == 0 || strcmp(name, "user.remove") == 0 || strcmp(name, "user.ensure") == 0)
+	if (strcmp(name, "user.ensure") == 0)
+		return command->account ? add_member(&removal->accounts, command->user, "account", command->account)
+					: 1;
+	if (strcmp(name, "keys.bind") == 0 || strcmp(name, "keys.replace") == 0)
+		return add_exchange(command, removal);
+	if (strcmp(name, "user.lock") == 0 || strcmp(name, "user.remove") == 0)
 		return add_text(&removal->users, command->user);
 	if (strcmp(name, "password.remove") == 0)
 		return add_text(&removal->passwords, command->user);
@@ -173,6 +189,8 @@ static enum code ask(const struct apply *apply, const char *const *users, size_t
 		put_list(&writer, "passwords", &removal->passwords);
 		put_list(&writer, "keys", &removal->keys);
 		put_list(&writer, "fingerprints", &removal->fingerprints);
+		put_list(&writer, "accounts", &removal->accounts);
+		put_list(&writer, "lines", &removal->lines);
 		json_begin_object(&writer, "methods");
 		if (removal->password >= 0)
 			json_put_bool(&writer, "password", removal->password);

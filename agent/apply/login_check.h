@@ -10,6 +10,8 @@ struct removal {
 	struct buffer passwords;    /* users whose password no longer counts */
 	struct buffer keys;         /* {"user":…,"fingerprint":…}: one user's key */
 	struct buffer fingerprints; /* whoever holds them */
+	struct buffer accounts;     /* {"user":…,"account":{…}}: as it would be */
+	struct buffer lines;        /* {"user":…,"line":…}: a key that comes in place of one that goes */
 	int password, key;          /* of sshd's methods: 1, 0, or -1: as it is */
 	const char *root;           /* permit_root_login, or NULL: as it is */
 };
@@ -26,7 +28,7 @@ void trial_free(struct trial *trial);
 void removal_free(struct removal *removal);
 #define cleanup_removal CLEANUP(removal_free)
 /* Adds what the command takes away; 0, or 1 when it takes no login away. */
-int removal_add(const struct command *command, int64_t now, struct removal *removal) MUST_CHECK;
+int removal_add(const struct command *command, struct removal *removal) MUST_CHECK;
 int trial_find(const struct apply *apply, struct trial *ret_trial) MUST_CHECK;
 /* The doors; the users are for the caller to begin with. */
 void removal_add_trial(const struct trial *trial, struct removal *removal);

@@ -170,6 +170,15 @@ enum code plugin_call(const struct apply *apply, unsigned plugin, bool apply_ver
 	return code;
 }
 
+static int keep(const cJSON *result, const char *name, cJSON **member)
+{
+	const cJSON *found = json_member(result, name);
+
+	cJSON_Delete(*member);
+	*member = found ? cJSON_Duplicate(found, true) : NULL;
+	return found && !*member ? -ENOMEM : 0;
+}
+
 int plugin_read_result(const cJSON *result, enum plugin_verb verb, struct command *command)
 {
 	const char *id, *name, *detail = "", *sealed = NULL;
@@ -214,6 +223,8 @@ int plugin_read_result(const cJSON *result, enum plugin_verb verb, struct comman
 			if (!command->lost)
 				return -ENOMEM;
 		}
+		if (keep(result, "account", &command->account) < 0 || keep(result, "line", &command->line) < 0)
+			return -ENOMEM;
 		return 0;
 	}
 	outcome_set(outcome, code, "%s", detail);

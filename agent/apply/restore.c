@@ -188,6 +188,8 @@ static void part_free(struct command *part)
 	cJSON_Delete(part->node);
 	free(part->plan);
 	cJSON_Delete(part->lost);
+	cJSON_Delete(part->account);
+	cJSON_Delete(part->line);
 	outcome_free(&part->outcome);
 }
 

@@ -3,9 +3,13 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "agent/apply/plugin_call.h"
+#include "lib/file.h"
 #include "lib/log.h"
+
+#define DROP_INS_MAX 256u /* of more, those beyond are not looked at */
 
 static enum code ensure(const struct apply *apply, char ret_detail[DETAIL_MAX + 1])
 {
@@ -55,4 +59,35 @@ void sshd_paths_name_revoked(const struct apply *apply, struct command **batch, 
 		else
 			outcome->changed = true;
 	}
+}
+
+static bool is_later(int directory, const char *name, const struct timespec *time)
+{
+	struct stat status;
+
+	if (fstatat(directory, name, &status, 0) < 0)
+		return false;
+	return status.st_ctim.tv_sec > time->tv_sec ||
+	       (status.st_ctim.tv_sec == time->tv_sec && status.st_ctim.tv_nsec > time->tv_nsec);
+}
+
+bool sshd_paths_changed_since(const struct apply *apply, const struct timespec *time)
+{
+	static const char *const paths[] = {"etc/ssh/sshd_config", "etc/ssh/sshd_config.d", "usr/etc/ssh/sshd_config"};
+	cleanup_close int directory = -1;
+	cleanup_names char **names = NULL;
+	size_t count = 0;
+
+	for (unsigned i = 0; i < ELEMENTS(paths); i++) {
+		if (is_later(apply->root, paths[i], time))
+			return true;
+	}
+	if (file_list(apply->root, paths[1], DROP_INS_MAX, &names, &count) < 0 ||
+		file_open_directory(apply->root, paths[1], &directory) < 0)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		if (is_later(directory, names[i], time))
+			return true;
+	}
+	return false;
 }

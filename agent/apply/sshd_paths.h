@@ -8,3 +8,5 @@
 void sshd_paths_ensure(const struct apply *apply);
 /* Has sshd read the list of revoked keys once one was written; what it says then is the outcome of keys.revoke. */
 void sshd_paths_name_revoked(const struct apply *apply, struct command **batch, size_t count);
+/* Whether a file of sshd's configuration (the main file, the drop-ins) was changed after that time. */
+bool sshd_paths_changed_since(const struct apply *apply, const struct timespec *time);

@@ -16,9 +16,8 @@
 #include "agent/apply/sweep.h"
 #include "lib/log.h"
 
-#define STAGE_CREATE 1u /* user.ensure can also close an account */
-#define STAGE_RESTRICT 3u
-#define BATCH_MAX 512u              /* commands of one plugin call: request and reply stay under 2 MiB */
+#define STAGE_RESTRICT 3u /* the last with commands that close; user.ensure and keys.replace before it can, too */
+#define BATCH_MAX 512u    /* commands of one plugin call: request and reply stay under 2 MiB */
 #define BATCH_TEXT_MAX (512u << 10) /* and so do long plans */
 
 /* Asks before each closing command whether anybody could still log in; what is refused no longer counts. */
@@ -42,7 +41,7 @@ static int guard(const struct apply *apply, struct command **batch, size_t count
 			continue;
 		int r = removal_copy(&sum, &next);
 		if (r == 0)
-			r = removal_add(batch[i], apply->now, &next);
+			r = removal_add(batch[i], &next);
 		if (r < 0)
 			return r;
 		removal_add_trial(&trial, &next);
@@ -55,7 +54,7 @@ static int guard(const struct apply *apply, struct command **batch, size_t count
 			}
 			/* A service account on a machine that nobody can log in to yet takes nothing away. */
 			bool before = true;
-			if (!anyone && strcmp(batch[i]->do_name, "user.ensure") == 0)
+			if (!anyone && batch[i]->stage < STAGE_RESTRICT)
 				code = login_anyone(apply, &sum, &before);
 			if (!anyone && (before || code != CODE_OK)) {
 				bool on_trial = trial.password || trial.key || trial.root;
@@ -260,7 +259,7 @@ static int run_fresh(struct apply *apply, struct document *document, struct jour
 	if (!open || !open_accounts)
 		return -ENOMEM;
 	int r = plugin_run(apply, document, PLUGIN_PLAN, batch, accounts, count);
-	if (r == 0 && (stage == STAGE_CREATE || stage == STAGE_RESTRICT))
+	if (r == 0 && stage <= STAGE_RESTRICT)
 		r = guard(apply, batch, count);
 	if (r < 0)
 		return r;

@@ -293,6 +293,8 @@ void document_free(struct document *document)
 	for (size_t i = 0; i < document->count; i++) {
 		free(document->commands[i].plan);
 		cJSON_Delete(document->commands[i].lost);
+		cJSON_Delete(document->commands[i].account);
+		cJSON_Delete(document->commands[i].line);
 		outcome_free(&document->commands[i].outcome);
 	}
 	free(document->commands);

@@ -2,12 +2,15 @@
 #include "agent/apply/view.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "agent/apply/history.h"
 #include "agent/apply/journal.h"
 #include "agent/apply/ledger.h"
 #include "agent/apply/login_check.h"
+#include "agent/apply/sshd_paths.h"
 #include "agent/apply/trust.h"
 #include "lib/account_files.h"
 #include "lib/account_index.h"
@@ -535,6 +538,14 @@ static void forget_asked(struct view *view)
 	name_map_free(&view->seen);
 }
 
+/* What sshd is told decides over everybody's login: an AuthorizedKeysFile that was moved, a door that was shut. */
+static bool is_outdated(const struct apply *apply)
+{
+	struct stat status;
+	return fstatat(apply->run, "view", &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       sshd_paths_changed_since(apply, &status.st_mtim);
+}
+
 static int fill(struct view *view, const struct link_message *message)
 {
 	struct apply *apply = view->apply;
@@ -547,7 +558,8 @@ static int fill(struct view *view, const struct link_message *message)
 	if (r < 0)
 		return r;
 	if (file_read(apply->run, "view", VIEW_MAX, &old, &size) == 0) {
-		read_old_logins(view, old, size);
+		if (!is_outdated(apply))
+			read_old_logins(view, old, size);
 		const char *newline = memchr(old, '\n', size);
 		if (newline)
 			(void)!json_parse_object(old, (size_t)(newline - old), &old_status);

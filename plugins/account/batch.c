@@ -316,6 +316,19 @@ static bool has_moved(struct batch *batch, unsigned index, const struct facets *
 	return false;
 }
 
+/* The guard judges an account that stands as it would be. */
+static int tell_guard(const struct plugin_command *command, const struct facets *facets, struct plugin_result *result)
+{
+	cleanup_buffer struct buffer extra = {0};
+	struct json_writer writer = {&extra, false};
+
+	if (strcmp(command->do_name, "user.ensure") != 0 || facets_find(facets, "account") ||
+		!facets_write_account(facets, &writer))
+		return 0;
+	result->extra = buffer_steal(&extra);
+	return result->extra ? 0 : -ENOMEM;
+}
+
 static void plan_command(struct batch *batch, unsigned index, struct plugin_result *result)
 {
 	const struct plugin_command *command = &batch->request->commands[index];
@@ -349,6 +362,8 @@ static void plan_command(struct batch *batch, unsigned index, struct plugin_resu
 		struct plugin_result simulated = {0};
 		result->changes = true;
 		r = carry_out(batch, index, &facets, &simulated);
+		if (r == 0)
+			r = tell_guard(command, &facets, result);
 		if (r < 0)
 			commit_report(result, r, plugin_text(command, "user"));
 	}

@@ -88,3 +88,28 @@ int facets_read(const cJSON *plan, bool exchange, struct facets *ret_facets)
 	}
 	return 0;
 }
+
+bool facets_write_account(const struct facets *facets, struct json_writer *writer)
+{
+	static const char *const names[] = {"shell", "home", "expire"};
+	bool any = false;
+
+	json_begin_object(writer, "account");
+	for (unsigned i = 0; i < ELEMENTS(names); i++) {
+		const char *after = facets_after(facets, names[i], NULL);
+		if (after)
+			json_put_string(writer, names[i], after);
+		any = any || after;
+	}
+	json_begin_array(writer, "left");
+	for (unsigned i = 0; i < facets->count; i++) {
+		const struct facet *facet = &facets->items[i];
+		if (strncmp(facet->name, "group.", strlen("group.")) != 0 || strcmp(facet->after, "out") != 0)
+			continue;
+		json_put_string(writer, NULL, facet->name + strlen("group."));
+		any = true;
+	}
+	json_end_array(writer);
+	json_end_object(writer);
+	return any;
+}

@@ -30,5 +30,7 @@ const struct facet *facets_find(const struct facets *facets, const char *name);
 const char *facets_after(const struct facets *facets, const char *name, const char *fallback);
 /* The member "facets" of a plan: {"NAME":["before","after"],…}. */
 void facets_write(const struct facets *facets, struct json_writer *writer);
+/* The member "account" of a result, for the guard: what decides over logins and would be different. False: nothing. */
+bool facets_write_account(const struct facets *facets, struct json_writer *writer);
 /* -EBADMSG on anything else. With `exchange` before and after change places (undo). */
 int facets_read(const cJSON *plan, bool exchange, struct facets *ret_facets) MUST_CHECK;

@@ -85,6 +85,32 @@ static int fail_all(const struct plugin_request *request, struct plugin_result *
 	return 0;
 }
 
+/* What goes, and the line that comes where it outlives a reboot: the guard judges both. */
+static int tell_guard(const struct work *work, struct plugin_result *result)
+{
+	const struct locations *locations = &work->subject->locations;
+	cleanup_buffer struct buffer extra = {0};
+	struct json_writer writer = {&extra, false};
+	const char *label = plugin_text(work->command, "keypair"), *line = NULL;
+
+	if (work->lost.size == 0 && strcmp(work->command->do_name, "keys.unbind") != 0)
+		return 0;
+	json_begin_array(&writer, "fingerprints");
+	if (work->lost.size > 0)
+		buffer_append(&extra, work->lost.bytes, work->lost.size);
+	json_end_array(&writer);
+	for (unsigned i = 0; i < work->edit_count; i++) {
+		const struct work_edit *edit = &work->edits[i];
+		if (strcmp(edit->label, label) == 0 && *edit->after && locations->read_by_sshd[edit->place] &&
+			edit->place != (unsigned)locations->runtime)
+			line = edit->after;
+	}
+	if (line)
+		json_put_string(&writer, "line", line);
+	result->extra = buffer_steal(&extra);
+	return result->extra ? 0 : -ENOMEM;
+}
+
 int bindings_plan(struct plugin_request *request, struct plugin_result *results)
 {
 	CLEANUP(batch_free) struct batch batch = {.request = request};
@@ -101,16 +127,8 @@ int bindings_plan(struct plugin_request *request, struct plugin_result *results)
 			continue;
 		results[i].changes = work->edit_count > 0 || work->forgotten_count > 0 || work->ledger_changed;
 		r = work_is_sweep(work) ? plugin_set_plan(&results[i], "{}") : work_write_plan(work, &results[i].plan);
-		if (r == 0 && strcmp(work->command->do_name, "keys.unbind") == 0) {
-			cleanup_buffer struct buffer extra = {0};
-			struct json_writer writer = {&extra, false};
-			json_begin_array(&writer, "fingerprints");
-			if (work->lost.size > 0)
-				buffer_append(&extra, work->lost.bytes, work->lost.size);
-			json_end_array(&writer);
-			results[i].extra = buffer_steal(&extra);
-			r = results[i].extra ? 0 : -ENOMEM;
-		}
+		if (r == 0 && !work_is_sweep(work))
+			r = tell_guard(work, &results[i]);
 		if (r < 0)
 			(void)plugin_set(&results[i], r == -EFBIG ? CODE_TOO_LARGE : CODE_INTERNAL, "the plan: %s",
 				strerror(-r));

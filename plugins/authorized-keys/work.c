@@ -141,6 +141,33 @@ static int sweep(struct work *work, unsigned place, int64_t now)
 	return 0;
 }
 
+/* Every key that stands under the label: lines may have been edited or doubled by hand since they were bound. */
+static int note_lost(struct work *work, const struct key_view *view, const char *label)
+{
+	struct json_writer writer = {&work->lost, work->lost.size > 0};
+	char found[KEY_LABEL_MAX + 1], fingerprint[SSHKEY_FINGERPRINT_SIZE];
+	struct key_line line;
+	size_t offset = 0;
+
+	while (key_lines_next(view->ours, view->ours_size, &offset, &line)) {
+		cleanup_free unsigned char *blob = NULL;
+		size_t size;
+
+		if (!key_line_is_ours(&line, found) || strcmp(found, label) != 0)
+			continue;
+		int r = key_line_blob(&line, &blob, &size);
+		if (r == -ENOMEM)
+			return r;
+		if (r < 0)
+			continue; /* no key that anybody could log in with */
+		if (work->lost_count++ == LOST_MAX)
+			return -E2BIG;
+		sshkey_fingerprint(blob, size, fingerprint);
+		json_put_string(&writer, NULL, fingerprint);
+	}
+	return buffer_status(&work->lost);
+}
+
 static int set_line(struct work *work, unsigned place, const char *after, int64_t now)
 {
 	const char *label = plugin_text(work->command, "keypair");
@@ -153,7 +180,9 @@ static int set_line(struct work *work, unsigned place, const char *after, int64_
 	before = strndup(line.start, line.size);
 	if (!before)
 		return -ENOMEM;
-	int r = work_add_edit(work, place, label, before, after, false);
+	int r = strcmp(before, after) != 0 ? note_lost(work, view, label) : 0;
+	if (r == 0)
+		r = work_add_edit(work, place, label, before, after, false);
 	return r < 0 || work->edit_count == count ? r : sweep(work, place, now);
 }
 
@@ -245,33 +274,6 @@ static int decide_bind(const struct plugin_request *request, struct work *work, 
 	return r;
 }
 
-/* Every key that stands under the label: lines may have been edited or doubled by hand since they were bound. */
-static int note_lost(struct work *work, const struct key_view *view, const char *label)
-{
-	struct json_writer writer = {&work->lost, work->lost.size > 0};
-	char found[KEY_LABEL_MAX + 1], fingerprint[SSHKEY_FINGERPRINT_SIZE];
-	struct key_line line;
-	size_t offset = 0;
-
-	while (key_lines_next(view->ours, view->ours_size, &offset, &line)) {
-		cleanup_free unsigned char *blob = NULL;
-		size_t size;
-
-		if (!key_line_is_ours(&line, found) || strcmp(found, label) != 0)
-			continue;
-		int r = key_line_blob(&line, &blob, &size);
-		if (r == -ENOMEM)
-			return r;
-		if (r < 0)
-			continue; /* no key that anybody could log in with */
-		if (work->lost_count++ == LOST_MAX)
-			return -E2BIG;
-		sshkey_fingerprint(blob, size, fingerprint);
-		json_put_string(&writer, NULL, fingerprint);
-	}
-	return buffer_status(&work->lost);
-}
-
 static int decide_unbind(const struct plugin_request *request, struct work *work)
 {
 	const struct locations *locations = &work->subject->locations;
@@ -290,9 +292,7 @@ static int decide_unbind(const struct plugin_request *request, struct work *work
 			continue;
 		if (!work->old_blob && key_line_blob(&line, &work->old_blob, &work->old_blob_size) == -ENOMEM)
 			return -ENOMEM;
-		r = note_lost(work, view, label);
-		if (r == 0)
-			r = set_line(work, i, "", request->time);
+		r = set_line(work, i, "", request->time);
 	}
 	if (r < 0)
 		return r;

@@ -74,12 +74,64 @@ int person_find(const struct world *world, const char *user, struct person *ret_
 	return 0;
 }
 
+static int exchange(const char **text, char **owned, const cJSON *account, const char *name)
+{
+	const char *value;
+
+	if (json_get_string(account, name, &value) < 0)
+		return 0;
+	char *copy = strdup(value);
+	if (!copy)
+		return -ENOMEM;
+	free(*owned);
+	*text = *owned = copy;
+	return 0;
+}
+
+/* He keeps the gid for his files: what a group lets him read is not what it lets him in for. */
+static void leave_group(struct person *person, const char *group)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; person->group_names[i]; i++) {
+		if (strcmp(person->group_names[i], group) == 0)
+			free(person->group_names[i]);
+		else
+			person->group_names[kept++] = person->group_names[i];
+	}
+	person->group_names[kept] = NULL;
+}
+
+int person_change(struct person *person, const cJSON *account)
+{
+	const cJSON *left, *group;
+	const char *expire;
+
+	int r = exchange(&person->account.shell, &person->shell, account, "shell");
+	if (r == 0)
+		r = exchange(&person->account.home, &person->home, account, "home");
+	if (r < 0)
+		return r;
+	if (json_get_string(account, "expire", &expire) == 0)
+		person->shadow.expire = *expire ? 0 : -1; /* a date that is set is one that comes */
+	if (json_get_array(account, "left", &left) < 0)
+		return 0;
+	cJSON_ArrayForEach(group, left)
+	{
+		if (cJSON_IsString(group))
+			leave_group(person, group->valuestring);
+	}
+	return 0;
+}
+
 void person_free(struct person *person)
 {
 	account_free(&person->account);
 	shadow_free(&person->shadow);
 	free(person->groups);
 	file_names_free(&person->group_names);
+	free(person->shell);
+	free(person->home);
 	*person = (struct person){0};
 }
 
@@ -161,7 +213,8 @@ blocker_set person_blockers(const struct person *person, const struct world *wor
 {
 	blocker_set set = shell_blockers(person, world, use_pam);
 
-	if (is_expired(&person->shadow, world->now / DAY, use_pam))
+	/* For good nobody counts whose account will end, as no key does that expires. */
+	if (is_expired(&person->shadow, world->now / DAY, use_pam) || (for_good && person->shadow.expire >= 0))
 		set |= BLOCKER_BIT(BLOCKER_EXPIRED);
 	/* Without PAM sshd itself takes ! for a locked account, and refuses keys too. */
 	if (!use_pam && *person->hash == '!')

@@ -15,10 +15,13 @@ struct person {
 	gid_t *groups;
 	size_t group_count;
 	char **group_names; /* NULL-terminated */
+	char *shell, *home; /* as a change would leave them; account points there then */
 };
 
 /* -ENOENT; -ENOTUNIQ when the name stands twice. */
 int person_find(const struct world *world, const char *user, struct person *ret_person) MUST_CHECK;
+/* As a change of the account (one of struct without's accounts) would leave it. */
+int person_change(struct person *person, const cJSON *account) MUST_CHECK;
 void person_free(struct person *person);
 #define cleanup_person CLEANUP(person_free)
 

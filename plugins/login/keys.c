@@ -221,6 +221,7 @@ static void write_question(const struct keys_question *question, struct buffer *
 	put_list(task, question->paths);
 	put_list(task, question->revoked);
 	put_list(task, question->excluded);
+	put_list(task, question->added);
 }
 
 static const char *take_text(char **at, const char *end)
@@ -258,13 +259,21 @@ static int look_at_all(const struct keys_question *question, struct buffer *outp
 		if (r < 0)
 			return r;
 	}
+	/* What goes was read from a file that sshd reads, so what comes in its place will be. */
+	struct keys_question added = *question;
+	added.excluded = NULL;
+	for (const char *const *line = question->added; answer.excluded > 0 && *line; line++) {
+		int r = judge_file(&added, *line, strlen(*line), true, &answer);
+		if (r < 0)
+			return r;
+	}
 	buffer_append(output, &answer, sizeof(answer));
 	return 0;
 }
 
 int keys_serve(char *task, size_t size, int root, struct buffer *output)
 {
-	cleanup_free const char **paths = NULL, **revoked = NULL, **excluded = NULL;
+	cleanup_free const char **paths = NULL, **revoked = NULL, **excluded = NULL, **added = NULL;
 	cleanup_free gid_t *groups = NULL;
 	const char *texts[4], *end = task + size;
 	char *at = task + sizeof(struct wire);
@@ -290,6 +299,8 @@ int keys_serve(char *task, size_t size, int root, struct buffer *output)
 		r = take_list(&at, end, &revoked);
 	if (r == 0)
 		r = take_list(&at, end, &excluded);
+	if (r == 0)
+		r = take_list(&at, end, &added);
 	if (r < 0)
 		return r;
 	const struct keys_question question = {.root = root,
@@ -306,7 +317,8 @@ int keys_serve(char *task, size_t size, int root, struct buffer *output)
 		.algorithms = wire.has_algorithms ? texts[3] : NULL,
 		.rsa_bits = wire.rsa_bits,
 		.revoked = (const char *const *)revoked,
-		.excluded = (const char *const *)excluded};
+		.excluded = (const char *const *)excluded,
+		.added = (const char *const *)added};
 	return look_at_all(&question, output);
 }
 

@@ -32,6 +32,7 @@ struct keys_question {
 	unsigned rsa_bits;           /* RequiredRSASize */
 	const char *const *revoked;  /* fingerprints, NULL-terminated */
 	const char *const *excluded; /* fingerprints that do not count, NULL-terminated */
+	const char *const *added;    /* lines that would come where one that does not count goes, NULL-terminated */
 };
 
 struct keys_answer {

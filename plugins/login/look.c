@@ -36,6 +36,69 @@ static bool is_same_uid(const struct world *world, const char *name, const struc
 	return account_find(&world->passwd, name, &other) == 0 && other.uid == account->uid;
 }
 
+/* The lines that would come for this user. */
+static int list_added(const struct without *without, const char *user, const char ***ret_list)
+{
+	const cJSON *all = without ? without->lines : NULL, *item;
+	size_t count = 0, most = (size_t)cJSON_GetArraySize(all);
+	cleanup_free const char **list = calloc((most < EXCLUDED_MAX ? most : EXCLUDED_MAX) + 1, sizeof(*list));
+
+	if (!list)
+		return -ENOMEM;
+	cJSON_ArrayForEach(item, all)
+	{
+		const char *of, *line;
+		if (count < EXCLUDED_MAX && json_get_string(item, "user", &of) == 0 && strcmp(of, user) == 0 &&
+			json_get_string(item, "line", &line) == 0 && *line)
+			list[count++] = line;
+	}
+	*ret_list = steal_pointer(&list);
+	return 0;
+}
+
+/* The account as the commands that are asked about would leave it. */
+static int foresee(const struct without *without, struct person *person)
+{
+	const cJSON *item, *account;
+	const char *of;
+	int r = 0;
+
+	if (!without)
+		return 0;
+	cJSON_ArrayForEach(item, without->accounts)
+	{
+		if (r == 0 && json_get_string(item, "user", &of) == 0 && strcmp(of, person->account.name) == 0 &&
+			json_get_object(item, "account", &account) == 0)
+			r = person_change(person, account);
+	}
+	return r;
+}
+
+static size_t count_groups(const struct person *person)
+{
+	size_t count = 0;
+
+	while (person->group_names && person->group_names[count])
+		count++;
+	return count;
+}
+
+static bool matches_groups(const struct sshd_scan *scan)
+{
+	for (size_t i = 0; i < scan->count; i++) {
+		const struct sshd_setting *setting = &scan->settings[i];
+		if (strcmp(setting->keyword, "match") != 0)
+			continue;
+		for (unsigned j = 0; j < setting->count; j++) {
+			/* "Group NAME", and "Group=NAME" of newer versions */
+			if (strncasecmp(setting->arguments[j], "group", strlen("group")) == 0 &&
+				(setting->arguments[j][5] == '\0' || setting->arguments[j][5] == '='))
+				return true;
+		}
+	}
+	return false;
+}
+
 /* The fingerprints that do not count for this user. */
 static int list_excluded(
 	const struct world *world, const struct without *without, const struct account *account, const char ***ret_list)
@@ -89,8 +152,8 @@ static int ask_for_keys(struct world *world, const struct person *person, struct
 {
 	const struct sshd_effective *effective = looking->effective;
 	cleanup_names char **paths = NULL;
-	cleanup_free const char **excluded = NULL;
-	const char *revoked = sshd_value(effective, "revokedkeys");
+	cleanup_free const char **excluded = NULL, **added = NULL;
+	const char *revoked = sshd_value(effective, "revokedkeys"), *home = person->account.home;
 	cleanup_free gid_t *private_groups = NULL;
 	size_t count, private_count = 0;
 
@@ -103,6 +166,8 @@ static int ask_for_keys(struct world *world, const struct person *person, struct
 		r = world_read_revoked(world, revoked ? revoked : "none");
 	if (r == 0)
 		r = list_excluded(world, looking->without, &person->account, &excluded);
+	if (r == 0)
+		r = list_added(looking->without, person->account.name, &added);
 	if (r == 0 && world->is_debian) /* its sshd lets a group of which the user is the only member write */
 		r = person_private_groups(person, world, &private_groups, &private_count);
 	if (r < 0)
@@ -128,7 +193,10 @@ static int ask_for_keys(struct world *world, const struct person *person, struct
 		.algorithms = accepted_algorithms(effective),
 		.rsa_bits = required_bits(effective),
 		.revoked = (const char *const *)world->revoked,
-		.excluded = excluded};
+		.excluded = excluded,
+		.added = added};
+	for (char **path = paths; *path; path++)
+		looking->asks_home = looking->asks_home || strncmp(*path, home, strlen(home)) == 0;
 	r = keys_start(world->spawner, &identity, &question, &looking->child);
 	looking->is_asked = r == 0;
 	return r;
@@ -230,8 +298,13 @@ int look_start(struct world *world, const char *user, const struct without *with
 		blocked_both(&looking->look, BLOCKER_BIT(BLOCKER_NO_SUCH_USER));
 		return 0;
 	}
+	size_t groups = count_groups(&person);
+	if (r == 0)
+		r = foresee(without, &person);
 	if (r < 0)
 		return r;
+	looking->leaves_group =
+		count_groups(&person) != groups && world->sshd && matches_groups(sshd_get_scan(world->sshd));
 	r = world->sshd ? sshd_get_effective(world->sshd, user, &looking->effective, detail) : world->sshd_error;
 	if (r == -ENOMEM)
 		return r;
@@ -272,10 +345,12 @@ int look_finish(struct looking *looking, struct look *ret_look)
 		if (r < 0 && r != -ETIMEDOUT)
 			return r;
 		look->key |= r < 0 ? BLOCKER_BIT(BLOCKER_HOME_TIMEOUT) : keys_blockers(&look->answer, without != NULL);
+		if (r < 0 && looking->asks_home) /* the session begins there, whatever opened it */
+			look->password |= BLOCKER_BIT(BLOCKER_HOME_TIMEOUT);
 	}
 	if (looking->effective)
 		judge_doors(looking, look);
-	if (without && has_text(without->users, looking->user))
+	if (without && (looking->leaves_group || has_text(without->users, looking->user)))
 		look->can = false;
 	*ret_look = *look;
 	return 0;

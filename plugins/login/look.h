@@ -18,7 +18,9 @@ struct without {
 	const cJSON *passwords;    /* have no password */
 	const cJSON *keys;         /* {"user","fingerprint"}: that key of that user */
 	const cJSON *fingerprints; /* that key of anybody */
-	const cJSON *methods;      /* {"password":bool,"key":bool,"root":text}: the values that would be in force */
+	const cJSON *accounts; /* {"user","account":{"shell","home","expire":text,"left":[GROUP]}}: as it would be */
+	const cJSON *lines;    /* {"user","line"}: a key that comes where one goes */
+	const cJSON *methods;  /* {"password":bool,"key":bool,"root":text}: the values that would be in force */
 };
 
 struct look {
@@ -34,7 +36,8 @@ struct looking {
 	const struct sshd_effective *effective; /* the world's; NULL when sshd cannot be asked */
 	struct look look;
 	struct doors doors;
-	bool is_asked;
+	bool leaves_group;        /* … and a Match asks for groups: what would be in force is not known */
+	bool is_asked, asks_home; /* asks_home: the files are looked for below the home */
 	struct user_spawned child;
 };
 

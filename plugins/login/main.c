@@ -56,6 +56,8 @@ static void read_without(const cJSON *node, struct without *ret_without)
 	ret_without->keys = json_member(node, "keys");
 	ret_without->fingerprints = json_member(node, "fingerprints");
 	ret_without->methods = json_member(node, "methods");
+	ret_without->accounts = json_member(node, "accounts");
+	ret_without->lines = json_member(node, "lines");
 }
 
 /* Some homes are looked at at once; each look that was started is finished, also after an error. */
@@ -121,15 +123,40 @@ static int check(
 	return result->extra ? plugin_set(result, CODE_OK, "%s", "") : -ENOMEM;
 }
 
-static void say(struct buffer *out, const char *method, blocker_set set)
+/* What helps, with the names filled in. */
+static void say_fix(struct buffer *out, const char *fix, const char *instance, const char *user)
 {
-	buffer_append_format(out, "%s: ", method);
+	const struct {
+		const char *word, *name;
+	} words[] = {{"INSTANCE", instance}, {"USER", user}};
+
+	while (*fix) {
+		const char *name = NULL;
+		for (unsigned i = 0; i < ELEMENTS(words) && !name; i++) {
+			if (strncmp(fix, words[i].word, strlen(words[i].word)) != 0)
+				continue;
+			name = words[i].name;
+			fix += strlen(words[i].word);
+		}
+		if (name)
+			buffer_append_text(out, name);
+		else
+			buffer_append(out, fix++, 1);
+	}
+}
+
+static void say(struct buffer *out, const char *methods, blocker_set set, const struct plugin_request *request,
+	const char *user)
+{
+	buffer_append_format(out, "%s: ", methods);
 	if (set == 0)
 		buffer_append_text(out, "yes");
 	for (unsigned i = 0, said = 0; i < BLOCKER_COUNT; i++) {
-		if (set & BLOCKER_BIT(i))
-			buffer_append_format(out, "%s%s (%s)", said++ ? ", " : "no, ",
-				blocker_sentence((enum blocker)i), blocker_fix((enum blocker)i));
+		if (!(set & BLOCKER_BIT(i)))
+			continue;
+		buffer_append_format(out, "%s%s (", said++ ? ", " : "no, ", blocker_sentence((enum blocker)i));
+		say_fix(out, blocker_fix((enum blocker)i), request->instance, user);
+		buffer_append_text(out, ")");
 	}
 }
 
@@ -150,11 +177,13 @@ static int diagnose(
 		r = plugin_add_user(result, user);
 	if (r < 0)
 		return r;
-	say(&detail, "key", look.key);
+	bool same = look.key == look.password; /* said once: a detail is short */
+	say(&detail, same ? "key and password" : "key", look.key, request, user);
 	if (look.answer.unsafe)
 		buffer_append_format(&detail, " [%s is %04o of uid %u]", look.answer.unsafe_path,
 			(unsigned)look.answer.unsafe_mode, (unsigned)look.answer.unsafe_owner);
-	say(&detail, "; password", look.password);
+	if (!same)
+		say(&detail, "; password", look.password, request, user);
 	if (world.sshd_detail[0])
 		buffer_append_format(&detail, "; %s", world.sshd_detail);
 	json_begin_object(&writer, "login");

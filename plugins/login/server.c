@@ -79,6 +79,7 @@ blocker_set server_user_blockers(
 	const struct person *person, const struct sshd_effective *effective, const char *address)
 {
 	const char *user = person->account.name, *command = sshd_value(effective, "forcecommand");
+	const char *sessions = sshd_value(effective, "maxsessions");
 	blocker_set set = 0;
 
 	if (match_user(effective, "denyusers", user, address, true) == MATCHED)
@@ -91,6 +92,8 @@ blocker_set server_user_blockers(
 		set |= BLOCKER_BIT(BLOCKER_ALLOW_GROUPS);
 	if (command && strcasecmp(command, "none") != 0)
 		set |= BLOCKER_BIT(BLOCKER_FORCE_COMMAND);
+	if (sessions && strcmp(sessions, "0") == 0)
+		set |= BLOCKER_BIT(BLOCKER_MAX_SESSIONS);
 	return set;
 }
 

@@ -5,6 +5,7 @@
 
 #include "plugins/sshd/check.h"
 #include "plugins/sshd/commands.h"
+#include "plugins/sshd/pending.h"
 #include "plugins/sshd/service.h"
 
 static int fail_errno(struct plugin_result *result, int r, const char *what)
@@ -63,7 +64,7 @@ static int roll_back(const struct plugin_request *request, struct place *place, 
 }
 
 static int put_in_force(const struct plugin_request *request, struct place *place, struct sshd *sshd, bool redo,
-	struct plugin_result *result)
+	const char *pending, struct plugin_result *result)
 {
 	char detail[SSHD_DETAIL_MAX + 1] = "";
 	const struct sshd_effective *effective;
@@ -81,6 +82,8 @@ static int put_in_force(const struct plugin_request *request, struct place *plac
 			return roll_back(request, place, &service, result);
 		if (code != CODE_OK)
 			return give_up(place, result, code, detail);
+		if (*pending && service.running && !service.unit.by_socket)
+			return plugin_set(result, CODE_OK, "%.75s%s%s", detail, *detail ? "; " : "", pending);
 	}
 	return plugin_set(result, CODE_OK, "%s", detail);
 }
@@ -91,9 +94,11 @@ static int carry_out(const struct plugin_request *request, const struct settings
 	cleanup_settings struct settings next = {0};
 	cleanup_sshd struct sshd *sshd = NULL;
 	cleanup_place struct place place = {0};
-	char detail[SSHD_DETAIL_MAX + 1] = "";
+	char detail[SSHD_DETAIL_MAX + 1] = "", pending[PENDING_SIZE] = "";
 	bool written = false;
 
+	if (request->is_host)
+		pending_describe(request->root, pending);
 	int r = place_read(request->root, &place);
 	if (r < 0)
 		return fail_errno(result, r, SSHD_DIRECTORY);
@@ -117,7 +122,7 @@ static int carry_out(const struct plugin_request *request, const struct settings
 	if (code != CODE_OK)
 		return give_up(&place, result, code, detail);
 	result->changes = written || redo;
-	r = put_in_force(request, &place, sshd, redo, result);
+	r = put_in_force(request, &place, sshd, redo, pending, result);
 	if (r < 0 || result->code != CODE_OK) {
 		result->changes = false;
 		return r;
@@ -160,7 +165,7 @@ int action_apply(const struct plugin_request *request, bool restart, struct plug
 {
 	cleanup_service struct service service = {.process = {0, -1}};
 	cleanup_sshd struct sshd *sshd = NULL;
-	char detail[SSHD_DETAIL_MAX + 1] = "";
+	char detail[SSHD_DETAIL_MAX + 1] = "", pending[PENDING_SIZE];
 	const struct sshd_effective *effective;
 
 	if (request->undo)
@@ -173,11 +178,14 @@ int action_apply(const struct plugin_request *request, bool restart, struct plug
 	int r = sshd_get_effective(sshd, "root", &effective, detail);
 	if (r < 0)
 		return plugin_set(result, r == -EBADMSG ? CODE_SSHD_INVALID : CODE_CANNOT_VALIDATE, "%s", detail);
+	pending_describe(request->root, pending);
 	service_find(effective, &service);
 	result->changes = service.running;
 	code = service_reload(&service, effective, restart, detail);
 	if (code == CODE_LISTENER_GONE)
 		(void)snprintf(detail, sizeof(detail), "sshd ended%s",
 			service_bring_back(&service) ? " and was started again" : "; nothing here can start it again");
+	if (code == CODE_OK && *pending && service.running && !service.unit.by_socket)
+		return plugin_set(result, code, "%.75s%s%s", detail, *detail ? "; " : "", pending);
 	return plugin_set(result, code, "%s", detail);
 }

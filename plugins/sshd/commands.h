@@ -28,5 +28,6 @@ int paths_plan(const struct plugin_request *request, const struct plugin_command
 int change_plan(const struct settings_change *change, struct outlook *outlook, struct plugin_result *result) MUST_CHECK;
 int change_apply(const struct plugin_request *request, const struct plugin_command *command,
 	struct plugin_result *result) MUST_CHECK;
-int action_plan(const struct plugin_request *request, struct plugin_result *result) MUST_CHECK;
+int action_plan(
+	const struct plugin_request *request, const struct outlook *outlook, struct plugin_result *result) MUST_CHECK;
 int action_apply(const struct plugin_request *request, bool restart, struct plugin_result *result) MUST_CHECK;

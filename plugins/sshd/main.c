@@ -19,7 +19,7 @@ static int plan(struct plugin_request *request, struct plugin_result *results)
 		else if (strcmp(command->do_name, "sshd.confirm") == 0)
 			r = plugin_set(&results[i], CODE_OK, "%s", ""); /* the revert file is latchkey-apply's */
 		else
-			r = action_plan(request, &results[i]);
+			r = action_plan(request, &outlook, &results[i]);
 	}
 	return r;
 }

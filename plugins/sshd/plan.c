@@ -1,16 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "lib/file.h"
 #include "lib/krl.h"
+#include "lib/sshd_ask.h"
+#include "lib/sshd_open.h"
 #include "plugins/sshd/check.h"
 #include "plugins/sshd/commands.h"
 
 #define SYSTEM_KEYS "/etc/ssh/latchkey_keys/%u"
 #define RUNTIME_KEYS "/run/latchkey/authorized_keys/%u"
 #define DEFAULT_KEYS_FILES ".ssh/authorized_keys", ".ssh/authorized_keys2" /* sshd's own, since 5.9 */
+
+/* Another server has other settings, which are not ours to write. */
+static void look_for_sshd(const struct plugin_request *request, struct outlook *outlook)
+{
+	static const char *const others[] = {"/usr/sbin/dropbear", "/usr/bin/dropbear"};
+	const char *other = NULL;
+
+	if (!request->is_host || sshd_ask_program())
+		return;
+	for (unsigned i = 0; i < ELEMENTS(others) && !other; i++) {
+		cleanup_close int descriptor = -1;
+		if (sshd_open_below(request->root, others[i], O_PATH, &descriptor) == 0)
+			other = others[i];
+	}
+	outlook->code = CODE_UNSUPPORTED;
+	(void)snprintf(outlook->detail, sizeof(outlook->detail), "no OpenSSH server is installed%s%s",
+		other ? ", only " : "", other ? other : "");
+}
 
 int outlook_open(const struct plugin_request *request, struct outlook *ret_outlook)
 {
@@ -32,6 +53,7 @@ int outlook_open(const struct plugin_request *request, struct outlook *ret_outlo
 		if (!*outlook.detail)
 			(void)snprintf(outlook.detail, sizeof(outlook.detail), SSHD_DIRECTORY ": %s", strerror(-r));
 	}
+	look_for_sshd(request, &outlook);
 	*ret_outlook = outlook;
 	outlook = (struct outlook){0};
 	return 0;
@@ -206,8 +228,10 @@ int paths_plan(const struct plugin_request *request, const struct plugin_command
 	return r < 0 ? r : change_plan(&change, outlook, result);
 }
 
-int action_plan(const struct plugin_request *request, struct plugin_result *result)
+int action_plan(const struct plugin_request *request, const struct outlook *outlook, struct plugin_result *result)
 {
+	if (outlook->code == CODE_UNSUPPORTED)
+		return plugin_set(result, outlook->code, "%s", outlook->detail);
 	if (!request->is_host)
 		return plugin_set(result, CODE_UNSUPPORTED, "no service is touched below another root");
 	result->changes = true;

@@ -30,7 +30,7 @@ def put_keys(user, text):
 def test():
     machine, ops = Machine(url=None), Signer()
     write("/etc/latchkey/allowed_signers", ops.line())
-    write("/etc/latchkey/policy.conf", "[users]\nroot = yes\nprivileged = allow\n[keys]\nlocations = home runtime system\n")
+    write("/etc/latchkey/policy.conf", "[users]\nroot = yes\nprivileged = allow\n[groups]\nallow = games\n[password]\naccept_lockout = yes\n[keys]\nlocations = home runtime system\n")
     machine.start_sshd()
     machine.redo()
     first, second, third = (keygen(f"/tmp/k{n}") for n in (1, 2, 3))
@@ -110,6 +110,26 @@ def test():
     refused("an account that expires at once, by user.ensure", {"do": "user.ensure", "user": "alice", "expires": 86400})
     check(do({"do": "user.ensure", "user": "alice", "shell": "/bin/sh"})[0][0] == "ok", "another shell is no loss")
     do({"do": "user.ensure", "user": "alice", "shell": "/bin/bash"})
+    refused("an account that will expire, by user.ensure",
+            {"do": "user.ensure", "user": "alice", "expires": int(time.time()) + 86400})
+    result = do({"do": "user.ensure", "user": "alice", "expires": int(time.time()) + 86400, "accept_lockout": True})
+    check(result[0][0] == "ok", f"… accept_lockout does it {result}")
+    refused("an account with an end is no way in that lasts", {"do": "sshd.set", "permit_root_login": "no", "password_auth": False})
+    must("usermod", "-e", "", "alice")
+    refused("a key that ends in place of one that lasts", {"do": "keys.replace", "user": "alice", "keypair": "a", "key": third,
+                                                           "expires": int(time.time()) + 86400})
+    check(do({"do": "keys.replace", "user": "alice", "keypair": "a", "key": third})[0][0] == "ok" and
+          machine.login_with_key("alice", "/tmp/k3"), "a key for a key is no loss")
+    do({"do": "keys.replace", "user": "alice", "keypair": "a", "key": first})
+    check(do({"do": "user.ensure", "user": "alice", "groups": ["games"]})[0][0] == "ok", "a group by user.ensure")
+    write(CONFIG, plain + "\nAllowGroups games\n")
+    reload_sshd()
+    refused("the group that AllowGroups names is taken away, by user.ensure", {"do": "user.ensure", "user": "alice", "groups": []})
+    write(CONFIG, "PubkeyAuthentication no\n" + plain + "\nMatch group games\n\tPubkeyAuthentication yes\n")
+    reload_sshd()
+    refused("… or that a Match asks for", {"do": "user.ensure", "user": "alice", "groups": []})
+    write(CONFIG, plain)
+    reload_sshd()
 
     must("usermod", "-p", must("openssl", "passwd", "-6", "Some-Pass-1").strip(), "alice")
     check(do({"do": "sshd.set", "password_auth": False})[0][0] == "ok", "password login off")

@@ -38,7 +38,7 @@ struct work {
 	bool outdates;       /* the ledger as it stood would put back what this command took away */
 	bool ledger_changed; /* keys.sweep: there is something to write even without an edit */
 	unsigned lost_count;
-	struct buffer lost;  /* fingerprints of the keys whose lines go or change: JSON array elements */
+	struct buffer lost; /* fingerprints of the keys whose lines go or change: JSON array elements */
 };
 
 /* Decides on what the subject's views show, and brings those views up to date. Sets the result's code and detail. */

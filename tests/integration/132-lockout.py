@@ -176,7 +176,7 @@ class Rig:
         codes = [result["code"] for result in results]
         after = self.who()
         name = f"cell {number}: {short(cell)} {[describe(c) for c in commands]} {codes}: {before} → {after}"
-        bad = [code for code in codes if code not in ("ok", "would_lock_out", "no_such_user", "overridden", "unsupported", "system_account")]
+        bad = [code for code in codes if code not in ("ok", "would_lock_out", "no_such_user", "overridden", "system_account")]
         if bad:
             check(False, name + f" {[r['detail'] for r in results]}")
         if not before:

@@ -4,6 +4,11 @@
 
 #include "lib/json.h"
 
+#define OUTPUT_CELL_MAX 512u /* longer texts are cut */
+
+/* Printable ASCII as it is; everything else as \xNN, so that nothing the agent was told moves the cursor. */
+const char *output_escape(const char *text, char cell[OUTPUT_CELL_MAX]);
+void output_json(const cJSON *value);
 void output_status(const cJSON *status);
 void output_commands(const cJSON *commands);
 void output_command(const cJSON *command);

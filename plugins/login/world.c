@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "lib/file.h"
+#include "lib/key_line.h"
 #include "lib/sshd_open.h"
 #include "lib/sshd_sockets.h"
-#include "plugins/login/key_line.h"
 
 #define PAM_DEPTH_MAX 8u
 #define PAM_FILE_MAX 65536u

@@ -103,7 +103,7 @@ CLOSURE = {
     "usr/libexec/latchkey/plugins/authorized-keys": ["libc", "libcjson", "libsodium"],
     "usr/libexec/latchkey/plugins/sshd": ["libc", "libcjson", "libsystemd"],
     "usr/libexec/latchkey/plugins/login": ["libc", "libcjson", "libsodium"],
-    "usr/bin/latchctl": ["libc", "libcjson"],
+    "usr/bin/latchctl": ["libc", "libcjson", "libsodium"],
     "usr/sbin/latchkey-endpoint": ["libc", "libcjson", "libsodium", "libmicrohttpd", "libsqlite3"],
     "usr/bin/latchkey": ["libc", "libcjson", "libsodium", "libcurl", "libbsd"],
 }

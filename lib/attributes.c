@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/vfs.h>
@@ -46,6 +47,26 @@ void label_read(int descriptor, struct label *ret_label)
 {
 	ssize_t size = fgetxattr(descriptor, LABEL, ret_label->bytes, sizeof(ret_label->bytes));
 	ret_label->size = size > 0 ? (size_t)size : 0;
+}
+
+void label_with_type(const struct label *from, const char *type, struct label *ret_label)
+{
+	const char *at = from->bytes, *end = from->bytes + from->size, *start = NULL, *rest;
+	int size = 0;
+
+	ret_label->size = 0;
+	for (unsigned field = 0; field < 2; field++) {
+		at = memchr(at, ':', (size_t)(end - at));
+		if (!at)
+			return;
+		start = ++at;
+	}
+	rest = memchr(start, ':', (size_t)(end - start));
+	rest = rest ? rest : start + strnlen(start, (size_t)(end - start)); /* a policy without levels */
+	size = snprintf(ret_label->bytes, sizeof(ret_label->bytes), "%.*s%s%.*s", (int)(start - from->bytes),
+		from->bytes, type, (int)(end - rest), rest);
+	if (size > 0 && (size_t)size < sizeof(ret_label->bytes))
+		ret_label->size = (size_t)size + 1; /* with its NUL, as the kernel gives it */
 }
 
 void label_new_files(const struct label *label)

@@ -23,6 +23,8 @@ struct label {
 bool label_is_in_force(void);
 /* The file's label, or none. */
 void label_read(int descriptor, struct label *ret_label);
+/* The same label with another type (USER:ROLE:TYPE:LEVEL); none when `from` has no such shape. */
+void label_with_type(const struct label *from, const char *type, struct label *ret_label);
 /* What this thread creates from now on has that label from its first instant; NULL: as the policy has it. */
 void label_new_files(const struct label *label);
 /* Gives it the label if it has not got it. A failure counts only where labels are in force. */

@@ -50,19 +50,20 @@ static int grow(struct name_map *map)
 
 int name_map_put(struct name_map *map, const char *name, size_t number)
 {
-	if (!map->slots || 2 * map->used > map->mask) {
-		int r = grow(map);
-		if (r < 0)
-			return r;
+	struct name_map_slot *slot = map->slots ? find(map->slots, map->mask, name) : NULL;
+
+	if (slot && slot->name) {
+		slot->number = number;
+		return 0;
 	}
-	struct name_map_slot *slot = find(map->slots, map->mask, name);
-	if (!slot->name) {
-		slot->name = strdup(name);
-		if (!slot->name)
-			return -ENOMEM;
-		map->used++;
+	char *copy = strdup(name);
+	int r = !copy ? -ENOMEM : !map->slots || 2 * map->used > map->mask ? grow(map) : 0;
+	if (r < 0) {
+		free(copy);
+		return r;
 	}
-	slot->number = number;
+	*find(map->slots, map->mask, name) = (struct name_map_slot){copy, number};
+	map->used++;
 	return 0;
 }
 

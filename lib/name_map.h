@@ -15,7 +15,7 @@ struct name_map {
 	size_t mask, used;
 };
 
-/* Puts the number in place of the one that the name had. -ENOMEM. */
+/* Puts the number in place of the one that the name had, which cannot fail. -ENOMEM for a new name. */
 int name_map_put(struct name_map *map, const char *name, size_t number) MUST_CHECK;
 /* NAME_MAP_NONE when there is none. */
 size_t name_map_get(const struct name_map *map, const char *name);

@@ -27,6 +27,13 @@ int plugin_set(struct plugin_result *result, enum code code, const char *format,
 	return 0;
 }
 
+int plugin_set_plan(struct plugin_result *result, const char *json)
+{
+	free(result->plan);
+	result->plan = strdup(json);
+	return result->plan ? 0 : -ENOMEM;
+}
+
 int plugin_add_user(struct plugin_result *result, const char *user)
 {
 	for (unsigned i = 0; i < result->user_count; i++) {

@@ -68,6 +68,8 @@ int plugin_main(const struct plugin *plugin, int argc, char **argv);
 /* Sets code and a formatted detail (cut at DETAIL_MAX); returns 0 so that `return plugin_fail(…)` reads well. */
 int plugin_set(struct plugin_result *result, enum code code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+/* Sets the plan to a copy of that JSON text. 0 or -ENOMEM. */
+int plugin_set_plan(struct plugin_result *result, const char *json) MUST_CHECK;
 /* Records a user whose login the command touches; duplicates are ignored. */
 int plugin_add_user(struct plugin_result *result, const char *user);
 /* Field getters: the manifest was checked, so a present field has its type. Absent: NULL, or the fallback. */

@@ -19,6 +19,8 @@
 #define SSHD_DROP_IN_DIRECTORY SSHD_DIRECTORY "/sshd_config.d"
 #define SSHD_DROP_IN_NAME "00-latchkey.conf"
 #define SSHD_DROP_IN SSHD_DROP_IN_DIRECTORY "/" SSHD_DROP_IN_NAME
+#define SSHD_REVOKED_NAME "latchkey_revoked_keys"
+#define SSHD_REVOKED SSHD_DIRECTORY "/" SSHD_REVOKED_NAME /* our list for RevokedKeys, see plugins/authorized-keys */
 
 #define SSHD_SCAN_DEPTH_MAX 16u        /* sshd's own limit of nesting */
 #define SSHD_SCAN_BYTES_MAX (2u << 20) /* of all files, repeats counted: twice the largest configuration we promise */

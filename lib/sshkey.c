@@ -373,13 +373,46 @@ void sshkey_append(const struct sshkey *key, struct buffer *buffer)
 	base64_append(buffer, key->blob, key->blob_size);
 }
 
+static const char fingerprint_prefix[] = "SHA256:";
+
+void sshkey_fingerprint_of_digest(
+	const unsigned char digest[SSHKEY_DIGEST_SIZE], char ret_text[SSHKEY_FINGERPRINT_SIZE])
+{
+	size_t prefix = strlen(fingerprint_prefix);
+
+	memcpy(ret_text, fingerprint_prefix, prefix);
+	(void)sodium_bin2base64(ret_text + prefix, SSHKEY_FINGERPRINT_SIZE - prefix, digest, SSHKEY_DIGEST_SIZE,
+		sodium_base64_VARIANT_ORIGINAL_NO_PADDING);
+}
+
+int sshkey_read_fingerprint(const char *text, unsigned char ret_digest[SSHKEY_DIGEST_SIZE])
+{
+	unsigned char digest[SSHKEY_DIGEST_SIZE];
+	char again[SSHKEY_FINGERPRINT_SIZE];
+	size_t prefix = strlen(fingerprint_prefix), size = 0;
+
+	if (strncmp(text, fingerprint_prefix, prefix) != 0 ||
+		sodium_base642bin(digest, sizeof(digest), text + prefix, strlen(text + prefix), NULL, &size, NULL,
+			sodium_base64_VARIANT_ORIGINAL_NO_PADDING) != 0 ||
+		size != sizeof(digest))
+		return -EINVAL;
+	/* One spelling: what is compared as text must be compared as bytes. */
+	sshkey_fingerprint_of_digest(digest, again);
+	if (strcmp(again, text) != 0)
+		return -EINVAL;
+	memcpy(ret_digest, digest, sizeof(digest));
+	return 0;
+}
+
+void sshkey_digest(const unsigned char *blob, size_t size, unsigned char ret_digest[SSHKEY_DIGEST_SIZE])
+{
+	(void)crypto_hash_sha256(ret_digest, blob, size);
+}
+
 void sshkey_fingerprint(const unsigned char *blob, size_t size, char ret_text[SSHKEY_FINGERPRINT_SIZE])
 {
-	unsigned char digest[crypto_hash_sha256_BYTES];
-	static const char prefix[] = "SHA256:";
+	unsigned char digest[SSHKEY_DIGEST_SIZE];
 
-	(void)crypto_hash_sha256(digest, blob, size);
-	memcpy(ret_text, prefix, sizeof(prefix) - 1);
-	(void)sodium_bin2base64(ret_text + sizeof(prefix) - 1, SSHKEY_FINGERPRINT_SIZE - (sizeof(prefix) - 1), digest,
-		sizeof(digest), sodium_base64_VARIANT_ORIGINAL_NO_PADDING);
+	sshkey_digest(blob, size, digest);
+	sshkey_fingerprint_of_digest(digest, ret_text);
 }

@@ -16,7 +16,8 @@
 #define SSHKEY_COMMENT_MAX 256u
 #define SSHKEY_RSA_BITS_MAX 16384u  /* OpenSSH's own limit */
 #define SSHKEY_FINGERPRINT_SIZE 51u /* "SHA256:", 43 characters, NUL */
-#define SSHKEY_MARK "latchkey:"     /* begins the last word of a line of ours */
+#define SSHKEY_DIGEST_SIZE 32u
+#define SSHKEY_MARK "latchkey:" /* begins the last word of a line of ours */
 
 enum sshkey_family {
 	SSHKEY_ED25519,
@@ -51,3 +52,8 @@ const char *sshkey_family_name(enum sshkey_family family);
 void sshkey_append(const struct sshkey *key, struct buffer *buffer);
 /* "SHA256:…" unpadded, as ssh-keygen -l prints it. */
 void sshkey_fingerprint(const unsigned char *blob, size_t size, char ret_text[SSHKEY_FINGERPRINT_SIZE]);
+/* The same in two steps, by the SHA-256 alone; reading is strict: -EINVAL. */
+void sshkey_digest(const unsigned char *blob, size_t size, unsigned char ret_digest[SSHKEY_DIGEST_SIZE]);
+void sshkey_fingerprint_of_digest(
+	const unsigned char digest[SSHKEY_DIGEST_SIZE], char ret_text[SSHKEY_FINGERPRINT_SIZE]);
+int sshkey_read_fingerprint(const char *text, unsigned char ret_digest[SSHKEY_DIGEST_SIZE]) MUST_CHECK;

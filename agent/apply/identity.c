@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "agent/apply/sweep.h"
 #include "lib/base64.h"
 #include "lib/box_age.h"
 #include "lib/field.h"
@@ -156,6 +157,9 @@ static int forget_model(const struct apply *apply, const char *machine)
 	log_notice(
 		"this disk was cloned from another machine: new identity, nothing of the old one is applied (now %s)",
 		machine);
+	int inherited = sweep_inherit(apply);
+	if (inherited < 0)
+		return inherited;
 	for (unsigned i = 0; i < ELEMENTS(folders); i++) {
 		cleanup_close int directory = -1;
 		cleanup_names char **names = NULL;

@@ -12,6 +12,7 @@
 #include "agent/apply/journal.h"
 #include "agent/apply/revert.h"
 #include "agent/apply/sshd_paths.h"
+#include "agent/apply/sweep.h"
 #include "agent/apply/view.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -24,6 +25,7 @@ enum job {
 	JOB_TRUST,
 	JOB_REDO,
 	JOB_REVERT,
+	JOB_SWEEP,
 	JOB_VIEW,
 	JOB_RESET_FLOOR,
 };
@@ -37,7 +39,8 @@ static int usage(FILE *out, int code)
 {
 	(void)fputs(
 		"Usage: latchkey-apply [--root DIR] --document FILE\n"
-		"       latchkey-apply --trust FILE | --redo | --revert | --view | --reset-floor\n"
+		"       latchkey-apply --trust FILE | --redo | --revert | --sweep | --view |\n"
+		"                      --reset-floor\n"
 		"       latchkey-apply --describe | --help | --version\n\n"
 		"Applies one signed document to this machine, as root. FILE may be - for standard input.\n\n"
 		"  --document FILE  verify, decide, apply, prove, report\n"
@@ -45,6 +48,7 @@ static int usage(FILE *out, int code)
 		"  --trust FILE     take a signed trust document over\n"
 		"  --redo           finish what a crash left, make the identity, write the view (done at boot)\n"
 		"  --revert         take back what was to be confirmed in time and was not\n"
+		"  --sweep          look whether the bound keys still stand ([keys] drift)\n"
 		"  --view           write /run/latchkey/view and status.json anew\n"
 		"  --reset-floor    forget the newest seq and time (after the endpoint was restored from a backup)\n"
 		"  --describe       print the table of commands\n\n"
@@ -82,6 +86,15 @@ static void refuse_what_is_open(struct document *document)
 	}
 }
 
+static bool is_about_keys(const struct document *document)
+{
+	for (size_t i = 0; i < document->count; i++) {
+		if (strncmp(document->commands[i].do_name, "keys.", strlen("keys.")) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* Finishes what a crash left. With `only_in_hand` nothing new is begun, for a newer document waits. */
 static int redo(struct apply *apply, bool only_in_hand)
 {
@@ -109,6 +122,9 @@ static int redo(struct apply *apply, bool only_in_hand)
 				(long long)document.seq);
 			refuse_what_is_open(&document);
 		}
+		/* The crash may have come before this. */
+		if (apply->is_host && !document.only_in_hand && is_about_keys(&document))
+			sshd_paths_ensure(apply);
 		/* One that cannot be ended now (its results cannot be kept) must not hold the newer document up. */
 		int code = document_run(apply, &document, &journal);
 		if (code != EXIT_TAKEN_OVER)
@@ -129,15 +145,6 @@ static int refuse(const struct apply *apply, const struct document *document, en
 	if (code == CODE_SIGNER_UNKNOWN)
 		return EXIT_SIGNER_UNKNOWN;
 	return signature_held ? EXIT_TAKEN_OVER : EXIT_REFUSED;
-}
-
-static bool is_about_keys(const struct document *document)
-{
-	for (size_t i = 0; i < document->count; i++) {
-		if (strncmp(document->commands[i].do_name, "keys.", strlen("keys.")) == 0)
-			return true;
-	}
-	return false;
 }
 
 static int do_document(struct apply *apply, const char *text, size_t size)
@@ -167,8 +174,10 @@ static int do_document(struct apply *apply, const char *text, size_t size)
 		return EXIT_TRY_AGAIN;
 	}
 	/* Where the operator has moved AuthorizedKeysFile, keys go there, and sshd reads them there. */
-	if (apply->is_host && is_about_keys(&document))
+	if (apply->is_host && is_about_keys(&document)) {
+		sweep_revoked(apply);
 		sshd_paths_ensure(apply);
+	}
 	return document_run(apply, &document, &journal);
 }
 
@@ -197,8 +206,10 @@ static int do_redo(struct apply *apply)
 	r = revert_run_due(apply);
 	if (r < 0 && result == EXIT_TAKEN_OVER)
 		result = EXIT_TRY_AGAIN;
-	if (apply->is_host)
+	if (apply->is_host) {
+		sweep_at_boot(apply);
 		sshd_paths_ensure(apply);
+	}
 	journal_prepare_spare(apply);
 	return result;
 }
@@ -228,7 +239,7 @@ static int run_job(struct apply *apply, const struct options *options, const cha
 {
 	const struct link_message *endpoint = NULL;
 	struct link_message message;
-	int result = EXIT_TAKEN_OVER;
+	int result = EXIT_TAKEN_OVER, r;
 
 	switch (options->job) {
 	case JOB_DOCUMENT:
@@ -242,6 +253,11 @@ static int run_job(struct apply *apply, const struct options *options, const cha
 		break;
 	case JOB_REVERT:
 		result = revert_run_due(apply) < 0 ? EXIT_TRY_AGAIN : EXIT_TAKEN_OVER;
+		break;
+	case JOB_SWEEP:
+		r = sweep_run(apply);
+		sweep_schedule(apply, r == 0);
+		result = r < 0 ? EXIT_TRY_AGAIN : EXIT_TAKEN_OVER;
 		break;
 	case JOB_RESET_FLOOR:
 		result = reset_floor(apply);
@@ -261,7 +277,9 @@ static int run_job(struct apply *apply, const struct options *options, const cha
 	case JOB_NONE:
 		return EXIT_USAGE;
 	}
-	int r = identity_age_box(apply);
+	if (options->job == JOB_DOCUMENT || options->job == JOB_REDO)
+		sweep_schedule(apply, false);
+	r = identity_age_box(apply);
 	if (r < 0 && r != -EROFS)
 		log_warning("the box key cannot be renewed: %s", strerror(-r));
 	r = view_write(apply, endpoint);
@@ -300,7 +318,7 @@ int main(int argc, char **argv)
 {
 	static const struct option long_options[] = {{"document", required_argument, NULL, 'd'},
 		{"trust", required_argument, NULL, 't'}, {"redo", no_argument, NULL, 'r'},
-		{"revert", no_argument, NULL, 'b'}, {"view", no_argument, NULL, 'v'},
+		{"revert", no_argument, NULL, 'b'}, {"sweep", no_argument, NULL, 's'}, {"view", no_argument, NULL, 'v'},
 		{"reset-floor", no_argument, NULL, 'f'}, {"root", required_argument, NULL, 'R'},
 		{"describe", no_argument, NULL, 'D'}, {"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0}};
@@ -322,6 +340,9 @@ int main(int argc, char **argv)
 			break;
 		case 'b':
 			job = JOB_REVERT;
+			break;
+		case 's':
+			job = JOB_SWEEP;
 			break;
 		case 'v':
 			job = JOB_VIEW;

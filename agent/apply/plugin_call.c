@@ -247,3 +247,25 @@ int plugin_run(const struct apply *apply, const struct document *document, enum 
 	}
 	return 0;
 }
+
+int plugin_run_internal(const struct apply *apply, struct command *commands, size_t count)
+{
+	cleanup_free struct command **batch = calloc(count + 1, sizeof(struct command *));
+	const struct document document = {0};
+	size_t kept = 0;
+
+	if (!batch)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++) {
+		commands[i].row = manifest_find(&apply->manifests, commands[i].do_name);
+		if (!commands[i].row)
+			return -ENOENT;
+		batch[i] = &commands[i];
+	}
+	int r = plugin_run(apply, &document, PLUGIN_PLAN, batch, NULL, count);
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		if (!command_is_ended(&commands[i]))
+			batch[kept++] = &commands[i];
+	}
+	return r < 0 || kept == 0 ? r : plugin_run(apply, &document, PLUGIN_APPLY, batch, NULL, kept);
+}

@@ -32,3 +32,8 @@ unsigned plugin_index(const struct apply *apply, const char *name);
  */
 int plugin_run(const struct apply *apply, const struct document *document, enum plugin_verb verb,
 	struct command **batch, const struct resolved_account *accounts, size_t count) MUST_CHECK;
+/*
+ * Commands of our own, of one plugin, which no document may give: planned, and those that would change something
+ * applied. Each has its outcome afterwards.
+ */
+int plugin_run_internal(const struct apply *apply, struct command *commands, size_t count) MUST_CHECK;

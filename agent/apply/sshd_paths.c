@@ -7,25 +7,52 @@
 #include "agent/apply/plugin_call.h"
 #include "lib/log.h"
 
-void sshd_paths_ensure(struct apply *apply)
+static enum code ensure(const struct apply *apply, char ret_detail[DETAIL_MAX + 1])
 {
 	static const char text[] = "{\"id\":\"paths\",\"do\":\"sshd.paths\"}";
 	cleanup_json cJSON *node = NULL;
-	struct command command = {.id = "paths", .do_name = "sshd.paths"}, *batch = &command;
-	const struct document document = {0};
+	struct command command = {.id = "paths", .do_name = "sshd.paths"};
 
-	if (policy_mode(&apply->policy) != POLICY_ENFORCE || json_parse_object(text, strlen(text), &node) < 0)
-		return;
+	if (json_parse_object(text, strlen(text), &node) < 0)
+		return CODE_INTERNAL;
 	command.node = node;
-	command.row = manifest_find(&apply->manifests, command.do_name);
-	int r = command.row ? plugin_run(apply, &document, PLUGIN_PLAN, &batch, NULL, 1) : -ENOENT;
-	if (r == 0 && !command_is_ended(&command))
-		r = plugin_run(apply, &document, PLUGIN_APPLY, &batch, NULL, 1);
+	int r = plugin_run_internal(apply, &command, 1);
 	enum code code = r < 0 || !command.outcome.known ? CODE_INTERNAL : command.outcome.code;
+	(void)snprintf(ret_detail, DETAIL_MAX + 1, "%s", command.outcome.detail);
+	free(command.plan);
+	outcome_free(&command.outcome);
+	return code;
+}
+
+void sshd_paths_ensure(const struct apply *apply)
+{
+	char detail[DETAIL_MAX + 1];
+
+	if (policy_mode(&apply->policy) != POLICY_ENFORCE)
+		return;
+	enum code code = ensure(apply, detail);
 	/* Not a failure of the boot: a machine without sshd has no paths. */
 	if (code != CODE_OK)
 		log_notice("sshd does not read Latchkey's own key locations: %s%s%s", code_name(code),
-			command.outcome.detail[0] ? ": " : "", command.outcome.detail);
-	free(command.plan);
-	outcome_free(&command.outcome);
+			*detail ? ": " : "", detail);
+}
+
+void sshd_paths_name_revoked(const struct apply *apply, struct command **batch, size_t count)
+{
+	char detail[DETAIL_MAX + 1];
+	enum code code = CODE_OK;
+	bool asked = false;
+
+	for (size_t i = 0; i < count; i++) {
+		struct outcome *outcome = &batch[i]->outcome;
+		if (strcmp(batch[i]->do_name, "keys.revoke") != 0 || !outcome->known || outcome->code != CODE_OK)
+			continue;
+		if (!asked)
+			code = ensure(apply, detail);
+		asked = true;
+		if (code != CODE_OK)
+			outcome_set(outcome, code, "it stands in the list, which sshd does not read: %.140s", detail);
+		else
+			outcome->changed = true;
+	}
 }

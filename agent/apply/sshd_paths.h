@@ -5,4 +5,6 @@
 
 #include "agent/apply/apply.h"
 
-void sshd_paths_ensure(struct apply *apply);
+void sshd_paths_ensure(const struct apply *apply);
+/* Has sshd read the list of revoked keys once one was written; what it says then is the outcome of keys.revoke. */
+void sshd_paths_name_revoked(const struct apply *apply, struct command **batch, size_t count);

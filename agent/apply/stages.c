@@ -12,6 +12,7 @@
 #include "agent/apply/plugin_call.h"
 #include "agent/apply/restore.h"
 #include "agent/apply/revert.h"
+#include "agent/apply/sshd_paths.h"
 #include "lib/log.h"
 
 #define STAGE_CREATE 1u /* user.ensure can also close an account */
@@ -137,6 +138,7 @@ static int apply_batch(struct apply *apply, struct document *document, struct jo
 	if (r < 0 && !command_is_ended(batch[0]))
 		return r;
 	settle_reverts(apply, batch, count);
+	sshd_paths_name_revoked(apply, batch, count);
 	for (size_t i = 0; i < count; i++) {
 		if (json_member(batch[i]->node, "sealed") && batch[i]->outcome.code == CODE_OK)
 			apply->box_used = true;

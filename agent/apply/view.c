@@ -118,6 +118,49 @@ static void read_progress(const struct apply *apply, int64_t *ret_pending, int64
 	}
 }
 
+struct drift {
+	unsigned missing, contested;
+	char first[2][DETAIL_MAX / 2];
+};
+
+static int visit_drift(const cJSON *line, void *context)
+{
+	struct drift *drift = context;
+	const char *state = "", *user = "", *keypair = "";
+	bool contested = false;
+
+	(void)!json_get_string(line, "state", &state);
+	(void)!json_get_string(line, "user", &user);
+	(void)!json_get_string(line, "keypair", &keypair);
+	(void)!json_get_bool(line, "contested", &contested);
+	if (strcmp(state, "missing") != 0 && strcmp(state, "foreign") != 0)
+		return 0;
+	if ((contested ? drift->contested++ : drift->missing++) == 0)
+		(void)snprintf(drift->first[contested], sizeof(drift->first[0]), "%.32s: %.64s", user, keypair);
+	return 0;
+}
+
+/* What the last sweep found: keys that were bound and no longer stand where they were put. */
+static void put_drift(const struct apply *apply, struct json_writer *writer, unsigned *degraded)
+{
+	struct drift drift = {0};
+	char detail[DETAIL_MAX + 1];
+
+	if (ledger_walk(apply, "authorized-keys", visit_drift, &drift) < 0)
+		return;
+	if (drift.missing > 0) {
+		(void)snprintf(detail, sizeof(detail), "%u bound keys are gone, the first is %s", drift.missing,
+			drift.first[0]);
+		put_problem(writer, degraded, "drift", detail);
+	}
+	if (drift.contested > 0) {
+		(void)snprintf(detail, sizeof(detail),
+			"%u bound keys were put back and taken away again, the first is %s", drift.contested,
+			drift.first[1]);
+		put_problem(writer, degraded, "drift_contested", detail);
+	}
+}
+
 static int put_status(const struct view *view, const cJSON *old, const struct link_message *message, struct buffer *out)
 {
 	struct apply *apply = view->apply;
@@ -155,6 +198,7 @@ static int put_status(const struct view *view, const cJSON *old, const struct li
 	else if (trust_result == 0 && trust.signers.count == 0)
 		put_problem(&problem_writer, &degraded, "no_signers",
 			"nobody may sign: add a line to /etc/latchkey/allowed_signers");
+	put_drift(apply, &problem_writer, &degraded);
 	if (apply->clock_wrong)
 		put_problem(&problem_writer, &degraded, "clock_wrong", "the clock stands before the newest document");
 	if (policy_mode(&apply->policy) != POLICY_ENFORCE && !apply->policy.broken)

@@ -24,10 +24,11 @@ static int read_fingerprint(const char *operand, char ret_fingerprint[SSHKEY_FIN
 	cleanup_free char *bytes = NULL;
 	cleanup_sshkey struct sshkey key = {0};
 	char detail[DETAIL_MAX + 1], cell[OUTPUT_CELL_MAX];
+	unsigned char digest[SSHKEY_DIGEST_SIZE];
 	size_t size = 0;
 	int r = 0;
 
-	if (strncmp(operand, "SHA256:", 7) == 0 && strlen(operand) == SSHKEY_FINGERPRINT_SIZE - 1) {
+	if (sshkey_read_fingerprint(operand, digest) == 0) {
 		(void)snprintf(ret_fingerprint, SSHKEY_FINGERPRINT_SIZE, "%s", operand);
 		return EXIT_OK;
 	}

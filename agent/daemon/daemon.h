@@ -25,6 +25,7 @@ enum job_kind {
 	JOB_NONE,
 	JOB_REDO,
 	JOB_REVERT,
+	JOB_SWEEP,
 	JOB_TRUST,
 	JOB_DOCUMENT,
 	JOB_VIEW,
@@ -32,7 +33,7 @@ enum job_kind {
 
 /* Something that latchkey-apply has still to do; bodies are ours until it is started. */
 struct waiting {
-	bool redo, revert, view;
+	bool redo, revert, sweep, view;
 	struct link_message endpoint; /* for view; type 0: none */
 	char *document, *trust;
 	size_t document_size, trust_size;
@@ -47,6 +48,7 @@ struct sent_file {
 
 struct daemon {
 	int epoll, signals, timer, listener, status_socket, state, run;
+	int lists;       /* inotify: the operator's list of revoked keys that ours carries along */
 	int link;        /* -1: latchkey-net is not there */
 	bool link_waits; /* READY came before the boot redo had made or read the identity */
 	bool link_ready;
@@ -73,6 +75,7 @@ struct daemon {
 	/* CLOCK_BOOTTIME in ms; 0: not set */
 	int64_t redo_at, redo_delay, results_at, results_delay, document_at, identity_at, identity_delay;
 	int64_t revert_at, revert_delay; /* not before; after a revert that could not be done */
+	int64_t sweep_at, sweep_delay;   /* the same for a sweep */
 	int64_t box_at;                  /* not before; after a run that could not renew the key */
 	int64_t view_at, trust_asked_at; /* not before; when last */
 	int64_t tokens, tokens_at;
@@ -93,6 +96,13 @@ int64_t daemon_back_off(int64_t *delay);
 void jobs_run(struct daemon *daemon);
 /* The child has ended. */
 void jobs_reap(struct daemon *daemon);
+
+/* lists.c: what sshd would read at once must not wait for the next sweep. */
+int lists_open(struct daemon *daemon) MUST_CHECK;
+/* After each job, which may have begun to carry another list, or the same name may be another file now. */
+void lists_watch(struct daemon *daemon);
+/* Something happened to the list: latchkey-apply brings ours up to date. */
+void lists_changed(struct daemon *daemon);
 
 /* peer.c: the link's protocol. */
 int peer_listen(struct daemon *daemon) MUST_CHECK;

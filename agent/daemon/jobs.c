@@ -101,6 +101,9 @@ static int start_next(struct daemon *daemon)
 	} else if (waiting->revert) {
 		r = start(daemon, JOB_REVERT, "--revert", NULL, "", 0);
 		waiting->revert = r < 0;
+	} else if (waiting->sweep && !waiting->document) {
+		r = start(daemon, JOB_SWEEP, "--sweep", NULL, "", 0);
+		waiting->sweep = r < 0;
 	} else if (waiting->trust && daemon->tokens > 0) {
 		r = start(daemon, JOB_TRUST, "--trust", "-", waiting->trust, waiting->trust_size);
 		if (r == 0) {
@@ -202,12 +205,17 @@ void jobs_reap(struct daemon *daemon)
 		daemon->revert_at = daemon_back_off(&daemon->revert_delay);
 	else if (ended == JOB_REVERT || ended == JOB_DOCUMENT)
 		daemon->revert_at = daemon->revert_delay = 0;
+	if (ended == JOB_SWEEP && code != APPLY_TAKEN_OVER)
+		daemon->sweep_at = daemon_back_off(&daemon->sweep_delay);
+	else if (ended == JOB_SWEEP)
+		daemon->sweep_at = daemon->sweep_delay = 0;
 	if (ended == JOB_REDO)
 		peer_booted(daemon);
 	if (ended == JOB_TRUST && code == APPLY_TAKEN_OVER && daemon->signer_unknown) {
 		daemon->signer_unknown = false;
 		peer_send_ask(daemon, 0); /* the document of the signer that was unknown */
 	}
+	lists_watch(daemon);
 	peer_send_identity(daemon);
 	peer_send_view(daemon);
 	deliver_next(daemon);

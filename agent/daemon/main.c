@@ -43,14 +43,14 @@ int64_t daemon_back_off(int64_t *delay)
 	return daemon_now() + 1 + daemon_jitter(*delay);
 }
 
-/* The earliest deadline in revert/, in CLOCK_BOOTTIME ms; 0: none. The names begin with the deadline. */
-static int64_t next_revert(const struct daemon *daemon)
+/* The earliest deadline in that folder, in CLOCK_BOOTTIME ms, not before that; 0: none. Names begin with it. */
+static int64_t next_deadline(const struct daemon *daemon, const char *folder, int64_t not_before)
 {
 	cleanup_names char **names = NULL;
 	int64_t earliest = 0;
 	size_t count;
 
-	if (daemon->state < 0 || file_list(daemon->state, "revert", 4096, &names, &count) < 0)
+	if (daemon->state < 0 || file_list(daemon->state, folder, 4096, &names, &count) < 0)
 		return 0;
 	for (size_t i = 0; i < count; i++) {
 		int64_t deadline = 0;
@@ -63,7 +63,17 @@ static int64_t next_revert(const struct daemon *daemon)
 		return 0;
 	int64_t left = (earliest - (int64_t)time(NULL)) * 1000;
 	int64_t at = daemon_now() + (left > 0 ? left : 0) + 1000;
-	return at > daemon->revert_at ? at : daemon->revert_at;
+	return at > not_before ? at : not_before;
+}
+
+static int64_t next_revert(const struct daemon *daemon)
+{
+	return next_deadline(daemon, "revert", daemon->revert_at);
+}
+
+static int64_t next_sweep(const struct daemon *daemon)
+{
+	return next_deadline(daemon, "sweep", daemon->sweep_at);
 }
 
 /* When a key that passwords are sealed to has served its time, in CLOCK_BOOTTIME ms; 0: never. */
@@ -85,8 +95,8 @@ static int64_t next_box(const struct daemon *daemon)
 static void arm(struct daemon *daemon)
 {
 	const int64_t times[] = {daemon->redo_at, daemon->results_at, daemon->document_at, next_revert(daemon),
-		next_box(daemon), daemon->is_ready ? 0 : daemon->ready_at, daemon->watchdog_at, daemon->identity_at,
-		daemon->waiting.view && daemon->running == JOB_NONE ? daemon->view_at : 0};
+		next_sweep(daemon), next_box(daemon), daemon->is_ready ? 0 : daemon->ready_at, daemon->watchdog_at,
+		daemon->identity_at, daemon->waiting.view && daemon->running == JOB_NONE ? daemon->view_at : 0};
 	struct itimerspec when = {0};
 	int64_t earliest = 0;
 
@@ -103,7 +113,7 @@ static void arm(struct daemon *daemon)
 
 static void handle_times(struct daemon *daemon)
 {
-	int64_t now = daemon_now(), revert = next_revert(daemon);
+	int64_t now = daemon_now(), revert = next_revert(daemon), sweep = next_sweep(daemon);
 
 	if (daemon->redo_at > 0 && daemon->redo_at <= now) {
 		daemon->redo_at = 0;
@@ -116,6 +126,8 @@ static void handle_times(struct daemon *daemon)
 	}
 	if (revert > 0 && revert <= now + 1000 && daemon->running != JOB_REVERT)
 		daemon->waiting.revert = true;
+	if (sweep > 0 && sweep <= now + 1000 && daemon->running != JOB_SWEEP)
+		daemon->waiting.sweep = true;
 	if (daemon->identity_at > 0 && daemon->identity_at <= now) {
 		daemon->identity_at = 0;
 		daemon->identity_sent = (struct sent_file){0};
@@ -219,7 +231,10 @@ static int open_all(struct daemon *daemon)
 		log_error("the sockets in %s cannot be made: %s", PATH_RUN, strerror(-r));
 		return r;
 	}
-	const int watched[] = {daemon->signals, daemon->timer, daemon->listener};
+	r = lists_open(daemon);
+	if (r < 0)
+		return r;
+	const int watched[] = {daemon->signals, daemon->timer, daemon->listener, daemon->lists};
 	for (unsigned i = 0; r == 0 && i < ELEMENTS(watched); i++)
 		r = watch(daemon, watched[i]);
 	daemon->ready_at = daemon_now() + boot_wait * 1000;
@@ -248,6 +263,8 @@ static int loop(struct daemon *daemon)
 				peer_accept(daemon);
 			else if (events[i].data.fd == daemon->timer)
 				(void)!read(daemon->timer, &expirations, sizeof(expirations));
+			else if (events[i].data.fd == daemon->lists)
+				lists_changed(daemon);
 			else if (events[i].data.fd == daemon->link)
 				peer_receive(daemon);
 		}
@@ -277,6 +294,7 @@ int main(int argc, char **argv)
 		.status_socket = -1,
 		.state = -1,
 		.run = -1,
+		.lists = -1,
 		.link = -1,
 		.tokens = DOCUMENT_BUCKET};
 

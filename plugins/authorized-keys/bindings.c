@@ -3,215 +3,16 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
-#include "lib/account_index.h"
-#include "lib/file.h"
 #include "lib/log.h"
+#include "plugins/authorized-keys/batch.h"
 #include "plugins/authorized-keys/key_lines.h"
-#include "plugins/authorized-keys/ledger.h"
 #include "plugins/authorized-keys/sessions.h"
-#include "plugins/authorized-keys/work.h"
+#include "plugins/authorized-keys/sweep.h"
 
-#define INDEX_FROM 4u             /* commands; for fewer reading the lines is as fast */
 #define CHILDREN_MAX 4u           /* homes that are worked on at once */
-#define HOMES_TIMEOUT_MS 20000u   /* what all homes of a batch may cost; the plugin's own deadline is above it */
-#define HOME_TIMEOUT_MIN_MS 1000u /* a slow disk still answers in this */
-
-struct batch {
-	struct plugin_request *request;
-	struct account_table passwd, members; /* members: the groups that list somebody */
-	struct login_definitions definitions;
-	struct sharers sharers;
-	struct sshd *sshd;
-	struct key_ledger ledger;
-	struct subject **subjects;
-	unsigned subject_count;
-	struct work *works; /* one per command */
-};
-
-static void batch_free(struct batch *batch)
-{
-	for (unsigned i = 0; batch->works && i < batch->request->count; i++)
-		work_free(&batch->works[i]);
-	free(batch->works);
-	for (unsigned i = 0; i < batch->subject_count; i++) {
-		subject_free(batch->subjects[i]);
-		free(batch->subjects[i]);
-	}
-	free(batch->subjects);
-	sshd_close(batch->sshd);
-	key_ledger_free(&batch->ledger);
-	sharers_free(&batch->sharers);
-	account_table_free(&batch->passwd);
-	account_table_free(&batch->members);
-}
-
-/* Where we have bound before: sshd may not read there now, and read there again some day. */
-static int add_known_places(const struct key_ledger *ledger, struct subject *subject)
-{
-	unsigned index;
-
-	for (unsigned i = 0; subject->code == CODE_OK && i < ledger->count; i++) {
-		if (strcmp(ledger->entries[i].user, subject->user) != 0)
-			continue;
-		int r = locations_add(&subject->locations, &subject->account, ledger->entries[i].path, &index);
-		if (r < 0 && r != -EINVAL)
-			return r;
-	}
-	return 0;
-}
-
-static int find_subject(struct batch *batch, const char *user, struct subject **ret_subject)
-{
-	for (unsigned i = 0; i < batch->subject_count; i++) {
-		if (strcmp(batch->subjects[i]->user, user) == 0) {
-			*ret_subject = batch->subjects[i];
-			return 0;
-		}
-	}
-	struct subject *subject = calloc(1, sizeof(*subject));
-	if (!subject)
-		return -ENOMEM;
-	subject->user = user;
-	bool ask = true;
-	for (unsigned i = 0; i < batch->subject_count; i++)
-		ask = ask && !batch->subjects[i]->name_services_hang;
-	int r = subject_open(
-		batch->request, batch->sshd, &batch->sharers, &batch->members, &batch->definitions, ask, subject);
-	if (r == 0)
-		r = add_known_places(&batch->ledger, subject);
-	if (r < 0) {
-		subject_free(subject);
-		free(subject);
-		return r;
-	}
-	subject->sync_later = batch->request->count >= INDEX_FROM && file_syncfs_is_reliable();
-	batch->subjects[batch->subject_count++] = subject;
-	*ret_subject = subject;
-	return 0;
-}
-
-static int batch_open(struct batch *batch, struct plugin_request *request, struct plugin_result *results)
-{
-	cleanup_account_table struct account_table group = {0};
-	char detail[SSHD_DETAIL_MAX + 1] = "";
-
-	batch->request = request;
-	batch->works = calloc((size_t)request->count + 1, sizeof(*batch->works));
-	batch->subjects = calloc((size_t)request->count + 1, sizeof(struct subject *));
-	if (!batch->works || !batch->subjects)
-		return -ENOMEM;
-	for (unsigned i = 0; i < request->count; i++) {
-		batch->works[i].command = &request->commands[i];
-		batch->works[i].result = &results[i];
-	}
-	int r = account_table_read(request->root, "etc/passwd", &batch->passwd);
-	if (r == 0)
-		r = account_table_read(request->root, "etc/group", &group);
-	if (r == 0)
-		r = account_members_read(&group, &batch->members);
-	if (r == 0 && request->count >= INDEX_FROM)
-		r = account_index_build(&batch->passwd);
-	if (r == 0)
-		r = login_definitions_read(request->root, &batch->definitions);
-	if (r < 0)
-		return r;
-	batch->sharers.passwd = &batch->passwd;
-	r = key_ledger_read(request->state, &batch->ledger);
-	if (r < 0)
-		return r;
-	r = sshd_open(request->root, request->is_host, request->state, &batch->sshd, detail);
-	if (r == -ENOMEM)
-		return r;
-	if (r < 0)
-		log_warning("sshd's configuration cannot be read: %s", detail);
-	return 0;
-}
-
-/* What latchkey-apply decided on must still be the account that stands there. */
-static bool resolved_moved(const struct work *work)
-{
-	int64_t uid;
-
-	return work->command->resolved && work->subject->account.text &&
-	       (json_get_integer(work->command->resolved, "uid", &uid) < 0 || work->subject->account.uid != (uid_t)uid);
-}
-
-/* Whoever gave the account such a shell wants no logins; a key would still open tunnels. git-shell is for keys. */
-static bool is_nologin(const char *shell)
-{
-	static const char *const names[] = {"nologin", "false", "true", "sync", "halt", "shutdown"};
-	const char *name = strrchr(shell, '/');
-
-	name = name ? name + 1 : shell;
-	for (unsigned i = 0; i < ELEMENTS(names); i++) {
-		if (strcmp(names[i], name) == 0)
-			return true;
-	}
-	return false;
-}
-
-static bool is_binding(const struct work *work)
-{
-	return strcmp(work->command->do_name, "keys.bind") == 0 || strcmp(work->command->do_name, "keys.replace") == 0;
-}
-
-static int run_sessions(const struct plugin_request *request, struct work *work)
-{
-	return request->apply ? sessions_apply(request, work->command, work->result)
-			      : sessions_plan(request, work->command, work->result);
-}
-
-/* Who it is about, and for a binding the line it wants. Without a subject the result says why, or is complete. */
-static int prepare(struct batch *batch, struct work *work)
-{
-	const char *user = plugin_text(work->command, "user");
-
-	if (strcmp(work->command->do_name, "sessions.end") == 0)
-		return run_sessions(batch->request, work);
-	if (strcmp(work->command->do_name, "keys.revoke") == 0)
-		return plugin_set(work->result, CODE_UNSUPPORTED,
-			"RevokedKeys is not part of this version; unbind the key from each user");
-	int r = plugin_add_user(work->result, user);
-	if (r == 0)
-		r = find_subject(batch, user, &work->subject);
-	if (r < 0)
-		return r;
-	if (work->subject->code != CODE_OK)
-		return plugin_set(work->result, work->subject->code, "%s", work->subject->detail);
-	if (resolved_moved(work))
-		return plugin_set(work->result, CODE_BUSY, "the account changed while the command was decided");
-	if (!is_binding(work) || batch->request->apply)
-		return 0;
-	if (is_nologin(work->subject->account.shell))
-		return plugin_set(work->result, CODE_SYSTEM_ACCOUNT,
-			"nobody logs in to this account: its shell is %.100s", work->subject->account.shell);
-	r = key_text_make(batch->request, work->command, batch->sshd, work->result, &work->text);
-	if (r < 0 || work->result->code != CODE_OK)
-		return r;
-	return subject_add_blob(work->subject, work->text.key.blob, work->text.key.blob_size, &work->blob);
-}
-
-static int prepare_all(struct batch *batch)
-{
-	for (unsigned i = 0; i < batch->request->count; i++) {
-		struct work *work = &batch->works[i];
-		int r = prepare(batch, work);
-
-		if (r == -ENOMEM)
-			return r;
-		if (r < 0 && work->result->code == CODE_OK)
-			(void)plugin_set(work->result, code_from_errno(-r), "%s", strerror(-r));
-	}
-	/* One hung home must not take the others' time: with many accounts each gets its share. */
-	for (unsigned i = 0; i < batch->subject_count; i++) {
-		unsigned share = HOMES_TIMEOUT_MS / batch->subject_count;
-		batch->subjects[i]->timeout_ms = share > USER_CHILD_TIMEOUT_MS ? USER_CHILD_TIMEOUT_MS
-						 : share < HOME_TIMEOUT_MIN_MS ? HOME_TIMEOUT_MIN_MS
-									       : share;
-	}
-	return 0;
-}
+#define SESSIONS_BUDGET_MS 10000u /* what ending sessions may cost all keys.unbind of a batch */
 
 /* Some homes are worked on at once; each started one is finished, also after an error. */
 static int look_at_all(struct batch *batch)
@@ -235,7 +36,7 @@ static int look_at_all(struct batch *batch)
 /* Looks at everything and decides every command. */
 static int decide_all(struct batch *batch)
 {
-	int r = prepare_all(batch);
+	int r = batch_prepare(batch);
 
 	if (r == 0)
 		r = look_at_all(batch);
@@ -244,7 +45,8 @@ static int decide_all(struct batch *batch)
 
 		if (work->result->code != CODE_OK || !work->subject)
 			continue;
-		r = work_decide(batch->request, work);
+		r = work_is_sweep(work) ? sweep_decide(batch->request, &batch->ledger, work)
+					: work_decide(batch->request, work);
 		if (r == -E2BIG)
 			r = plugin_set(work->result, CODE_TOO_LARGE, "too many lines of ours to change at once");
 	}
@@ -274,8 +76,8 @@ int bindings_plan(struct plugin_request *request, struct plugin_result *results)
 
 		if (results[i].code != CODE_OK || !work->subject)
 			continue;
-		results[i].changes = work->edit_count > 0;
-		r = work_write_plan(work, &results[i].plan);
+		results[i].changes = work->edit_count > 0 || work->ledger_changed;
+		r = work_is_sweep(work) ? plugin_set_plan(&results[i], "{}") : work_write_plan(work, &results[i].plan);
 		if (r == 0 && strcmp(work->command->do_name, "keys.unbind") == 0) {
 			cleanup_buffer struct buffer extra = {0};
 			struct json_writer writer = {&extra, false};
@@ -306,6 +108,13 @@ static int note(struct batch *batch, const struct work *work, const struct work_
 		key_ledger_remove(&batch->ledger, work->subject->user, edit->label, place->path);
 		return 0;
 	}
+	struct key_entry *known = key_ledger_find(&batch->ledger, work->subject->user, edit->label, place->path);
+	if (work_is_sweep(work) && known) { /* put back: who bound it and when stays */
+		free(known->state);
+		known->state = strdup("present");
+		batch->ledger.changed = true;
+		return known->state ? 0 : -ENOMEM;
+	}
 	int r = key_line_blob(&line, &blob, &size);
 	if (r < 0)
 		return r;
@@ -321,6 +130,7 @@ static int note(struct batch *batch, const struct work *work, const struct work_
 											 : "home"),
 		.path = place->path,
 		.state = (char *)(uintptr_t) "present",
+		.line = edit->after,
 		.bound = batch->request->time,
 		.expires = plugin_integer(work->command, "expires", -1),
 		.made = edit->made};
@@ -478,7 +288,10 @@ static int carry_out(struct batch *batch)
 /* The plan is what is carried out, each line only if what the plan saw still stands there. */
 static int find_edits(struct batch *batch)
 {
-	int r = prepare_all(batch);
+	/* A sweep is nobody's command: what it finds is what it does. */
+	if (batch->request->count > 0 && work_is_sweep(&batch->works[0]))
+		return decide_all(batch);
+	int r = batch_prepare(batch);
 
 	for (unsigned i = 0; r == 0 && i < batch->request->count; i++) {
 		struct work *work = &batch->works[i];
@@ -531,6 +344,89 @@ static int sync_all(struct batch *batch)
 	return 0;
 }
 
+/* The keys that the command took away; in a redo the ledger and the file no longer know them, but the plan does. */
+static int list_taken(const struct work *work, char (*ret_fingerprints)[SSHKEY_FINGERPRINT_SIZE], const char **ret_list)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < work->edit_count; i++) {
+		const struct key_line line = {work->edits[i].before, strlen(work->edits[i].before)};
+		cleanup_free unsigned char *blob = NULL;
+		size_t size;
+
+		if (work->edits[i].swept)
+			continue;
+		int r = key_line_blob(&line, &blob, &size);
+		if (r == -ENOMEM)
+			return r;
+		if (r < 0)
+			continue;
+		sshkey_fingerprint(blob, size, ret_fingerprints[count]);
+		ret_list[count] = ret_fingerprints[count];
+		count++;
+	}
+	ret_list[count] = NULL;
+	return 0;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int end_sessions(const struct plugin_request *request, struct work *work, unsigned budget_ms)
+{
+	char fingerprints[WORK_EDITS_MAX][SSHKEY_FINGERPRINT_SIZE];
+	const char *list[WORK_EDITS_MAX + 1];
+	struct sessions_outcome outcome;
+
+	if (!work->subject || work->result->code != CODE_OK || !plugin_flag(work->command, "end_sessions", false) ||
+		strcmp(work->command->do_name, "keys.unbind") != 0 || request->undo || !request->is_host)
+		return 0;
+	int r = list_taken(work, fingerprints, list);
+	if (r < 0 || !*list)
+		return r;
+	r = sessions_end(work->subject->user, list, budget_ms, &outcome);
+	if (r < 0)
+		return r;
+	if (outcome.ended > 0)
+		work_tell(work, "%u sessions ended", outcome.ended);
+	if (outcome.open > 0)
+		return plugin_set(work->result, CODE_BUSY, "unbound; %u sessions are still open", outcome.open);
+	if (outcome.unknown > 0)
+		work_tell(work, "of %u sessions nobody can tell which key opened them; sessions.end ends all of his",
+			outcome.unknown);
+	return 0;
+}
+
+/* One list for all keys.revoke of the batch. */
+static void write_revocation(struct batch *batch)
+{
+	struct revocation *revocation = &batch->revocation;
+	char detail[DETAIL_MAX + 1] = "";
+	bool written;
+
+	if (!revocation->is_open || revocation->code != CODE_OK)
+		return;
+	enum code code = revocation_write(batch->request, revocation, &written, detail);
+	for (unsigned i = 0; i < batch->request->count; i++) {
+		struct work *work = &batch->works[i];
+
+		bool swept = work_is_sweep(work) && !plugin_text(work->command, "user");
+		if ((!work_is_revocation(work) && !swept) || work->result->code != CODE_OK)
+			continue;
+		work->result->changes = swept ? written : code == CODE_OK && work->result->changes;
+		if (code != CODE_OK)
+			(void)plugin_set(work->result, code, "%s", detail);
+		else if (revocation->carried && !swept)
+			work_tell(work, "with what %.100s names, which sshd does not read beside it",
+				revocation->carried);
+	}
+}
+
 int bindings_apply(struct plugin_request *request, struct plugin_result *results)
 {
 	CLEANUP(batch_free) struct batch batch = {.request = request};
@@ -544,6 +440,16 @@ int bindings_apply(struct plugin_request *request, struct plugin_result *results
 		r = sync_all(&batch);
 	if (r < 0)
 		return fail_all(request, results, r);
+	write_revocation(&batch);
+	int64_t begun = now_ms();
+	for (unsigned i = 0; i < request->count; i++) {
+		int64_t spent = now_ms() - begun;
+		r = end_sessions(request, &batch.works[i],
+			spent < SESSIONS_BUDGET_MS ? SESSIONS_BUDGET_MS - (unsigned)spent : 0);
+		if (r < 0 && results[i].code == CODE_OK)
+			(void)plugin_set(
+				&results[i], code_from_errno(-r), "unbound, but his sessions: %s", strerror(-r));
+	}
 	/* The keys stand whether or not the list of them could be written: a full disk must not keep a runtime key out.
 	 */
 	r = key_ledger_write(request->state, &batch.ledger);

@@ -57,14 +57,17 @@ static size_t skip_options(const struct key_line *line, size_t at)
 
 bool key_line_is_ours(const struct key_line *line, char ret_label[KEY_LABEL_MAX + 1])
 {
-	size_t at = line->size, begin = skip_blanks(line, 0);
+	size_t end = line->size, begin = skip_blanks(line, 0);
 	char label[KEY_LABEL_MAX + 1];
 
-	if (begin == line->size || line->start[begin] == '#' || memchr(line->start, '\0', line->size))
+	if (end > 0 && line->start[end - 1] == '\r') /* somebody made it a CRLF file: that is its line's end */
+		end--;
+	size_t at = end;
+	if (begin >= end || line->start[begin] == '#' || memchr(line->start, '\0', line->size))
 		return false;
 	while (at > 0 && line->start[at - 1] != ' ')
 		at--;
-	size_t mark = strlen(SSHKEY_MARK), size = line->size - at;
+	size_t mark = strlen(SSHKEY_MARK), size = end - at;
 	if (at == 0 || size <= mark || size - mark > KEY_LABEL_MAX || memcmp(line->start + at, SSHKEY_MARK, mark) != 0)
 		return false;
 	memcpy(label, line->start + at + mark, size - mark);

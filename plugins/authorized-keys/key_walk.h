@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From the root to the directory of a key file, no symbolic link followed; runs in the child of key_task. */
+/*
+ * From the root to the directory of a key file; runs in the child of key_task. No symbolic link is followed but those
+ * that root alone can change, down to the home (where nothing of the user has a say yet) or in root's own places.
+ */
 #pragma once
 
 #include "plugins/authorized-keys/key_task.h"

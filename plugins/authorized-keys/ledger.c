@@ -17,6 +17,7 @@ static void entry_free(struct key_entry *entry)
 	free(entry->location);
 	free(entry->path);
 	free(entry->state);
+	free(entry->line);
 	*entry = (struct key_entry){0};
 }
 
@@ -24,10 +25,11 @@ static int copy_entry(const struct key_entry *from, struct key_entry *ret_entry)
 {
 	struct key_entry copy = {strdup(from->user), strdup(from->keypair), strdup(from->fingerprint),
 		strdup(from->signer), strdup(from->command), strdup(from->location), strdup(from->path),
-		strdup(from->state), from->bound, from->expires, from->made};
+		strdup(from->state), strdup(from->line ? from->line : ""), from->bound, from->expires, from->made,
+		from->restored, from->restored_at, from->contested, false, KEY_LEDGER_END};
 
 	if (!copy.user || !copy.keypair || !copy.fingerprint || !copy.signer || !copy.command || !copy.location ||
-		!copy.path || !copy.state) {
+		!copy.path || !copy.state || !copy.line) {
 		entry_free(&copy);
 		return -ENOMEM;
 	}
@@ -35,12 +37,27 @@ static int copy_entry(const struct key_entry *from, struct key_entry *ret_entry)
 	return 0;
 }
 
-static struct key_entry *find(const struct key_ledger *ledger, const char *user, const char *keypair, const char *path)
+unsigned key_ledger_first(const struct key_ledger *ledger, const char *user)
 {
-	for (unsigned i = 0; i < ledger->count; i++) {
+	size_t index = name_map_get(&ledger->first, user);
+	return index == NAME_MAP_NONE ? KEY_LEDGER_END : (unsigned)index;
+}
+
+/* Puts the entry in front of its user's others. */
+static int chain(struct key_ledger *ledger, unsigned index)
+{
+	struct key_entry *entry = &ledger->entries[index];
+
+	entry->next = key_ledger_first(ledger, entry->user);
+	return name_map_put(&ledger->first, entry->user, index);
+}
+
+struct key_entry *key_ledger_find(
+	const struct key_ledger *ledger, const char *user, const char *keypair, const char *path)
+{
+	for (unsigned i = key_ledger_first(ledger, user); i != KEY_LEDGER_END; i = ledger->entries[i].next) {
 		struct key_entry *entry = &ledger->entries[i];
-		if (strcmp(entry->user, user) == 0 && strcmp(entry->keypair, keypair) == 0 &&
-			strcmp(entry->path, path) == 0)
+		if (strcmp(entry->keypair, keypair) == 0 && strcmp(entry->path, path) == 0)
 			return entry;
 	}
 	return NULL;
@@ -48,9 +65,9 @@ static struct key_entry *find(const struct key_ledger *ledger, const char *user,
 
 bool key_ledger_made(const struct key_ledger *ledger, const char *user, const char *path)
 {
-	for (unsigned i = 0; i < ledger->count; i++) {
+	for (unsigned i = key_ledger_first(ledger, user); i != KEY_LEDGER_END; i = ledger->entries[i].next) {
 		const struct key_entry *entry = &ledger->entries[i];
-		if (entry->made && strcmp(entry->user, user) == 0 && strcmp(entry->path, path) == 0)
+		if (entry->made && strcmp(entry->path, path) == 0)
 			return true;
 	}
 	return false;
@@ -67,12 +84,12 @@ static int append(struct key_ledger *ledger, struct key_entry *entry)
 	}
 	ledger->entries = more;
 	ledger->entries[ledger->count++] = *entry;
-	return 0;
+	return chain(ledger, ledger->count - 1);
 }
 
 int key_ledger_put(struct key_ledger *ledger, const struct key_entry *entry)
 {
-	struct key_entry *old = find(ledger, entry->user, entry->keypair, entry->path), copy;
+	struct key_entry *old = key_ledger_find(ledger, entry->user, entry->keypair, entry->path), copy;
 
 	int r = copy_entry(entry, &copy);
 	if (r < 0)
@@ -81,19 +98,41 @@ int key_ledger_put(struct key_ledger *ledger, const struct key_entry *entry)
 	ledger->changed = true;
 	if (!old)
 		return append(ledger, &copy);
+	copy.next = old->next;
 	entry_free(old);
 	*old = copy;
 	return 0;
 }
 
+/* Whatever led to the one entry of the user's leads to the other. */
+static void repoint(struct key_ledger *ledger, const char *user, unsigned from, unsigned to)
+{
+	unsigned i = key_ledger_first(ledger, user);
+
+	if (i == from) {
+		(void)!name_map_put(&ledger->first, user, to); /* the name is there: it needs no memory */
+		return;
+	}
+	while (i != KEY_LEDGER_END && ledger->entries[i].next != from)
+		i = ledger->entries[i].next;
+	if (i != KEY_LEDGER_END)
+		ledger->entries[i].next = to;
+}
+
 void key_ledger_remove(struct key_ledger *ledger, const char *user, const char *keypair, const char *path)
 {
-	struct key_entry *entry = find(ledger, user, keypair, path);
+	struct key_entry *entry = key_ledger_find(ledger, user, keypair, path);
 
 	if (!entry)
 		return;
+	unsigned last = ledger->count - 1;
+	repoint(ledger, user, (unsigned)(entry - ledger->entries), entry->next);
 	entry_free(entry);
-	*entry = ledger->entries[--ledger->count];
+	if (entry != &ledger->entries[last]) { /* the last one takes its place */
+		repoint(ledger, ledger->entries[last].user, last, (unsigned)(entry - ledger->entries));
+		*entry = ledger->entries[last];
+	}
+	ledger->count--;
 	ledger->changed = true;
 }
 
@@ -115,6 +154,8 @@ static void read_line(struct key_ledger *ledger, const char *line, size_t size)
 	(void)!json_get_integer(object, "bound", &bound);
 	(void)!json_get_integer(object, "expires", &expires);
 	(void)!json_get_bool(object, "made", &made);
+	const char *line_text = "";
+	(void)!json_get_string(object, "line", &line_text);
 	struct key_entry entry = {0};
 	/* The texts stay in the tree; key_ledger_put copies and never writes to them. */
 	char **fields[] = {&entry.user, &entry.keypair, &entry.fingerprint, &entry.signer, &entry.command,
@@ -124,6 +165,10 @@ static void read_line(struct key_ledger *ledger, const char *line, size_t size)
 	entry.bound = bound;
 	entry.expires = expires;
 	entry.made = made;
+	entry.line = (char *)(uintptr_t)line_text;
+	(void)!json_get_integer(object, "restored", &entry.restored);
+	(void)!json_get_integer(object, "restored_at", &entry.restored_at);
+	(void)!json_get_bool(object, "contested", &entry.contested);
 	struct key_entry copy;
 	if (copy_entry(&entry, &copy) == 0)
 		(void)!append(ledger, &copy);
@@ -157,6 +202,7 @@ void key_ledger_free(struct key_ledger *ledger)
 	for (unsigned i = 0; i < ledger->count; i++)
 		entry_free(&ledger->entries[i]);
 	free(ledger->entries);
+	name_map_free(&ledger->first);
 	*ledger = (struct key_ledger){0};
 }
 
@@ -186,6 +232,14 @@ int key_ledger_write(int state, const struct key_ledger *ledger)
 		json_put_string(&writer, "path", entry->path);
 		if (entry->made)
 			json_put_bool(&writer, "made", true);
+		if (*entry->line)
+			json_put_string(&writer, "line", entry->line);
+		if (entry->restored > 0) {
+			json_put_integer(&writer, "restored", entry->restored);
+			json_put_integer(&writer, "restored_at", entry->restored_at);
+		}
+		if (entry->contested)
+			json_put_bool(&writer, "contested", true);
 		json_end_object(&writer);
 		buffer_append(&out, "\n", 1);
 	}

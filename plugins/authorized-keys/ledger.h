@@ -9,29 +9,41 @@
 #include <stdint.h>
 
 #include "lib/cleanup.h"
+#include "lib/name_map.h"
 
 #define KEY_LEDGER_MAX (8u << 20) /* some 30,000 keys */
 
 struct key_entry {
-	char *user, *keypair, *fingerprint, *signer, *command, *location, *path, *state;
-	int64_t bound, expires; /* expires -1: never */
-	bool made;              /* the file was not there before us */
+	char *user, *keypair, *fingerprint, *signer, *command, *location, *path, *state, *line;
+	int64_t bound, expires;        /* expires -1: never */
+	bool made;                     /* the file was not there before us */
+	int64_t restored, restored_at; /* how often keys.sweep has put it back since then */
+	bool contested;                /* too often */
+	bool gone;                     /* to be removed from the ledger; never written */
+	unsigned next;                 /* of the same user, or KEY_LEDGER_END */
 };
 
 struct key_ledger {
 	struct key_entry *entries;
 	unsigned count;
+	struct name_map first; /* of each user's entries */
 	bool changed;
 };
+#define KEY_LEDGER_END UINT32_MAX
 
 /* state may be -1: empty. A damaged line is passed over. */
 int key_ledger_read(int state, struct key_ledger *ret_ledger) MUST_CHECK;
 void key_ledger_free(struct key_ledger *ledger);
 #define cleanup_key_ledger CLEANUP(key_ledger_free)
+/* The user's first entry; the others follow by `next`. */
+unsigned key_ledger_first(const struct key_ledger *ledger, const char *user);
 /* True when the file at that path was made by us for that user. */
 bool key_ledger_made(const struct key_ledger *ledger, const char *user, const char *path);
 /* Puts the entry in the place of the one with the same user, keypair and path; copies the texts. */
 int key_ledger_put(struct key_ledger *ledger, const struct key_entry *entry) MUST_CHECK;
+/* The entry, or NULL. */
+struct key_entry *key_ledger_find(
+	const struct key_ledger *ledger, const char *user, const char *keypair, const char *path);
 void key_ledger_remove(struct key_ledger *ledger, const char *user, const char *keypair, const char *path);
 /* Nothing when nothing changed. */
 int key_ledger_write(int state, const struct key_ledger *ledger) MUST_CHECK;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 
 #include "lib/field.h"
 #include "lib/file.h"
@@ -101,7 +102,11 @@ static int find_patterns(struct sshd *sshd, const struct account *account, struc
 		(void)snprintf(locations->note, sizeof(locations->note), "sshd cannot be asked (%.120s)", detail);
 		r = sshd_get_scanned(sshd, &effective);
 	}
-	return r < 0 ? r : sshd_keys_patterns(sshd, effective, ret_patterns, ret_count);
+	if (r < 0)
+		return r;
+	const char *command = sshd_value(effective, "authorizedkeyscommand");
+	locations->has_command = command && strcasecmp(command, "none") != 0;
+	return sshd_keys_patterns(sshd, effective, ret_patterns, ret_count);
 }
 
 static int add_own(const char *directory, const struct account *account, struct locations *locations, int *ret_index)

@@ -20,6 +20,7 @@ struct locations {
 	int home, system, runtime; /* indices; home -1: see code */
 	enum code home_code;       /* keys_file_none or shared_file where there is no place for `home` */
 	char home_detail[DETAIL_MAX + 1];
+	bool has_command;          /* AuthorizedKeysCommand may name any key */
 	char note[DETAIL_MAX + 1]; /* what could not be asked of sshd; "" otherwise */
 };
 

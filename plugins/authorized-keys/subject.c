@@ -76,7 +76,7 @@ int subject_open(const struct plugin_request *request, struct sshd *sshd, struct
 
 void subject_free(struct subject *subject)
 {
-	for (unsigned i = 0; subject->views && i < subject->locations.count; i++)
+	for (unsigned i = 0; i < subject->view_count; i++)
 		key_view_free(&subject->views[i]);
 	free(subject->views);
 	locations_free(&subject->locations);
@@ -190,13 +190,15 @@ static int take_failure(struct subject *subject, const struct key_task *task, in
 {
 	if (error == 0 || error == -ENOMEM)
 		return error;
+	/* A child that could not be made says nothing of the file's own rights; what passes is tried again. */
+	enum code code = error == -EPERM || error == -EACCES ? CODE_IO_ERROR : code_from_errno(-error);
 	for (unsigned i = 0; i < task->place_count; i++) {
 		struct key_view *view = &subject->views[i];
 
 		if (!task->chosen[i])
 			continue;
 		key_view_free(view);
-		view->code = error == -ETIMEDOUT ? CODE_TIMEOUT : CODE_IO_ERROR;
+		view->code = code;
 		(void)snprintf(view->detail, sizeof(view->detail), "%.120s: %s", task->places[i].path,
 			error == -ETIMEDOUT ? "no answer from there in time" : strerror(-error));
 	}
@@ -207,20 +209,32 @@ static int take_failure(struct subject *subject, const struct key_task *task, in
 	return 0;
 }
 
+/* A plan may name a place that was not one when the subject was opened. */
+static int grow_views(struct subject *subject)
+{
+	unsigned count = subject->locations.count;
+	struct key_view *views = reallocarray(subject->views, (size_t)count + 1, sizeof(*views));
+
+	if (!views)
+		return -ENOMEM;
+	subject->views = views;
+	for (; subject->view_count < count; subject->view_count++)
+		views[subject->view_count] = (struct key_view){0};
+	return 0;
+}
+
 void subject_start(const struct plugin_request *request, struct subject *subject, const struct key_edit *edits,
 	unsigned edit_count)
 {
-	if (!subject->views)
-		subject->views = calloc((size_t)subject->locations.count + 1, sizeof(*subject->views));
+	int r = grow_views(subject);
 	for (unsigned i = 0; i < subject->locations.count; i++)
 		subject->chosen[i] = subject->locations.places[i].home_size > 0;
 	subject->task = make_task(request, subject, true, subject->chosen);
 	subject->task.edits = edits;
 	subject->task.edit_count = edit_count;
 	subject->task.sync_later = subject->sync_later;
-	subject->start_error = !subject->views ? -ENOMEM
-			       : is_empty(&subject->task)
-				       ? 0
+	subject->start_error = r < 0 || is_empty(&subject->task)
+				       ? r
 				       : start(request, &subject->task, subject->timeout_ms, &subject->child);
 }
 

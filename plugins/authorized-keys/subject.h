@@ -16,6 +16,7 @@ struct subject {
 	size_t group_count;
 	struct locations locations;
 	struct key_view *views; /* of each place, once it was looked at; owned */
+	unsigned view_count;
 	struct key_blob *blobs; /* of the commands, borrowed */
 	unsigned blob_count, blob_capacity;
 	unsigned timeout_ms;     /* of each child that works for it */

@@ -17,10 +17,29 @@ void work_free(struct work *work)
 	free(work->edits);
 	work->edits = NULL;
 	work->edit_count = 0;
+	for (unsigned i = 0; i < work->blob_count; i++)
+		free(work->blobs[i].bytes);
+	free(work->blobs);
+	work->blobs = NULL;
+	work->blob_count = 0;
 	free(work->old_blob);
 	work->old_blob = NULL;
 	buffer_free(&work->lost);
 	key_text_free(&work->text);
+}
+
+int work_add_blob(struct work *work, unsigned char *bytes, size_t size, struct work_blob **ret_blob)
+{
+	struct work_blob *more = reallocarray(work->blobs, work->blob_count + 1, sizeof(*more));
+
+	if (!more) {
+		free(bytes);
+		return -ENOMEM;
+	}
+	work->blobs = more;
+	work->blobs[work->blob_count] = (struct work_blob){0, bytes, size};
+	*ret_blob = &work->blobs[work->blob_count++];
+	return 0;
 }
 
 void work_tell(struct work *work, const char *format, ...)
@@ -52,7 +71,7 @@ static int append_edit(struct work *work, unsigned place, const char *label, con
 	return edit->label && edit->before && edit->after ? 0 : -ENOMEM;
 }
 
-static int add_edit(
+int work_add_edit(
 	struct work *work, unsigned place, const char *label, const char *before, const char *after, bool swept)
 {
 	struct key_view *view = &work->subject->views[place];
@@ -101,7 +120,7 @@ static int sweep(struct work *work, unsigned place, int64_t now)
 			if (!key_line_is_ours(&line, label) || strcmp(label, own) == 0 || !is_expired(&line, now))
 				continue;
 			cleanup_free char *before = strndup(line.start, line.size);
-			int r = before ? add_edit(work, place, label, before, "", true) : -ENOMEM;
+			int r = before ? work_add_edit(work, place, label, before, "", true) : -ENOMEM;
 			if (r == -E2BIG)
 				return 0; /* the next write takes the rest */
 			if (r < 0)
@@ -125,7 +144,7 @@ static int set_line(struct work *work, unsigned place, const char *after, int64_
 	before = strndup(line.start, line.size);
 	if (!before)
 		return -ENOMEM;
-	int r = add_edit(work, place, label, before, after, false);
+	int r = work_add_edit(work, place, label, before, after, false);
 	return r < 0 || work->edit_count == count ? r : sweep(work, place, now);
 }
 
@@ -268,8 +287,8 @@ static int decide_unbind(const struct plugin_request *request, struct work *work
 		return r;
 	if (work->edit_count == 0 && unknown)
 		return plugin_set(work->result, unknown->code, "%s", unknown->detail);
-	if (plugin_flag(work->command, "end_sessions", false))
-		work_tell(work, "sessions opened with it go on; sessions.end ends all of his");
+	if (locations->has_command)
+		work_tell(work, "AuthorizedKeysCommand may still authorise it");
 	if (work->edit_count == 0)
 		work_tell(work, "no key of ours is bound as %s", label);
 	else if (unknown)

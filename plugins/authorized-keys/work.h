@@ -14,6 +14,12 @@ struct work_edit {
 	bool swept;                   /* an expired line of another label: its outcome is nobody's result */
 };
 
+struct work_blob {
+	unsigned index; /* among the subject's blobs */
+	unsigned char *bytes;
+	size_t size;
+};
+
 struct work {
 	const struct plugin_command *command;
 	struct plugin_result *result;
@@ -24,7 +30,10 @@ struct work {
 	size_t old_blob_size;
 	struct work_edit *edits; /* owned */
 	unsigned edit_count;
-	struct buffer lost; /* fingerprints of the keys that an unbind takes away: JSON array elements */
+	struct work_blob *blobs; /* keys.sweep: of the ledger's keys */
+	unsigned blob_count;
+	bool ledger_changed; /* keys.sweep: there is something to write even without an edit */
+	struct buffer lost;  /* fingerprints of the keys that an unbind takes away: JSON array elements */
 };
 
 /* Decides on what the subject's views show, and brings those views up to date. Sets the result's code and detail. */
@@ -33,5 +42,10 @@ int work_decide(const struct plugin_request *request, struct work *work) MUST_CH
 int work_write_plan(const struct work *work, char **ret_plan) MUST_CHECK;
 int work_read_plan(struct work *work, bool exchange) MUST_CHECK;
 void work_free(struct work *work);
+/* Takes the bytes over, also on failure. */
+int work_add_blob(struct work *work, unsigned char *bytes, size_t size, struct work_blob **ret_blob) MUST_CHECK;
+/* One change of a line, in the view too. -E2BIG when there are WORK_EDITS_MAX. */
+int work_add_edit(struct work *work, unsigned place, const char *label, const char *before, const char *after,
+	bool swept) MUST_CHECK;
 /* Appends to the result's detail, after "; " when there is some; cut at DETAIL_MAX. */
 void work_tell(struct work *work, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -8,13 +8,15 @@
 
 #include "lib/file.h"
 #include "lib/key_line.h"
+#include "lib/krl.h"
 #include "lib/sshd_open.h"
 #include "lib/sshd_sockets.h"
+#include "lib/sshkey.h"
 
 #define PAM_DEPTH_MAX 8u
 #define PAM_FILE_MAX 65536u
 #define REVOKED_FILE_MAX (4u << 20)
-#define REVOKED_MAX 16384u
+#define REVOKED_MAX 65536u /* as many as keys.revoke writes */
 
 static bool exists(int root, const char *path)
 {
@@ -202,9 +204,47 @@ static int parse_revoked(const char *bytes, size_t size, char ***ret_list)
 	return 0;
 }
 
+struct revoked_list {
+	char **names;
+	size_t count;
+	bool unknown;
+};
+
+static int visit_revoked(enum krl_kind kind, unsigned section, const struct ssh_slice *value, void *context)
+{
+	char fingerprint[SSHKEY_FINGERPRINT_SIZE];
+	struct revoked_list *list = context;
+	(void)section;
+
+	if (kind == KRL_SHA256)
+		sshkey_fingerprint_of_digest(value->bytes, fingerprint);
+	else if (kind == KRL_KEY)
+		sshkey_fingerprint(value->bytes, value->size, fingerprint);
+	list->unknown = list->unknown || kind == KRL_SHA1; /* which no fingerprint of ours can be compared with */
+	return kind == KRL_SHA256 || kind == KRL_KEY ? add_fingerprint(&list->names, &list->count, fingerprint) : 0;
+}
+
+/* *ret_unknown: it may name keys that nobody here can tell. */
+static int parse_krl(const char *bytes, size_t size, char ***ret_list, bool *ret_unknown)
+{
+	struct revoked_list list = {calloc(1, sizeof(char *)), 0, false};
+	int r = list.names ? krl_walk(bytes, size, visit_revoked, &list) : -ENOMEM;
+
+	if (r == -EBADMSG) { /* a list signed in the old way, or one that sshd would not read */
+		list.unknown = true;
+		r = 0;
+	}
+	if (r < 0) {
+		file_names_free(&list.names);
+		return r;
+	}
+	*ret_list = list.names;
+	*ret_unknown = list.unknown;
+	return 0;
+}
+
 int world_read_revoked(struct world *world, const char *path)
 {
-	static const char krl[] = "SSHKRL\n";
 	cleanup_free char *bytes = NULL;
 	size_t size = 0;
 
@@ -222,11 +262,11 @@ int world_read_revoked(struct world *world, const char *path)
 	if (r == -ENOMEM)
 		return r;
 	world->revoked_unreadable = r < 0 && r != -EFBIG;
-	world->revoked_unknown =
-		r == -EFBIG || (r == 0 && size >= sizeof(krl) - 1 && memcmp(bytes, krl, sizeof(krl) - 1) == 0);
-	if (r < 0 || world->revoked_unknown)
+	world->revoked_unknown = r == -EFBIG;
+	if (r < 0)
 		return 0;
-	r = parse_revoked(bytes, size, &world->revoked);
+	r = krl_is_one(bytes, size) ? parse_krl(bytes, size, &world->revoked, &world->revoked_unknown)
+				    : parse_revoked(bytes, size, &world->revoked);
 	if (r == -E2BIG) {
 		world->revoked_unknown = true;
 		r = 0;

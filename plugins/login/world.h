@@ -34,7 +34,7 @@ struct world {
 	int listening;                                        /* 1 yes, 0 nobody, -1 not looked at yet */
 	char *revoked_path;                                   /* whose fingerprints are held */
 	char **revoked;
-	bool revoked_unreadable, revoked_unknown; /* unknown: a KRL, which is not looked into */
+	bool revoked_unreadable, revoked_unknown; /* unknown: it may name more */
 };
 
 /* -EACCES when /etc/shadow cannot be read with our capabilities; -ENOENT without /etc/passwd. */

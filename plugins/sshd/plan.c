@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/file.h"
+#include "lib/krl.h"
 #include "plugins/sshd/check.h"
 #include "plugins/sshd/commands.h"
 
@@ -171,6 +172,20 @@ static int join_keys_files(
 	return ours ? settings_join(words, used, out) : 0;
 }
 
+/* A list that sshd cannot read closes every key login: only one that is there, root's and whole is ever named. */
+static bool has_revoked_list(const struct plugin_request *request)
+{
+	cleanup_close int directory = -1, descriptor = -1;
+	cleanup_free char *bytes = NULL;
+	struct stat status;
+	size_t size;
+
+	return file_open_directory(request->root, &SSHD_DIRECTORY[1], &directory) == 0 &&
+	       file_open(directory, SSHD_REVOKED_NAME, &descriptor, &status) == 0 && status.st_uid == 0 &&
+	       (status.st_mode & 022) == 0 && file_read_descriptor(descriptor, KRL_SIZE_MAX, &bytes, &size) == 0 &&
+	       krl_walk(bytes, size, NULL, NULL) == 0;
+}
+
 int paths_plan(const struct plugin_request *request, const struct plugin_command *command, struct outlook *outlook,
 	struct plugin_result *result)
 {
@@ -185,6 +200,9 @@ int paths_plan(const struct plugin_request *request, const struct plugin_command
 		return plugin_set(result, CODE_UNSUPPORTED, "AuthorizedKeysFile has a quote or a backslash in a path");
 	if (r == 0)
 		r = settings_touch(&change, &outlook->settings, SETTING_KEYS_FILE, value.size ? value.bytes : NULL);
+	if (r == 0)
+		r = settings_touch(&change, &outlook->settings, SETTING_REVOKED_KEYS,
+			has_revoked_list(request) ? SSHD_REVOKED : NULL);
 	return r < 0 ? r : change_plan(&change, outlook, result);
 }
 

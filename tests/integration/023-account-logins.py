@@ -159,16 +159,22 @@ def details(doors, user):
         check(done.stdout.strip() == expected, f"{doors.pam}: sudo {word}: {command.split('|')[-1].strip()}: {done.stdout.strip() or 'no'}")
 
 
+def rename(old, new):
+    """usermod -l, when the last session's processes have ended: it refuses before."""
+    wait_for(lambda: subprocess.run(["pgrep", "-u", old], stdout=subprocess.DEVNULL).returncode == 1, f"{old} has logged out")
+    must("usermod", "-l", new, old)
+
+
 def renamed_and_removed(doors, user):
     new = f"new{user}"
-    must("usermod", "-l", new, user)
+    rename(user, new)
     doors.do("user.lock", user, code="no_such_user")
     doors.look("renamed by usermod -l", new, True, FIRST)
     doors.look("the new name is locked", new, False, False, doors.do("user.lock", new))
     doors.do("user.unlock", new)
     doors.look("and unlocked", new, True, FIRST)
     doors.do("user.remove", new, code="not_ours")
-    must("usermod", "-l", user, new)
+    rename(new, user)
     doors.do("user.remove", user)
     check(not doors.machine.login_with_key(user, "/tmp/key") and entry("passwd", user) is None, f"{doors.pam}: user.remove: nobody comes in")
     doors.do("password.set", "root", SECOND)

@@ -145,6 +145,57 @@ def test_bytes():
     check(read(FILE).startswith(before), "T18c: and the comments stay")
 
 
+def test_ownership():
+    """INTERFACES 7: a line is ours if and only if it ends in our mark, wherever it stands and whatever became of the rest."""
+    fresh()
+    for label, key in (("k1", FIRST), ("k2", SECOND)):
+        expect(bind(label, key), "ok", True)
+    ours = read(FILE).splitlines()
+    hand = HAND.encode()
+    middle = [b"# mine", hand + b" a", b"", hand + b" b"]
+    put = b"\n".join([middle[0], ours[1], middle[1], middle[2], ours[0].replace(b"second@console", b"anna's, from home"), middle[3]])
+    write(FILE, put)
+    expect(bind("k1", FIRST), "ok", False, "re-ordered, a comment edited: still ours")
+    expect(unbind("k1"), "ok", True)
+    check(read(FILE) == put.replace(ours[1] + b"\n", b"") and not logs_in("alice", "first"), "only that line is cut")
+    expect(unbind("k2"), "ok", True)
+    check(read(FILE) == b"\n".join(middle) and logs_in("alice", "hand"), "the file was ours, but holds more: it stays as his")
+    fresh()
+    expect(bind("k1", FIRST), "ok", True)
+    write(FILE, read(FILE).replace(b"\n", b"\r\n") + hand + b"\r\n")
+    check(logs_in("alice", "first") and logs_in("alice", "hand"), "sshd reads a file that became CRLF")
+    expect(bind("k1", FIRST), "ok", None, "and so do we: ours is found in it")
+    check(read(FILE).count(b"latchkey:k1") == 1 and read(FILE).endswith(hand + b"\r\n"), "once")
+    expect(bind("k2", SECOND), "ok", True)
+    expect(unbind("k1"), "ok", True)
+    expect(unbind("k2"), "ok", True)
+    check(read(FILE) == hand + b"\r\n" and not logs_in("alice", "first"), "his line keeps its end")
+    fresh()
+    expect(bind("k1", FIRST), "ok", True)
+    line = read(FILE)
+    write(FILE, line + hand + b"\n" + line + line.rstrip(b"\n"))
+    expect(unbind("k1"), "ok", True, "our line, three times")
+    check(read(FILE) == hand + b"\n" and not logs_in("alice", "first"), "none of them is left")
+    fresh()
+    expect(bind("k1", FIRST), "ok", True)
+    write(FILE, b'restrict,command="/bin/false" ' + read(FILE))
+    expect(unbind("k1"), "ok", True, "he put options before our line: ours all the same")
+    check(not os.path.exists(FILE), "and with it goes the file that we made")
+    fresh()
+    write(FILE, b"")
+    expect(bind("k1", FIRST), "ok", True)
+    expect(unbind("k1"), "ok", True)
+    check(os.path.exists(FILE) and read(FILE) == b"", "an empty file of his stays an empty file")
+    fresh()
+    expect(bind("k1", FIRST), "ok", True)
+    write("/home/alice/.ssh/authorized_keys2", b"# two\n" + FIRST.encode() + b"\n")
+    with open(FILE, "ab") as file:
+        file.write(b"restrict " + FIRST.encode() + b"\n")
+    result = unbind("k1")
+    expect(result, "ok", True, "P114: every copy", f"still authorised by {FILE}:1")
+    check("/home/alice/.ssh/authorized_keys2:2" in result["detail"], f"P114: with file and line: {result['detail']}")
+
+
 def digest(path):
     status = os.lstat(path)
     content = hashlib.sha256(read(path)).hexdigest() if os.path.isfile(path) else sorted(os.listdir(path))
@@ -303,6 +354,41 @@ def test_bad_keys():
     check([result["code"] for result in results] == ["ok", "key_type"] and logs_in("alice", "first"), "T16: one bad apple")
 
 
+def test_grammar():
+    """P43: what we write, ssh-keygen reads as the key that was asked for, with its comment; certificates are refused."""
+    kinds = (("ed25519",), ("ecdsa", "-b", "256"), ("ecdsa", "-b", "384"), ("ecdsa", "-b", "521"), ("rsa", "-b", "2048"), ("rsa", "-b", "4096"))
+    comments = ("", "a b  c", "#hash", '"quoted', "back\\slash", "latchkey:x", "%0a", "tab\there", "x" * 300, "-----BEGIN")
+    for number, kind in enumerate(kinds):
+        fresh()
+        public = key_pair(f"kind{number}", kind[0], *kind[1:])
+        for place, comment in enumerate(comments):
+            result = bind("k", f"{' '.join(public.split()[:2])} {comment}")
+            if result["code"] != "ok":
+                check(result["code"] == "key_invalid" and not os.path.exists(FILE), f"P43: {comment[:20]!r}: {result['code']}")
+                continue
+            seen = subprocess.check_output(["ssh-keygen", "-lf", FILE]).decode().splitlines()
+            asked = subprocess.check_output(["ssh-keygen", "-lf", f"/tmp/kind{number}.pub"]).decode().split()
+            if len(seen) != 1 or seen[0].split()[:2] != asked[:2] or \
+                    ("#" not in comment and not seen[0].split("(")[0].rstrip().endswith("latchkey:k")):  # which it takes for no comment
+                check(False, f"P43: {kind} {comment!r}: {seen}")
+            expect(unbind("k"), "ok", True) if place == 0 else unbind("k")
+        expect(bind("k", public), "ok", True, f"P43: {' '.join(kind)} with {len(comments)} comments")
+        check(logs_in("alice", f"kind{number}"), "and it logs in")
+    fresh()
+    key_pair("ca")
+    subprocess.run(["ssh-keygen", "-q", "-s", "/tmp/ca", "-I", "x", "-n", "alice", "/tmp/first.pub"], check=True)
+    expect(bind("k", open("/tmp/first-cert.pub", encoding="utf-8").read().strip()), "key_type", False, "a certificate")
+    for convert, text in ((["-e", "-m", "RFC4716"], "ssh-keygen -i"), (["-e", "-m", "PKCS8"], "ssh-keygen -i -m PKCS8"),
+                          (["-e", "-m", "PEM"], "ssh-keygen -i -m PEM")):
+        pasted = subprocess.check_output(["ssh-keygen", "-f", "/tmp/kind4.pub", *convert]).decode()
+        expect(bind("k", pasted), "key_format", False, f"{convert[2]}, as pasted", text)
+    subprocess.run(["cp", "/tmp/kind4", "/tmp/pem"], check=True)
+    for form in ("RFC4716", "PKCS8", "PEM"):
+        subprocess.run(["ssh-keygen", "-q", "-p", "-N", "", "-m", form, "-f", "/tmp/pem"], check=True, stdout=subprocess.DEVNULL)
+        expect(bind("k", open("/tmp/pem", encoding="utf-8").read()), "key_is_private", False, f"a private key in {form}", "keep it secret")
+    expect(bind("k", "PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\n"), "key_format", False, "PuTTY", "PuTTYgen")
+
+
 def test_locations():
     """T19: where sshd will read it for this user only, or a clear refusal."""
     fresh()
@@ -336,6 +422,9 @@ def test_locations():
     expect(bind("k1", FIRST), "ok", True, "the first that is his alone")
     check(logs_in("alice", "first") and b"latchkey" not in read("/etc/ssh/shared_keys"), "never the shared one")
     expect(bind("k2", HAND), "ok", False, "the key stands in the shared file", "added by hand")
+    sshd.configure("00-latchkey", "AuthorizedKeysCommand /usr/bin/cat /etc/ssh/shared_keys\nAuthorizedKeysCommandUser nobody\n")
+    expect(bind("k7", FIRST), "ok", True)
+    expect(unbind("k7"), "ok", True, "T19: a command that names keys is noticed", "AuthorizedKeysCommand")
     sshd.configure("00-latchkey", "Match User alice\n\tAuthorizedKeysFile %h/.ssh/%u\n")
     expect(bind("k3", FIRST), "ok", True, "Match User with %h and %u")
     check(b"latchkey:k3" in read("/home/alice/.ssh/alice") and logs_in("alice", "first"), "%h/.ssh/%u")
@@ -422,8 +511,6 @@ def test_sessions():
     for process in (fake, fake_other, open_sessions[2]):
         process.kill()
         process.wait()
-    expect(keys.one({"do": "sessions.end", "user": "alice", "fingerprint": "SHA256:x"}), "unsupported")
-    expect(keys.one({"do": "keys.revoke", "fingerprint": "SHA256:x"}), "unsupported")
 
 
 def test_redo():
@@ -507,7 +594,7 @@ def test_full_disk():
 
 
 try:
-    for test in (test_login, test_bytes, test_planted, test_race, test_modes, test_options, test_bad_keys, test_locations,
+    for test in (test_login, test_bytes, test_ownership, test_planted, test_race, test_modes, test_options, test_bad_keys, test_grammar, test_locations,
                  test_root, test_lock, test_two_names, test_sessions, test_redo, test_stopped, test_full_disk):
         print(f"# {test.__name__}", flush=True)
         test()

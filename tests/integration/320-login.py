@@ -350,7 +350,15 @@ def guard(server):
     put_keys("alice", public["alice"] + "\n")
     must("ssh-keygen", "-q", "-k", "-f", "/etc/ssh/krl", "/tmp/bob.pub")
     write(FIRST, "RevokedKeys /etc/ssh/krl\n", 0o644)
-    check(not anyone(methods={"password": False}), "P53: a key revocation list is unknown, not a way in")
+    check(anyone(methods={"password": False}), "P53: a key revocation list is read: it does not name root's key")
+    with open("/tmp/all", "w", encoding="utf-8") as out:
+        out.write("".join(f"sha256: {public[name]}\n" for name in ("alice", "bob", "root")))
+    must("ssh-keygen", "-q", "-k", "-f", "/etc/ssh/krl", "/tmp/all")
+    check(not anyone(methods={"password": False}), "P53: … and what it names by fingerprint is no way in")
+    with open("/tmp/all", "w", encoding="utf-8") as out:
+        out.write(f"sha1: {public['bob']}\n")
+    must("ssh-keygen", "-q", "-k", "-f", "/etc/ssh/krl", "/tmp/all")
+    check(not anyone(methods={"password": False}), "P53: what it names by SHA-1 is unknown, not a way in")
     write(FIRST, "AllowUsers alice@10.*\n", 0o644)
     check(anyone(), "P53: somebody at an allowed address")
     write(FIRST, "", 0o644)

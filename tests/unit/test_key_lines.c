@@ -34,9 +34,10 @@ static void ours_ends_in_the_mark(void **state)
 	} rows[] = {
 		{KEY " latchkey:k1", "k1"}, {KEY " a comment latchkey:Office_2.0-x", "Office_2.0-x"},
 		{"expiry-time=\"20300101000000Z\" " KEY " latchkey:k1", "k1"}, {KEY " latchkey:k1 ", NULL},
-		{KEY " latchkey:k1\r", NULL}, {KEY " latchkey:", NULL}, {KEY " latchkey:a/b", NULL},
-		{KEY " xlatchkey:k1", NULL}, {KEY "\tlatchkey:k1", NULL}, {"# " KEY " latchkey:k1", NULL},
-		{"  # latchkey:k1", NULL}, {"latchkey:k1", NULL}, {"", NULL}, {KEY, NULL},
+		{KEY " latchkey:k1\r", "k1"}, {KEY " latchkey:k1\r\r", NULL}, {"\r", NULL}, {KEY " latchkey:", NULL},
+		{KEY " latchkey:a/b", NULL}, {KEY " xlatchkey:k1", NULL}, {KEY "\tlatchkey:k1", NULL},
+		{"# " KEY " latchkey:k1", NULL}, {"  # latchkey:k1", NULL}, {"latchkey:k1", NULL}, {"", NULL},
+		{KEY, NULL},
 		{KEY " latchkey:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", NULL}, /* 65 */
 	};
 

@@ -31,6 +31,7 @@ int ask_keys(struct client *client, const struct options *options);
 int ask_monitor(struct client *client, const struct options *options);
 int ask_metrics(struct client *client, const struct options *options);
 int doctor_run(struct client *client, const struct options *options);
+int explain_run(struct client *client, const struct options *options);
 
 /* The parameters of a method's only reply, alive as long as *ret_reply. */
 int ask_call(struct client *client, const char *method, const char *parameters, bool more, cJSON **ret_reply,

@@ -1,47 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* latchctl doctor: can this user log in, what is in the way, what would be typed against it. */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/ctl/input.h"
 #include "agent/ctl/output.h"
 #include "agent/ctl/verdict.h"
-#include "lib/file.h"
 #include "lib/sshkey.h"
-
-static bool is_address(const char *text)
-{
-	unsigned char address[16];
-	return inet_pton(AF_INET, text, address) == 1 || inet_pton(AF_INET6, text, address) == 1;
-}
 
 /* A public key's file, - for standard input, or the fingerprint itself. */
 static int read_fingerprint(const char *operand, char ret_fingerprint[SSHKEY_FINGERPRINT_SIZE])
 {
-	cleanup_close int descriptor = -1;
 	cleanup_free char *bytes = NULL;
 	cleanup_sshkey struct sshkey key = {0};
 	char detail[DETAIL_MAX + 1], cell[OUTPUT_CELL_MAX];
 	unsigned char digest[SSHKEY_DIGEST_SIZE];
-	size_t size = 0;
-	int r = 0;
+	size_t size;
 
 	if (sshkey_read_fingerprint(operand, digest) == 0) {
 		(void)snprintf(ret_fingerprint, SSHKEY_FINGERPRINT_SIZE, "%s", operand);
 		return EXIT_OK;
 	}
-	if (strcmp(operand, "-") != 0) {
-		descriptor = open(operand, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-		r = descriptor < 0 ? -errno : 0;
-	}
-	if (r == 0)
-		r = file_read_descriptor(descriptor < 0 ? STDIN_FILENO : descriptor, SSHKEY_LINE_MAX, &bytes, &size);
-	if (r < 0) {
-		(void)fprintf(stderr, "latchctl: %s: %s\n", output_escape(operand, cell), strerror(-r));
-		return EXIT_BAD_INPUT;
-	}
+	int code = input_read(operand, SSHKEY_LINE_MAX, &bytes, &size);
+	if (code != EXIT_OK)
+		return code;
 	if (sshkey_parse(bytes, size, &key, detail) != CODE_OK) {
 		(void)fprintf(stderr, "latchctl: %s: ", output_escape(operand, cell));
 		(void)fprintf(stderr, "%s\n", output_escape(detail, cell));
@@ -60,10 +42,8 @@ int doctor_run(struct client *client, const struct options *options)
 	int code = verdict_may_ask(options->operand);
 	if (code != EXIT_OK)
 		return code;
-	if (options->from && !is_address(options->from)) {
-		(void)fprintf(stderr, "latchctl: --from wants an IP address\n");
+	if (options->from && !input_is_address(options->from))
 		return EXIT_USAGE;
-	}
 	if (options->key)
 		code = read_fingerprint(options->key, fingerprint);
 	if (code == EXIT_OK)

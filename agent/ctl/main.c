@@ -14,23 +14,27 @@ static const struct verb {
 	const char *name, *operand, *help;
 	int (*run)(struct client *client, const struct options *options);
 	bool asks;                        /* the agent must be there */
+	bool takes_file;                  /* the operand is a file, and must be given */
 	const char *options[OPTIONS_MAX]; /* besides --json */
 } verbs[] = {
-	{"status", NULL, "health, endpoint, newest document, problems (exit 1 when failing)", ask_status, true, {0}},
-	{"commands", NULL, "what was done, newest first", ask_commands, true, {0}},
-	{"users", NULL, "managed users and whether they can log in", ask_users, true, {0}},
-	{"keys", "[USER]", "bound keys: who, when, by whom", ask_keys, true, {0}},
-	{"monitor", NULL, "a line for each command that ends from now on", ask_monitor, true, {0}},
-	{"metrics", NULL, "OpenMetrics text", ask_metrics, true, {0}},
+	{"status", NULL, "health, endpoint, newest document, problems (exit 1 when failing)", ask_status, true, false,
+		{0}},
+	{"commands", NULL, "what was done, newest first", ask_commands, true, false, {0}},
+	{"users", NULL, "managed users and whether they can log in", ask_users, true, false, {0}},
+	{"keys", "[USER]", "bound keys: who, when, by whom", ask_keys, true, false, {0}},
+	{"monitor", NULL, "a line for each command that ends from now on", ask_monitor, true, false, {0}},
+	{"metrics", NULL, "OpenMetrics text", ask_metrics, true, false, {0}},
 	{"doctor", "[USER]", "whether the user can log in, what is in the way, what helps (exit 1 when he cannot)",
-		doctor_run, false, {"--from", "--key"}},
+		doctor_run, false, false, {"--from", "--key"}},
+	{"explain", "FILE", "a client's ssh -v output, seen from here; then as doctor for its user and keys",
+		explain_run, false, true, {"--from"}},
 };
 
 static const struct {
 	const char *name, *value, *help;
 } option_help[] = {
 	{"--from", "ADDR", "as seen from this IP address"},
-	{"--key", "FILE", "judge this public key alone (a file, - or SHA256:…)"},
+	{"--key", "FILE", "judge this public key alone (a file, - or SHA256:...)"},
 	{"--json", NULL, "print JSON"},
 	{"--help", NULL, "this text"},
 	{"--version", NULL, "the version"},
@@ -90,6 +94,12 @@ static bool take_option(const struct verb *verb, char **argv, int *at, struct op
 	return false;
 }
 
+/* A - alone is a file: standard input. */
+static bool is_option(const char *text)
+{
+	return text[0] == '-' && text[1] != '\0';
+}
+
 static const struct verb *find_verb(const char *name)
 {
 	for (unsigned i = 0; i < ELEMENTS(verbs); i++) {
@@ -114,20 +124,20 @@ int main(int argc, char **argv)
 		}
 		if (strcmp(argv[i], "--json") == 0)
 			options.json = true;
-		else if (argv[i][0] == '-' && take_option(verb, argv, &i, &options))
+		else if (is_option(argv[i]) && take_option(verb, argv, &i, &options))
 			continue;
-		else if (argv[i][0] == '-')
+		else if (is_option(argv[i]))
 			return usage(stderr, EXIT_USAGE);
 		else if (!verb) {
 			verb = find_verb(argv[i]);
 			if (!verb)
 				return usage(stderr, EXIT_USAGE);
-		} else if (verb->operand && !options.operand && field_is_user(argv[i]))
+		} else if (verb->operand && !options.operand && (verb->takes_file || field_is_user(argv[i])))
 			options.operand = argv[i];
 		else
 			return usage(stderr, EXIT_USAGE);
 	}
-	if (!verb)
+	if (!verb || (verb->takes_file && !options.operand))
 		return usage(stderr, EXIT_USAGE);
 	if (!verb->asks)
 		return verb->run(&client, &options);

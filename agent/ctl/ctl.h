@@ -20,7 +20,11 @@ enum {
 struct options {
 	bool json;
 	const char *operand;
-	const char *from, *key; /* doctor */
+	const char *from, *key; /* doctor, explain */
+	const char *signer;     /* policy check */
+	const char *output;     /* bundle */
+	bool used;              /* keys */
+	bool yes, list;         /* bundle, seal */
 };
 
 /* Each returns an exit code and has explained what is not EXIT_OK. `client` is open for those that ask the agent. */
@@ -31,6 +35,7 @@ int ask_keys(struct client *client, const struct options *options);
 int ask_monitor(struct client *client, const struct options *options);
 int ask_metrics(struct client *client, const struct options *options);
 int doctor_run(struct client *client, const struct options *options);
+int policy_check_run(struct client *client, const struct options *options);
 int explain_run(struct client *client, const struct options *options);
 
 /* The parameters of a method's only reply, alive as long as *ret_reply. */

@@ -10,31 +10,37 @@
 
 #define OPTIONS_MAX 3u
 
+enum operand { NO_OPERAND, MAY_NAME_USER, NEEDS_FILE };
+
 static const struct verb {
-	const char *name, *operand, *help;
+	const char *name; /* of one word or two */
+	enum operand operand;
+	bool asks; /* the agent must be there */
 	int (*run)(struct client *client, const struct options *options);
-	bool asks;                        /* the agent must be there */
-	bool takes_file;                  /* the operand is a file, and must be given */
 	const char *options[OPTIONS_MAX]; /* besides --json */
+	const char *help;
 } verbs[] = {
-	{"status", NULL, "health, endpoint, newest document, problems (exit 1 when failing)", ask_status, true, false,
-		{0}},
-	{"commands", NULL, "what was done, newest first", ask_commands, true, false, {0}},
-	{"users", NULL, "managed users and whether they can log in", ask_users, true, false, {0}},
-	{"keys", "[USER]", "bound keys: who, when, by whom", ask_keys, true, false, {0}},
-	{"monitor", NULL, "a line for each command that ends from now on", ask_monitor, true, false, {0}},
-	{"metrics", NULL, "OpenMetrics text", ask_metrics, true, false, {0}},
-	{"doctor", "[USER]", "whether the user can log in, what is in the way, what helps (exit 1 when he cannot)",
-		doctor_run, false, false, {"--from", "--key"}},
-	{"explain", "FILE", "a client's ssh -v output, seen from here; then as doctor for its user and keys",
-		explain_run, false, true, {"--from"}},
+	{"status", NO_OPERAND, true, ask_status, {0},
+		"health, endpoint, newest document, problems (exit 1 when failing)"},
+	{"commands", NO_OPERAND, true, ask_commands, {0}, "what was done, newest first"},
+	{"users", NO_OPERAND, true, ask_users, {0}, "managed users and whether they can log in"},
+	{"keys", MAY_NAME_USER, true, ask_keys, {0}, "bound keys: who, when, by whom"},
+	{"monitor", NO_OPERAND, true, ask_monitor, {0}, "a line for each command that ends from now on"},
+	{"metrics", NO_OPERAND, true, ask_metrics, {0}, "OpenMetrics text"},
+	{"doctor", MAY_NAME_USER, false, doctor_run, {"--from", "--key"},
+		"whether the user can log in, what is in the way, what helps (exit 1 when he cannot)"},
+	{"explain", NEEDS_FILE, false, explain_run, {"--from"},
+		"a client's ssh -v output, seen from here; then as doctor for its user and keys"},
+	{"policy check", NEEDS_FILE, false, policy_check_run, {"--signer"},
+		"what the policy says to each command of a document, and which line (exit 1 when one is denied)"},
 };
 
 static const struct {
-	const char *name, *value, *help;
-} option_help[] = {
+	const char *name, *value, *help; /* value: its word, NULL for a flag */
+} option_table[] = {
 	{"--from", "ADDR", "as seen from this IP address"},
 	{"--key", "FILE", "judge this public key alone (a file, - or SHA256:...)"},
+	{"--signer", "NAME", "as if this signer had signed it"},
 	{"--json", NULL, "print JSON"},
 	{"--help", NULL, "this text"},
 	{"--version", NULL, "the version"},
@@ -42,18 +48,19 @@ static const struct {
 
 static int usage(FILE *out, int code)
 {
+	static const char *const words[] = {[NO_OPERAND] = "", [MAY_NAME_USER] = "[USER]", [NEEDS_FILE] = "FILE"};
+
 	(void)fprintf(out, "Usage: latchctl [--json] COMMAND\n\nWhat the Latchkey agent knows of this machine.\n\n");
 	for (unsigned i = 0; i < ELEMENTS(verbs); i++)
-		(void)fprintf(out, "  %-9s %-7s %s\n", verbs[i].name, verbs[i].operand ? verbs[i].operand : "",
-			verbs[i].help);
+		(void)fprintf(out, "  %-12s %-7s %s\n", verbs[i].name, words[verbs[i].operand], verbs[i].help);
 	(void)fprintf(out, "\n");
-	for (unsigned i = 0; i < ELEMENTS(option_help); i++)
-		(void)fprintf(out, "  %-9s %-7s %s\n", option_help[i].name,
-			option_help[i].value ? option_help[i].value : "", option_help[i].help);
+	for (unsigned i = 0; i < ELEMENTS(option_table); i++)
+		(void)fprintf(out, "  %-12s %-7s %s\n", option_table[i].name,
+			option_table[i].value ? option_table[i].value : "", option_table[i].help);
 	(void)fprintf(out,
 		"\nA user sees what concerns himself, root everything. Exit codes: 0 ok, 1 no (failing, cannot log "
-		"in),\n64 usage, 65 bad input, 69 the agent does not run, 71 trouble of the system, 76 no sensible "
-		"answer,\n77 not allowed.\n");
+		"in, denied),\n64 usage, 65 bad input, 69 the agent does not run, 71 trouble of the system, 76 no "
+		"sensible answer,\n77 not allowed.\n");
 	return code;
 }
 
@@ -82,14 +89,23 @@ static bool take_option(const struct verb *verb, char **argv, int *at, struct op
 {
 	const struct {
 		const char *name, **value;
-	} valued[] = {{"--from", &options->from}, {"--key", &options->key}};
+	} valued[] = {{"--from", &options->from}, {"--key", &options->key}, {"--signer", &options->signer},
+		{"--output", &options->output}};
+	const struct {
+		const char *name;
+		bool *flag;
+	} flags[] = {{"--used", &options->used}, {"--yes", &options->yes}, {"--list", &options->list}};
 
 	for (unsigned i = 0; i < ELEMENTS(valued); i++) {
-		const char *value = value_of(valued[i].name, argv, at);
-		if (value && takes(verb, valued[i].name)) {
+		const char *value = takes(verb, valued[i].name) ? value_of(valued[i].name, argv, at) : NULL;
+		if (value) {
 			*valued[i].value = value;
 			return true;
 		}
+	}
+	for (unsigned i = 0; i < ELEMENTS(flags); i++) {
+		if (takes(verb, flags[i].name) && strcmp(argv[*at], flags[i].name) == 0)
+			return *flags[i].flag = true;
 	}
 	return false;
 }
@@ -100,13 +116,24 @@ static bool is_option(const char *text)
 	return text[0] == '-' && text[1] != '\0';
 }
 
-static const struct verb *find_verb(const char *name)
+static const struct verb *find_verb(char **argv, int *at)
 {
 	for (unsigned i = 0; i < ELEMENTS(verbs); i++) {
-		if (strcmp(verbs[i].name, name) == 0)
-			return &verbs[i];
+		size_t first = strcspn(verbs[i].name, " ");
+		const char *second = verbs[i].name[first] ? verbs[i].name + first + 1 : NULL;
+		if (strlen(argv[*at]) != first || strncmp(verbs[i].name, argv[*at], first) != 0)
+			continue;
+		if (second && (!argv[*at + 1] || strcmp(argv[*at + 1], second) != 0))
+			continue;
+		*at += second != NULL;
+		return &verbs[i];
 	}
 	return NULL;
+}
+
+static bool takes_operand(const struct verb *verb, const char *text)
+{
+	return verb->operand == NEEDS_FILE || (verb->operand == MAY_NAME_USER && field_is_user(text));
 }
 
 int main(int argc, char **argv)
@@ -122,22 +149,22 @@ int main(int argc, char **argv)
 			(void)printf("latchctl %s\n", LATCHKEY_VERSION);
 			return EXIT_OK;
 		}
-		if (strcmp(argv[i], "--json") == 0)
+		if (strcmp(argv[i], "--json") == 0) {
 			options.json = true;
-		else if (is_option(argv[i]) && take_option(verb, argv, &i, &options))
-			continue;
-		else if (is_option(argv[i]))
-			return usage(stderr, EXIT_USAGE);
-		else if (!verb) {
-			verb = find_verb(argv[i]);
+		} else if (is_option(argv[i])) {
+			if (!take_option(verb, argv, &i, &options))
+				return usage(stderr, EXIT_USAGE);
+		} else if (!verb) {
+			verb = find_verb(argv, &i);
 			if (!verb)
 				return usage(stderr, EXIT_USAGE);
-		} else if (verb->operand && !options.operand && (verb->takes_file || field_is_user(argv[i])))
+		} else if (!options.operand && takes_operand(verb, argv[i])) {
 			options.operand = argv[i];
-		else
+		} else {
 			return usage(stderr, EXIT_USAGE);
+		}
 	}
-	if (!verb || (verb->takes_file && !options.operand))
+	if (!verb || (verb->operand == NEEDS_FILE && !options.operand))
 		return usage(stderr, EXIT_USAGE);
 	if (!verb->asks)
 		return verb->run(&client, &options);

@@ -35,7 +35,7 @@ ALLOWED = {
     "agent/apply": ["agent/apply", "policy", "lib"],
     "agent/daemon": ["agent/daemon", "lib"],
     "agent/net": ["agent/net", "lib"],
-    "agent/ctl": ["agent/ctl", "lib"],
+    "agent/ctl": ["agent/ctl", "policy", "lib"],
     "plugins/account": ["plugins/account", "lib"],
     "plugins/authorized-keys": ["plugins/authorized-keys", "lib"],
     "plugins/sshd": ["plugins/sshd", "lib"],

@@ -6,6 +6,7 @@
 
 #include "agent/ctl/ctl.h"
 #include "agent/ctl/output.h"
+#include "agent/ctl/used.h"
 
 /* The next reply's parameters, alive as long as *ret_reply. An exit code other than 0 was explained. */
 static int receive(struct client *client, cJSON **ret_reply, const cJSON **ret_parameters)
@@ -85,6 +86,32 @@ int ask_users(struct client *client, const struct options *options)
 	return simple(client, options, "io.latchkey.Agent.ListUsers", NULL, "users", output_users);
 }
 
+static int keys_used(struct client *client, const struct options *options, const char *parameters)
+{
+	cleanup_json cJSON *reply = NULL;
+	const cJSON *answer = NULL;
+	unsigned seen = 0;
+
+	int code = ask_call(client, "io.latchkey.Agent.ListKeys", parameters, false, &reply, &answer);
+	if (code != EXIT_OK)
+		return code;
+	cJSON *keys = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(reply, "parameters"), "keys");
+	if (!cJSON_IsArray(keys))
+		return EXIT_PROTOCOL;
+	code = used_add(keys, &seen);
+	if (code != EXIT_OK)
+		return code;
+	if (options->json)
+		output_json(keys);
+	else
+		output_keys_used(keys, seen > 0);
+	if (seen == 0)
+		(void)fprintf(stderr,
+			"latchctl: no line of sshd's in the journal can be read: it keeps none, or only root and the "
+			"group systemd-journal may\n");
+	return EXIT_OK;
+}
+
 int ask_keys(struct client *client, const struct options *options)
 {
 	cleanup_buffer struct buffer text = {0};
@@ -96,7 +123,9 @@ int ask_keys(struct client *client, const struct options *options)
 	json_end_object(&writer);
 	if (buffer_status(&text) < 0)
 		return EXIT_PROTOCOL;
-	return simple(client, options, "io.latchkey.Agent.ListKeys", text.bytes, "keys", output_keys);
+	if (!options->used)
+		return simple(client, options, "io.latchkey.Agent.ListKeys", text.bytes, "keys", output_keys);
+	return keys_used(client, options, text.bytes);
 }
 
 int ask_metrics(struct client *client, const struct options *options)

@@ -169,6 +169,23 @@ void output_keys(const cJSON *keys)
 	}
 }
 
+void output_keys_used(const cJSON *keys, bool can_tell)
+{
+	char cell[OUTPUT_CELL_MAX];
+	const cJSON *key;
+
+	(void)printf("%-12s %-16s %-50s %-9s %s\n", "USER", "KEY PAIR", "FINGERPRINT", "STATE", "LAST USED");
+	cJSON_ArrayForEach(key, keys)
+	{
+		int64_t used = integer_of(key, "used");
+		(void)printf("%-12s ", output_escape(text_of(key, "user", "?"), cell));
+		(void)printf("%-16s ", output_escape(text_of(key, "keypair", "?"), cell));
+		(void)printf("%-50s ", output_escape(text_of(key, "fingerprint", "?"), cell));
+		(void)printf("%-9s ", output_escape(text_of(key, "state", "?"), cell));
+		(void)printf("%s\n", used > 0 ? time_of(used, cell) : can_tell ? "not in the journal" : "unknown");
+	}
+}
+
 void output_metrics(const cJSON *metrics)
 {
 	char cell[OUTPUT_CELL_MAX];

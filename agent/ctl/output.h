@@ -14,5 +14,7 @@ void output_commands(const cJSON *commands);
 void output_command(const cJSON *command);
 void output_users(const cJSON *users);
 void output_keys(const cJSON *keys);
+/* With the time of the last login; can_tell: the journal could be read. */
+void output_keys_used(const cJSON *keys, bool can_tell);
 /* OpenMetrics text, for node_exporter's textfile collector. */
 void output_metrics(const cJSON *metrics);

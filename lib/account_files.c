@@ -403,3 +403,16 @@ int login_definitions_read(int root, struct login_definitions *ret_definitions)
 	*ret_definitions = definitions;
 	return 0;
 }
+
+bool account_shell_is_nologin(const char *shell)
+{
+	static const char *const names[] = {"nologin", "false", "true", "sync", "halt", "shutdown"};
+	const char *name = strrchr(shell, '/');
+
+	name = name ? name + 1 : shell;
+	for (unsigned i = 0; i < ELEMENTS(names); i++) {
+		if (strcmp(names[i], name) == 0)
+			return true;
+	}
+	return false;
+}

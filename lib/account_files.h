@@ -88,6 +88,8 @@ bool group_has_member(const struct group_entry *entry, const char *name);
 /* The gids of all groups that list the user, and the primary one first. Owned by the caller (free). */
 int account_groups(const struct account_table *group, const char *name, gid_t primary, gid_t **ret_groups,
 	size_t *ret_count) MUST_CHECK;
+/* True for a login shell that ends every session: nologin, false, true, sync, halt, shutdown, wherever they stand. */
+bool account_shell_is_nologin(const char *shell);
 /* The line's decimal field of that number, the name being 0; false when it is none. */
 bool account_line_number(const struct account_line *line, unsigned field, uint32_t *ret_number);
 /* How many names have that uid. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/capability.h>
 #include <string.h>
+#include <sys/socket.h>
 
 extern const char manifest_account[], manifest_authorized_keys[], manifest_sshd[], manifest_login[];
 
@@ -67,6 +68,44 @@ static int read_capabilities(const cJSON *root, uint64_t *ret_mask)
 	return 0;
 }
 
+static int read_sandbox(const cJSON *root, struct sandbox *sandbox)
+{
+	static const struct {
+		const char *name;
+		int family;
+	} families[] = {{"unix", AF_UNIX}, {"inet", AF_INET}, {"inet6", AF_INET6}, {"netlink", AF_NETLINK}};
+	const cJSON *list, *element;
+
+	int r = json_get_array(root, "sockets", &list);
+	if (r < 0)
+		return r;
+	cJSON_ArrayForEach(element, list)
+	{
+		unsigned i;
+		for (i = 0; cJSON_IsString(element) && i < ELEMENTS(families); i++) {
+			if (strcmp(families[i].name, element->valuestring) == 0)
+				break;
+		}
+		if (i == ELEMENTS(families) || !cJSON_IsString(element) ||
+			sandbox->family_count == SANDBOX_FAMILIES_MAX)
+			return -EBADMSG;
+		sandbox->families[sandbox->family_count++] = families[i].family;
+	}
+	r = json_get_bool(root, "confined", &sandbox->confines_writes);
+	if (r == 0)
+		r = json_get_array(root, "writes", &list);
+	if (r < 0)
+		return r;
+	cJSON_ArrayForEach(element, list)
+	{
+		if (!cJSON_IsString(element) || sandbox->tree_count + 2 > SANDBOX_TREES_MAX)
+			return -EBADMSG;
+		if (element->valuestring[0] == '/')
+			sandbox->trees[sandbox->tree_count++] = element->valuestring;
+	}
+	return 0;
+}
+
 static int read_command(const cJSON *node, unsigned plugin, struct manifest_command *command)
 {
 	const cJSON *fields, *field;
@@ -116,6 +155,9 @@ static int read_manifest(const cJSON *root, unsigned plugin, struct manifest *ma
 	if (r < 0)
 		return r;
 	manifest->timeout_s = (unsigned)timeout_s;
+	r = read_sandbox(root, &manifest->sandbox);
+	if (r < 0)
+		return r;
 	r = json_get_object(root, "settings", &manifest->settings);
 	if (r < 0)
 		return r;

@@ -11,6 +11,7 @@
 #include "lib/code.h"
 #include "lib/field.h"
 #include "lib/json.h"
+#include "lib/sandbox.h"
 
 #define MANIFEST_PLUGINS 4u
 #define MANIFEST_FIELDS_MAX 16u
@@ -35,7 +36,8 @@ struct manifest {
 	const char *name;
 	uint64_t capabilities; /* bit mask, capabilities(7) */
 	unsigned timeout_s;
-	const cJSON *settings; /* name → type declaration */
+	struct sandbox sandbox; /* "sockets" and, where "confined", "writes" without the "@" names */
+	const cJSON *settings;  /* name → type declaration */
 	struct manifest_command commands[MANIFEST_COMMANDS_MAX];
 	unsigned command_count;
 };

@@ -108,6 +108,8 @@ static void execute(const struct process *process, int input, int output, int er
 		r = -errno;
 	if (r == 0 && process->capabilities != PROCESS_CAPABILITIES_KEEP)
 		r = set_capabilities(process->capabilities);
+	if (r == 0 && process->sandbox)
+		r = sandbox_enter(process->sandbox);
 	if (r == 0) {
 		const char *const *environment = process->environment ? process->environment : empty;
 		/* execve takes non-const arrays for historic reasons and does not write to them. */

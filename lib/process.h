@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "lib/buffer.h"
+#include "lib/sandbox.h"
 
 #define PROCESS_ERROR_MAX 8192u /* of standard error kept; the rest is read and dropped */
 #define PROCESS_CAPABILITIES_KEEP UINT64_MAX
@@ -27,8 +28,9 @@ struct process {
 	bool switch_user;      /* become uid and gid with no other group */
 	uid_t uid;
 	gid_t gid;
-	bool inherit_error; /* standard error is ours; otherwise captured */
-	const int *inherit; /* further descriptors passed as 3, 4, … */
+	const struct sandbox *sandbox; /* NULL: none; needs no_new_privs, as capabilities has it */
+	bool inherit_error;            /* standard error is ours; otherwise captured */
+	const int *inherit;            /* further descriptors passed as 3, 4, … */
 	unsigned inherit_count;
 };
 

@@ -11,6 +11,7 @@
 #include "lib/box_age.h"
 #include "lib/field.h"
 #include "lib/file.h"
+#include "lib/identity.h"
 #include "lib/log.h"
 #include "lib/sealed.h"
 #include "lib/sshsig.h"
@@ -313,12 +314,15 @@ void identity_put_host_keys(const struct apply *apply, struct json_writer *write
 	cleanup_close int directory = -1;
 	cleanup_names char **names = NULL;
 	size_t count = 0;
+	unsigned taken = 0;
 
 	json_begin_array(writer, "host_keys");
 	if (file_open_directory(apply->root, "etc/ssh", &directory) == 0)
 		(void)!file_list(directory, ".", 1024, &names, &count);
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count && taken < IDENTITY_HOST_KEYS_MAX; i++) {
 		cleanup_free char *text = NULL;
+		cleanup_sshkey struct sshkey key = {0};
+		char detail[DETAIL_MAX + 1];
 		size_t size, length = strlen(names[i]);
 		if (strncmp(names[i], "ssh_host_", 9) != 0 || length < 8 ||
 			strcmp(names[i] + length - 8, "_key.pub") != 0 ||
@@ -330,8 +334,12 @@ void identity_put_host_keys(const struct apply *apply, struct json_writer *write
 			continue;
 		at += 1 + strcspn(at + 1, " \n");
 		*at = '\0';
-		if (field_is_text(text, HOST_KEY_MAX))
-			json_put_string(writer, NULL, text);
+		/* One that nobody takes any more, as the DSA key that cloud-init makes, would have the whole identity
+		 * refused. */
+		if (sshkey_parse(text, strlen(text), &key, detail) != CODE_OK)
+			continue;
+		json_put_string(writer, NULL, text);
+		taken++;
 	}
 	json_end_array(writer);
 }

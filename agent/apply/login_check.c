@@ -6,6 +6,7 @@
 
 #include "agent/apply/plugin_call.h"
 #include "agent/apply/revert.h"
+#include "lib/account_files.h"
 #include "lib/log.h"
 
 void removal_free(struct removal *removal)
@@ -72,9 +73,7 @@ static bool ensure_closes(const struct command *command, int64_t now)
 		return true;
 	if (json_get_string(command->node, "shell", &shell) < 0)
 		return false;
-	const char *name = strrchr(shell, '/');
-	name = name ? name + 1 : shell;
-	return strcmp(name, "nologin") == 0 || strcmp(name, "false") == 0 || strcmp(name, "true") == 0;
+	return account_shell_is_nologin(shell);
 }
 
 int removal_add(const struct command *command, int64_t now, struct removal *removal)

@@ -139,6 +139,14 @@ enum code plugin_call(const struct apply *apply, unsigned plugin, bool apply_ver
 	(void)snprintf(path, sizeof(path), PATH_PLUGINS "/%s", manifest->name);
 	if (open_working_directory(apply, manifest->name, &directory) < 0)
 		directory = -1;
+	/* The manifest's trees, and what every plugin has: its own state and the sink. With another root they lie
+	 * elsewhere. */
+	char state[96];
+	struct sandbox sandbox = manifest->sandbox;
+	(void)snprintf(state, sizeof(state), "/" PATH_STATE "/plugin/%s", manifest->name);
+	sandbox.confines_writes = sandbox.confines_writes && apply->is_host;
+	sandbox.trees[sandbox.tree_count++] = state;
+	sandbox.trees[sandbox.tree_count++] = "/dev/null";
 	const struct process process = {
 		.path = path,
 		.argv = arguments,
@@ -148,6 +156,7 @@ enum code plugin_call(const struct apply *apply, unsigned plugin, bool apply_ver
 		.output_limit = PLUGIN_MESSAGE_MAX,
 		.timeout_ms = manifest->timeout_s * 1000 + 100 * (unsigned)count,
 		.capabilities = manifest->capabilities,
+		.sandbox = &sandbox,
 		.inherit_error = true,
 	};
 	for (unsigned i = 0; i < PLUGIN_TRIES; i++) {

@@ -119,7 +119,7 @@ static cJSON *make_command(const struct apply *apply, const char *user, bool inh
 static int sweep_batch(const struct apply *apply, char *const *users, size_t count, bool inherits)
 {
 	cleanup_free struct command *commands = calloc(count + 1, sizeof(*commands));
-	cleanup_free char(*ids)[24] = calloc(count + 1, sizeof(*ids));
+	cleanup_free char(*ids)[32] = calloc(count + 1, sizeof(*ids));
 	int result = 0;
 
 	if (!commands || !ids)
@@ -216,17 +216,11 @@ static int read_schedule(const struct apply *apply, int *ret_directory, char ***
 
 void sweep_at_boot(const struct apply *apply)
 {
-	cleanup_close int directory = -1;
-	cleanup_names char **names = NULL;
-	int64_t deadline = 0;
-
-	bool due = has_mark(apply, INHERITS) || (read_schedule(apply, &directory, &names, &deadline) == 0 &&
-							deadline > 0 && deadline <= apply->clock);
-	if (!due) {
+	/* sshd waits for this: only what must not wait for latchkeyd's timer. A home that hangs would cost its time. */
+	if (has_mark(apply, INHERITS))
+		sweep_schedule(apply, sweep_run(apply) == 0);
+	else
 		sweep_revoked(apply);
-		return;
-	}
-	sweep_schedule(apply, sweep_run(apply) == 0);
 }
 
 struct next {

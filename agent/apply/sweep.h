@@ -10,7 +10,7 @@
 
 /* Sweeps every user. 0, or -EAGAIN when some could not be looked at for a reason that passes. */
 int sweep_run(const struct apply *apply) MUST_CHECK;
-/* At boot: sweeps when that is due or this is a clone, else brings only the list of revoked keys up to date. */
+/* At boot: sweeps when this is a clone, else brings only the list of revoked keys up to date. */
 void sweep_at_boot(const struct apply *apply);
 /* Only the list of revoked keys, where there is one. */
 void sweep_revoked(const struct apply *apply);

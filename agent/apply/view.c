@@ -171,7 +171,7 @@ static int put_status(const struct view *view, const cJSON *old, const struct li
 	const char *trust_mode = config_text(&apply->config, "agent", "trust"), *state;
 	const char *why = message && message->code == 0 ? message->text : "";
 	int64_t pending, verified;
-	unsigned failing = 0, degraded = 0;
+	unsigned failing = 0, degraded = 0, harmless = 0;
 
 	bool history_unreadable = history_read_floors(apply, &apply->floors) < 0;
 	read_progress(apply, &pending, &verified);
@@ -207,6 +207,9 @@ static int put_status(const struct view *view, const cJSON *old, const struct li
 	json_put_integer(&writer, "v", 1);
 	json_put_string(&writer, "agent", LATCHKEY_VERSION);
 	json_put_integer(&writer, "time", apply->clock);
+	/* No fault of the machine's owner, so health does not follow it. */
+	if (sandbox_missing())
+		put_problem(&problem_writer, &harmless, "sandbox", sandbox_missing());
 	/* put_endpoint finds out one more problem, so health and problems follow it. */
 	put_endpoint(apply, old, message, &writer, &state);
 	if (strcmp(state, "unreachable") == 0 || strcmp(state, "refused") == 0)

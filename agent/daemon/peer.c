@@ -226,6 +226,8 @@ static int handle(struct daemon *daemon, const struct link_message *message, int
 			log_error("the endpoint knows another identity under this instance id (409): see OPERATIONS");
 		} else if (message->code == 403) {
 			log_error("the endpoint does not know this instance or its enrolment secret (403)");
+		} else if (message->code >= 400 && message->code < 500) {
+			log_error("the endpoint refuses this instance's identity (%u)", message->code);
 		}
 		/* It was down, or the operator has still to create the instance: without this no result ever arrives.
 		 */

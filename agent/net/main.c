@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* latchkey-net(8): options, what is opened before anything is parsed, the loop. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -19,9 +20,12 @@
 #include "lib/log.h"
 #include "lib/notify.h"
 #include "lib/program.h"
+#include "lib/sandbox.h"
 
 #define ENROL_MAX 256u
-#define DESCRIPTORS_MAX 128u /* 72 clients, the link, libcurl's and sd-event's own */
+#define FILE_SIZE_MAX (4u << 20) /* bodies travel in memfds of at most 1 MiB */
+#define MEMORY_MAX (256u << 20)  /* ten times what TLS with the system's certificates takes */
+#define DESCRIPTORS_MAX 128u     /* 72 clients, the link, libcurl's and sd-event's own */
 
 int64_t net_now_ms(void)
 {
@@ -75,9 +79,44 @@ static int read_enrol(struct net *net, int root)
 	return 0;
 }
 
+/* True where libcurl has to open files later: for a name (the resolver's), a certificate, a proxy that may be named. */
+static bool needs_files(const struct net *net)
+{
+	static const char scheme[] = "http://";
+	char host[64] = "";
+	struct in_addr address;
+
+	if (!net->url || strncmp(net->url, "unix:", 5) == 0)
+		return false;
+	if (strncmp(net->url, scheme, strlen(scheme)) != 0 || config_text(&net->config, "endpoint", "proxy"))
+		return true;
+	const char *start = net->url + strlen(scheme);
+	size_t size = strcspn(start, ":/");
+	if (*start == '[')
+		return false;
+	if (size < sizeof(host))
+		memcpy(host, start, size);
+	return inet_pton(AF_INET, host, &address) != 1;
+}
+
+/* What a taken-over latchkey-net could still do with memory and files of its own. */
+static int limit(void)
+{
+	static const struct {
+		int resource;
+		rlim_t most;
+	} limits[] = {{RLIMIT_NOFILE, DESCRIPTORS_MAX}, {RLIMIT_FSIZE, FILE_SIZE_MAX}, {RLIMIT_DATA, MEMORY_MAX}};
+
+	for (unsigned i = 0; i < ELEMENTS(limits); i++) {
+		const struct rlimit most = {limits[i].most, limits[i].most};
+		if (setrlimit((__rlimit_resource_t)limits[i].resource, &most) < 0)
+			return -errno;
+	}
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
+}
+
 static int open_all(struct net *net)
 {
-	const struct rlimit descriptors = {DESCRIPTORS_MAX, DESCRIPTORS_MAX};
 	char error[CONFIG_ERROR_MAX];
 	cleanup_close int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	sigset_t set;
@@ -88,9 +127,10 @@ static int open_all(struct net *net)
 		log_error("latchkey-net must not run as root: its service runs it as user latchkey");
 		return -EPERM;
 	}
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || setrlimit(RLIMIT_NOFILE, &descriptors) < 0)
-		return -errno;
-	int r = agent_config_load(root, &net->config, error);
+	int r = limit();
+	if (r < 0)
+		return r;
+	r = agent_config_load(root, &net->config, error);
 	if (r < 0) {
 		log_error("latchkey.conf: %s", error);
 		return r;
@@ -147,6 +187,9 @@ int main(int argc, char **argv)
 	if (argc != 1)
 		return usage(stderr, 64);
 	int r = open_all(&net);
+	/* From here on, bytes of strangers are parsed. */
+	if (r >= 0)
+		r = sandbox_enter_network(needs_files(&net));
 	if (r >= 0) {
 		notify_send(&notify, "READY=1");
 		r = sd_event_loop(net.event);

@@ -93,7 +93,10 @@ int elsewhere_ask(
 
 	if (!elsewhere.users || !names || !indices)
 		return -ENOMEM;
-	for (unsigned i = 0; request->is_host && r == 0 && i < request->count; i++) {
+	/* The plan has asked a moment ago, which costs more than writing the account; after a crash that may be long
+	 * ago. */
+	bool ask = request->is_host && !(request->apply && !request->redo);
+	for (unsigned i = 0; ask && r == 0 && i < request->count; i++) {
 		const struct plugin_command *command = &request->commands[i];
 		const char *user = plugin_text(command, "user");
 		if (!user)

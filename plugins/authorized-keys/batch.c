@@ -125,20 +125,6 @@ static bool resolved_moved(const struct work *work)
 	       (json_get_integer(work->command->resolved, "uid", &uid) < 0 || work->subject->account.uid != (uid_t)uid);
 }
 
-/* Whoever gave the account such a shell wants no logins; a key would still open tunnels. git-shell is for keys. */
-static bool is_nologin(const char *shell)
-{
-	static const char *const names[] = {"nologin", "false", "true", "sync", "halt", "shutdown"};
-	const char *name = strrchr(shell, '/');
-
-	name = name ? name + 1 : shell;
-	for (unsigned i = 0; i < ELEMENTS(names); i++) {
-		if (strcmp(names[i], name) == 0)
-			return true;
-	}
-	return false;
-}
-
 static bool is_binding(const struct work *work)
 {
 	return strcmp(work->command->do_name, "keys.bind") == 0 || strcmp(work->command->do_name, "keys.replace") == 0;
@@ -209,7 +195,9 @@ static int prepare(struct batch *batch, struct work *work)
 		return sweep_prepare(&batch->ledger, work);
 	if (!is_binding(work) || batch->request->apply)
 		return 0;
-	if (is_nologin(work->subject->account.shell))
+	/* Whoever gave the account such a shell wants no logins; a key would still open tunnels. git-shell is for keys.
+	 */
+	if (account_shell_is_nologin(work->subject->account.shell))
 		return plugin_set(work->result, CODE_SYSTEM_ACCOUNT,
 			"nobody logs in to this account: its shell is %.100s", work->subject->account.shell);
 	r = key_text_make(batch->request, work->command, batch->sshd, work->result, &work->text);

@@ -136,15 +136,8 @@ static bool is_expired(const struct shadow_entry *shadow, int64_t today, bool us
 
 static bool is_nologin(const char *shell)
 {
-	static const char *const names[] = {"nologin", "false", "true", "sync", "halt", "shutdown", "git-shell"};
 	const char *name = strrchr(shell, '/');
-
-	name = name ? name + 1 : shell;
-	for (unsigned i = 0; i < ELEMENTS(names); i++) {
-		if (strcmp(names[i], name) == 0)
-			return true;
-	}
-	return false;
+	return account_shell_is_nologin(shell) || strcmp(name ? name + 1 : shell, "git-shell") == 0;
 }
 
 static blocker_set shell_blockers(const struct person *person, const struct world *world, bool use_pam)

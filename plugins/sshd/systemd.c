@@ -158,15 +158,42 @@ static int check_result(sd_bus *bus, const struct systemd_unit *unit, bool resta
 	return r < 0 || strcmp(result, "success") == 0 ? 0 : -EIO;
 }
 
+/* While latchkeyd starts, sshd's jobs are ordered behind it, and latchkeyd is not ready before we are done: a job that
+ * waited for that order would wait for us. */
+static bool is_starting(sd_bus *bus)
+{
+	cleanup_free char *path = NULL, *state = NULL;
+
+	return sd_bus_path_encode(UNIT_PREFIX, "latchkeyd.service", &path) >= 0 &&
+	       get_text(bus, path, MANAGER ".Unit", "ActiveState", &state) >= 0 && strcmp(state, "activating") == 0;
+}
+
+static bool has_job(sd_bus *bus, const char *name)
+{
+	CLEANUP(free_message) sd_bus_message *reply = NULL;
+	cleanup_free char *path = NULL;
+	uint32_t job = 0;
+
+	if (sd_bus_path_encode(UNIT_PREFIX, name, &path) < 0 ||
+		sd_bus_get_property(bus, MANAGER, path, MANAGER ".Unit", "Job", NULL, &reply, "(uo)") < 0 ||
+		sd_bus_message_enter_container(reply, 'r', "uo") < 0 || sd_bus_message_read_basic(reply, 'u', &job) < 0)
+		return false;
+	return job != 0;
+}
+
 static int run_job(sd_bus *bus, const char *method, const struct systemd_unit *unit)
 {
 	sd_bus_error error = SD_BUS_ERROR_NULL;
 	CLEANUP(free_message) sd_bus_message *reply = NULL;
+	bool unordered = is_starting(bus);
 	const char *job;
 
-	/* "fail": a pending job of the unit, such as the stop of a shutdown, is never pushed aside. */
-	int r = sd_bus_call_method(
-		bus, MANAGER, MANAGER_PATH, MANAGER ".Manager", method, &error, &reply, "ss", unit->name, "fail");
+	/* A pending job of the unit, such as the stop of a shutdown, is never pushed aside: "fail" sees to that, the
+	 * other does not. */
+	if (unordered && has_job(bus, unit->name))
+		return -EBUSY;
+	int r = sd_bus_call_method(bus, MANAGER, MANAGER_PATH, MANAGER ".Manager", method, &error, &reply, "ss",
+		unit->name, unordered ? "ignore-dependencies" : "fail");
 	if (r < 0) {
 		bool inapplicable = sd_bus_error_has_name(&error, MANAGER ".JobTypeNotApplicable") > 0;
 		bool conflicting = sd_bus_error_has_name(&error, MANAGER ".TransactionIsDestructive") > 0 ||

@@ -19,6 +19,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "rig"))
+from accounts import seal, unseal  # noqa: E402
 from plugin import Plugin, check  # noqa: E402
 
 sodium = ctypes.CDLL("libsodium.so.23")
@@ -74,23 +75,6 @@ def new_box(path):
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(secret.raw)
     return public.raw, secret.raw
-
-
-def seal(public, value):
-    text = json.dumps(value).encode()
-    size = (len(text) // 256 + 1) * 256
-    padded = text + b"\x80" + b"\0" * (size - len(text) - 1)
-    out = ctypes.create_string_buffer(len(padded) + 48)
-    sodium.crypto_box_seal(out, padded, ctypes.c_ulonglong(len(padded)), public)
-    return base64.b64encode(out.raw).decode()
-
-
-def unseal(public, secret, text):
-    sealed = base64.b64decode(text)
-    out = ctypes.create_string_buffer(len(sealed) - 48)
-    if sodium.crypto_box_seal_open(out, sealed, ctypes.c_ulonglong(len(sealed)), public, secret) != 0:
-        raise AssertionError("does not open")
-    return json.loads(out.raw.rstrip(b"\0").removesuffix(b"\x80"))
 
 
 os.makedirs("/var/lib/latchkey/identity", mode=0o700, exist_ok=True)

@@ -193,7 +193,13 @@ def whole_way():
     check(crypt.crypt(canary, entry("shadow", "bob")[1]) == entry("shadow", "bob")[1], "  and the canary is the password")
     check(len(seen) > 2, f"P61: looked into meanwhile: {seen}")
     hash_ = entry("shadow", "bob")[1].encode()
-    left = [(pid, open(f"/proc/{pid}/comm").read().strip()) for pid in processes() if find(pid, canary.encode())]
+    left = []
+    for pid in processes():
+        try:
+            if find(pid, canary.encode()):
+                left.append((pid, open(f"/proc/{pid}/comm").read().strip()))
+        except OSError:
+            continue  # it ended meanwhile
     check(left == [], f"P61: afterwards no process has it {left}")
     folders = [path for path in ("/etc", "/var", "/run", "/tmp", "/home", "/root", "/dev/shm") if os.path.isdir(path)]
     # The rig shows the project itself below /run.

@@ -89,7 +89,7 @@ class Guest:
     def show(self):
         """For the log of a failed test."""
         try:
-            return self.sh("systemctl --failed --no-legend; journalctl -b --no-pager -o short-monotonic -n 300")[1]
+            return self.sh("systemctl --failed --no-legend; latchctl status; ls -l /etc/latchkey /var/lib/latchkey/*; journalctl -b --no-pager -o short-monotonic -n 300")[1]
         except (OSError, AssertionError) as problem:
             return str(problem)
 
@@ -281,6 +281,8 @@ class Suite:
             for guest in self.guests:
                 if guest.process is not None:
                     print(f"--- {guest.name}\n{guest.show()}", flush=True)
+            with open("/tmp/endpoint.log") as log:
+                print(f"--- the endpoint\n{log.read()[-2000:]}", flush=True)
         self.times.append((time.monotonic() - began, title))
 
     def end(self, host):

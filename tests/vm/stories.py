@@ -2,6 +2,7 @@
 """What both kinds of guest are put through: each function tells one story and checks how it ends."""
 import json
 import os
+import urllib.error
 import urllib.request
 
 from guest import check, wait_for
@@ -41,8 +42,18 @@ def waiting_document(host, guest, vm, **start):
           "sshd starts when latchkeyd is ready")
 
 
+def registered(host, vm):
+    def asks():
+        try:
+            return endpoint_request(host, "GET", f"/instances/{vm}/identity")
+        except urllib.error.HTTPError:
+            return None
+    wait_for(asks, f"{vm} has registered", 60)
+
+
 def online(host, guest, vm):
     """Reset and bind on a running machine, seen by real logins."""
+    registered(host, vm)
     booted = guest.must("cat /proc/sys/kernel/random/boot_id; systemctl show --value -p MainPID ssh")
     host.operator.must("reset-password", vm, "alice", "--accept-new-identity", "--password-fd", "9", secret=PASSWORD)
     check(guest.password_login("alice", PASSWORD), "reset-password: the password logs in")

@@ -38,3 +38,18 @@ bool input_is_address(const char *text)
 	(void)fprintf(stderr, "latchctl: --from wants an IP address\n");
 	return false;
 }
+
+bool input_confirm(const char *question)
+{
+	char line[16] = "";
+
+	if (!isatty(STDIN_FILENO)) {
+		(void)fprintf(stderr, "latchctl: nobody is there to be asked: --yes\n");
+		return false;
+	}
+	(void)fprintf(stderr, "%s [yes/no] ", question);
+	if (fgets(line, sizeof(line), stdin) && strcmp(line, "yes\n") == 0)
+		return true;
+	(void)fprintf(stderr, "latchctl: nothing was done\n");
+	return false;
+}

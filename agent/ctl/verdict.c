@@ -10,12 +10,10 @@
 #include <time.h>
 
 #include "agent/ctl/output.h"
+#include "agent/ctl/plugin_ask.h"
 #include "lib/file.h"
-#include "lib/manifest.h"
 #include "lib/paths.h"
-#include "lib/process.h"
 
-#define REPLY_MAX (1u << 20)
 #define STATUS_MAX (1u << 20) /* of status.json */
 
 /* sshd's own standard for RequiredRSASize. */
@@ -77,14 +75,11 @@ static void copy_text(const cJSON *object, const char *name, char *text, size_t 
 	(void)snprintf(text, size, "%s", found);
 }
 
-static int read_result(const cJSON *reply, struct verdict *verdict)
+static int read_result(const cJSON *result, struct verdict *verdict)
 {
-	const cJSON *results = NULL, *login = NULL, *unsafe = NULL, *of_user = NULL;
+	const cJSON *login = NULL, *unsafe = NULL, *of_user = NULL;
 	const char *code = "", *detail = "";
 
-	if (json_get_array(reply, "results", &results) < 0 || !results->child)
-		return EXIT_PROTOCOL;
-	const cJSON *result = results->child;
 	(void)!json_get_string(result, "code", &code);
 	(void)!json_get_string(result, "detail", &detail);
 	if (strcmp(code, "ok") != 0) {
@@ -107,20 +102,13 @@ static int read_result(const cJSON *reply, struct verdict *verdict)
 	return EXIT_OK;
 }
 
-static int build_request(const struct verdict *verdict, struct buffer *ret_request)
+static int ask_engine(struct verdict *verdict)
 {
-	struct json_writer writer = {ret_request, false};
+	cleanup_buffer struct buffer command = {0};
+	struct json_writer writer = {&command, false};
+	cleanup_json cJSON *reply = NULL;
+	const cJSON *result;
 
-	json_begin_object(&writer, NULL);
-	json_put_integer(&writer, "v", 1);
-	json_put_string(&writer, "instance", "");
-	json_put_integer(&writer, "seq", 0);
-	json_put_string(&writer, "signer", "");
-	json_put_string(&writer, "actor", "latchctl");
-	json_put_integer(&writer, "time", time(NULL));
-	json_begin_object(&writer, "settings");
-	json_end_object(&writer);
-	json_begin_array(&writer, "commands");
 	json_begin_object(&writer, NULL);
 	json_put_string(&writer, "id", "doctor");
 	json_put_string(&writer, "do", "diagnose");
@@ -130,45 +118,10 @@ static int build_request(const struct verdict *verdict, struct buffer *ret_reque
 	if (verdict->fingerprint)
 		json_put_string(&writer, "fingerprint", verdict->fingerprint);
 	json_end_object(&writer);
-	json_end_array(&writer);
-	json_end_object(&writer);
-	return buffer_status(ret_request);
-}
-
-/* With the manifest's capabilities alone, as latchkey-apply starts it. */
-static int ask_engine(struct verdict *verdict)
-{
-	static const char *const argv[] = {"login", "plan", NULL};
-	cleanup_process_result struct process_result result = {0};
-	cleanup_manifest_set struct manifest_set manifests = {0};
-	cleanup_buffer struct buffer request = {0};
-	cleanup_json cJSON *reply = NULL;
-	cleanup_close int directory = -1;
-
-	if (manifest_set_load(&manifests) < 0 || build_request(verdict, &request) < 0)
+	if (buffer_status(&command) < 0)
 		return EXIT_TROUBLE;
-	const struct manifest *manifest = &manifests.plugins[manifest_find(&manifests, "diagnose")->plugin];
-	if (file_open_directory(AT_FDCWD, "/" PATH_STATE "/plugin/login", &directory) < 0)
-		directory = -1; /* the agent never ran: the plugin keeps nothing */
-	const struct process process = {
-		.path = PATH_PLUGINS "/login",
-		.argv = argv,
-		.working_directory = directory,
-		.input = request.bytes,
-		.input_size = request.size,
-		.output_limit = REPLY_MAX,
-		.timeout_ms = manifest->timeout_s * 1000,
-		.capabilities = manifest->capabilities,
-		.inherit_error = true,
-	};
-	int r = process_run(&process, &result);
-	if (r < 0 || !process_exited(&result, 0)) {
-		(void)fprintf(stderr, "latchctl: %s: %s\n", process.path, r < 0 ? strerror(-r) : "it failed");
-		return EXIT_TROUBLE;
-	}
-	if (json_parse_object(result.output.bytes, result.output.size, &reply) < 0)
-		return EXIT_PROTOCOL;
-	return read_result(reply, verdict);
+	int code = plugin_ask("login", false, command.bytes, &reply, &result);
+	return code == EXIT_OK ? read_result(result, verdict) : code;
 }
 
 /* What the agent last saw; silent when it does not run or never touched him. */

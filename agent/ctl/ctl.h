@@ -36,6 +36,7 @@ int ask_monitor(struct client *client, const struct options *options);
 int ask_metrics(struct client *client, const struct options *options);
 int doctor_run(struct client *client, const struct options *options);
 int policy_check_run(struct client *client, const struct options *options);
+int bundle_run(struct client *client, const struct options *options);
 int seal_run(struct client *client, const struct options *options);
 int explain_run(struct client *client, const struct options *options);
 

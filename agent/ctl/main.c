@@ -33,6 +33,8 @@ static const struct verb {
 		"a client's ssh -v output, seen from here; then as doctor for its user and keys"},
 	{"policy check", NEEDS_FILE, false, policy_check_run, {"--signer"},
 		"what the policy says to each command of a document, and which line (exit 1 when one is denied)"},
+	{"bundle", NO_OPERAND, false, bundle_run, {"--output", "--yes"},
+		"one text for somebody who helps, without keys, passwords and tokens"},
 	{"seal", NO_OPERAND, false, seal_run, {"--list", "--yes"},
 		"makes an image of this machine: identity, journal, history and the keys of the build go"},
 };
@@ -44,6 +46,7 @@ static const struct {
 	{"--key", "FILE", "judge this public key alone (a file, - or SHA256:...)"},
 	{"--signer", "NAME", "as if this signer had signed it"},
 	{"--used", NULL, "when each key was last used, by the journal"},
+	{"--output", "FILE", "where it goes (default ./latchkey-bundle-TIME.txt; - for standard output)"},
 	{"--list", NULL, "only say what would go and what stays"},
 	{"--yes", NULL, "do not ask"},
 	{"--json", NULL, "print JSON"},

@@ -186,22 +186,6 @@ void output_keys_used(const cJSON *keys, bool can_tell)
 	}
 }
 
-void output_metrics(const cJSON *metrics)
-{
-	char cell[OUTPUT_CELL_MAX];
-	const cJSON *metric;
-
-	cJSON_ArrayForEach(metric, metrics)
-	{
-		if (!cJSON_IsNumber(metric))
-			continue;
-		const char *name = output_escape(metric->string, cell);
-		(void)printf(
-			"# TYPE latchkey_%s gauge\nlatchkey_%s %" PRIi64 "\n", name, name, json_integer_of(metric));
-	}
-	(void)printf("# EOF\n");
-}
-
 void output_json(const cJSON *value)
 {
 	cleanup_buffer struct buffer text = {0};

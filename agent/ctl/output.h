@@ -16,5 +16,5 @@ void output_users(const cJSON *users);
 void output_keys(const cJSON *keys);
 /* With the time of the last login; can_tell: the journal could be read. */
 void output_keys_used(const cJSON *keys, bool can_tell);
-/* OpenMetrics text, for node_exporter's textfile collector. */
+/* OpenMetrics text, for node_exporter's textfile collector (metrics.c). */
 void output_metrics(const cJSON *metrics);

@@ -23,7 +23,7 @@ PLAN, LOG = "/run/latchkey-fault", "/run/latchkey-fault.log"
 ACTIONS = {"kill": "kill", "short": "short", **{name: str(getattr(errno, name)) for name in (
     "ENOSPC", "EDQUOT", "EIO", "EROFS", "EPERM", "EMFILE", "EINTR", "ENOMEM", "EACCES")}}
 # The name that prctl(2) shows has 15 bytes.
-PROGRAMS = ("latchkey-apply", "account", "authorized-keys", "keys:look", "keys:edit", "sshd", "login", "login:look")
+PROGRAMS = ("latchkey-apply", "account", "authorized-keys", "keys:look", "keys:edit", "sshd", "login")
 FOREIGN = "mallory:x:not-a-line\n+nis::::::\n"
 
 

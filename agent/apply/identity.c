@@ -13,6 +13,7 @@
 #include "lib/file.h"
 #include "lib/identity.h"
 #include "lib/log.h"
+#include "lib/log_event.h"
 #include "lib/sealed.h"
 #include "lib/sshsig.h"
 #include "lib/sys.h"
@@ -155,7 +156,7 @@ static int forget_model(const struct apply *apply, const char *machine)
 	 * again. */
 	static const char *const folders[] = {"journal", "revert", "results", "history", "identity"};
 
-	log_notice(
+	log_event(LOG_EVENT_MACHINE_CLONED, LOG_NOTICE, NULL,
 		"this disk was cloned from another machine: new identity, nothing of the old one is applied (now %s)",
 		machine);
 	int inherited = sweep_inherit(apply);

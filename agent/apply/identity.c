@@ -288,6 +288,24 @@ int identity_open(struct apply *apply)
 	return r;
 }
 
+int identity_fingerprint(const struct apply *apply, char ret_fingerprint[SSHKEY_FINGERPRINT_SIZE])
+{
+	cleanup_secret struct secret sign = {0};
+	cleanup_buffer struct buffer blob = {0};
+	cleanup_close int directory = -1;
+
+	int r = apply_state_directory(apply, "identity", &directory);
+	if (r == 0)
+		r = read_secret(directory, "sign", SSHSIG_SECRET_SIZE, &sign);
+	if (r == 0)
+		r = sshsig_public_blob(&sign, &blob);
+	if (r == 0)
+		r = buffer_status(&blob);
+	if (r == 0)
+		sshkey_fingerprint((const unsigned char *)blob.bytes, blob.size, ret_fingerprint);
+	return r;
+}
+
 int identity_sign(const struct apply *apply, const char *name_space, struct buffer *payload)
 {
 	cleanup_secret struct secret sign = {0};

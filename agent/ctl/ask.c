@@ -76,6 +76,11 @@ int ask_status(struct client *client, const struct options *options)
 	return strcmp(health, "failing") == 0 ? EXIT_UNHEALTHY : EXIT_OK;
 }
 
+int ask_banner(struct client *client, const struct options *options)
+{
+	return simple(client, options, "io.latchkey.Agent.GetStatus", NULL, NULL, output_banner);
+}
+
 int ask_commands(struct client *client, const struct options *options)
 {
 	return simple(client, options, "io.latchkey.Agent.ListCommands", NULL, "commands", output_commands);

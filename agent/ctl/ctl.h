@@ -29,6 +29,7 @@ struct options {
 
 /* Each returns an exit code and has explained what is not EXIT_OK. `client` is open for those that ask the agent. */
 int ask_status(struct client *client, const struct options *options);
+int ask_banner(struct client *client, const struct options *options);
 int ask_commands(struct client *client, const struct options *options);
 int ask_users(struct client *client, const struct options *options);
 int ask_keys(struct client *client, const struct options *options);

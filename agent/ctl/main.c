@@ -22,6 +22,8 @@ static const struct verb {
 } verbs[] = {
 	{"status", NO_OPERAND, true, ask_status, {0},
 		"health, endpoint, newest document, problems (exit 1 when failing)"},
+	{"banner", NO_OPERAND, true, ask_banner, {0},
+		"one line: instance, identity, endpoint; for the console at boot"},
 	{"commands", NO_OPERAND, true, ask_commands, {0}, "what was done, newest first"},
 	{"users", NO_OPERAND, true, ask_users, {0}, "managed users and whether they can log in"},
 	{"keys", MAY_NAME_USER, true, ask_keys, {"--used"}, "bound keys: who, when, by whom; or when last used"},

@@ -63,6 +63,8 @@ void output_status(const cJSON *status)
 	(void)printf(" on %s\n", output_escape(text_of(status, "instance", "an unnamed instance"), cell));
 	(void)printf("    health: %s%s%s\n", color_of(health), output_escape(health, cell),
 		isatty(STDOUT_FILENO) ? "\033[0m" : "");
+	if (*text_of(status, "identity", ""))
+		(void)printf("  identity: %s\n", output_escape(text_of(status, "identity", ""), cell));
 	(void)printf("    policy: %s, trust: %s\n", output_escape(text_of(status, "mode", "?"), cell),
 		output_escape(text_of(status, "trust", "?"), other));
 	const char *state = text_of(endpoint, "state", "none");
@@ -80,6 +82,19 @@ void output_status(const cJSON *status)
 		(void)printf("   problem: %s: ", output_escape(text_of(problem, "code", "?"), cell));
 		(void)printf("%s\n", output_escape(text_of(problem, "detail", ""), cell));
 	}
+}
+
+void output_banner(const cJSON *status)
+{
+	char instance[OUTPUT_CELL_MAX], identity[OUTPUT_CELL_MAX], state[OUTPUT_CELL_MAX], health[OUTPUT_CELL_MAX];
+	const cJSON *endpoint = NULL;
+
+	(void)!json_get_object(status, "endpoint", &endpoint);
+	(void)printf("Latchkey: instance %s, identity %s, endpoint %s, health %s\n",
+		output_escape(text_of(status, "instance", "not named"), instance),
+		output_escape(text_of(status, "identity", "none yet"), identity),
+		output_escape(text_of(endpoint, "state", "none"), state),
+		output_escape(text_of(status, "health", "unknown"), health));
 }
 
 void output_command(const cJSON *command)

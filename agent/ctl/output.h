@@ -10,6 +10,8 @@
 const char *output_escape(const char *text, char cell[OUTPUT_CELL_MAX]);
 void output_json(const cJSON *value);
 void output_status(const cJSON *status);
+/* One line for a console at boot: which instance, its identity, whether the endpoint answers. */
+void output_banner(const cJSON *status);
 void output_commands(const cJSON *commands);
 void output_command(const cJSON *command);
 void output_users(const cJSON *users);

@@ -17,8 +17,8 @@
 extern const char varlink_agent[], varlink_service[];
 
 /* Members of the types in the .varlink file; what else stands in the view stays here. */
-static const char *const status_members[] = {
-	"agent", "health", "mode", "trust", "instance", "seq", "pending", "verified", "endpoint", "problems", NULL};
+static const char *const status_members[] = {"agent", "health", "mode", "trust", "instance", "identity", "seq",
+	"pending", "verified", "endpoint", "problems", NULL};
 static const char *const command_members[] = {
 	"id", "seq", "do", "user", "status", "code", "changed", "detail", "signer", "actor", "time", NULL};
 static const char *const user_members[] = {"user", "uid", "created", "sudo", "groups", "key", "password", NULL};

@@ -207,7 +207,7 @@ static int run_part(struct restore *restore, struct command *part)
 		r = plugin_run(apply, restore->document, PLUGIN_PLAN, &part, &account, 1);
 	if (r < 0 || command_is_ended(part))
 		return r;
-	r = revert_prepare(apply, restore->document, part, restore->keep > 0 ? restore->keep : TRIAL);
+	r = revert_prepare(apply, restore->document, part, &account, restore->keep > 0 ? restore->keep : TRIAL);
 	if (r < 0) {
 		outcome_set(&part->outcome, code_from_errno(-r), "the way back could not be written down first");
 		return r == -ENOMEM ? r : 0;

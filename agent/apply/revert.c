@@ -91,7 +91,8 @@ bool revert_is_pending(const struct apply *apply, const char *id)
 	return find_entry(apply, id, true, &seq) == 0;
 }
 
-int revert_prepare(const struct apply *apply, const struct document *document, struct command *command, int64_t within)
+int revert_prepare(const struct apply *apply, const struct document *document, struct command *command,
+	const struct resolved_account *account, int64_t within)
 {
 	cleanup_close int state = -1, run = -1;
 	cleanup_buffer struct buffer request = {0};
@@ -107,7 +108,7 @@ int revert_prepare(const struct apply *apply, const struct document *document, s
 		return r;
 	if (r == -ENOENT) {
 		r = plugin_build_request(
-			apply, document, command->row->plugin, PLUGIN_UNDO, &command, NULL, 1, &request);
+			apply, document, command->row->plugin, PLUGIN_UNDO, &command, account, 1, &request);
 		if (r < 0)
 			return r;
 		(void)snprintf(fresh, sizeof(fresh), "%" PRIi64 "-%" PRIi64 "-%s", apply->now + within, document->seq,

@@ -13,8 +13,8 @@
 
 bool revert_is_pending(const struct apply *apply, const char *id);
 /* Before the step is applied. An entry of the same id stays as it is. */
-int revert_prepare(
-	const struct apply *apply, const struct document *document, struct command *command, int64_t within) MUST_CHECK;
+int revert_prepare(const struct apply *apply, const struct document *document, struct command *command,
+	const struct resolved_account *account, int64_t within) MUST_CHECK;
 /* The seq that the entry of that id, or the first of its steps, belongs to; -ENOENT. */
 int revert_find(const struct apply *apply, const char *id, int64_t *ret_seq) MUST_CHECK;
 /* The step was not applied, or was confirmed: its entry goes, and those of its steps. The seq, or -ENOENT. */

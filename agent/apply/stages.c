@@ -13,6 +13,7 @@
 #include "agent/apply/restore.h"
 #include "agent/apply/revert.h"
 #include "agent/apply/sshd_paths.h"
+#include "agent/apply/sweep.h"
 #include "lib/log.h"
 
 #define STAGE_CREATE 1u /* user.ensure can also close an account */
@@ -80,7 +81,7 @@ static int prepare_reverts(
 		int64_t within = 0;
 		if (json_get_integer(batch[i]->node, "confirm_within", &within) < 0 || within == 0)
 			continue;
-		int r = revert_prepare(apply, document, batch[i], within);
+		int r = revert_prepare(apply, document, batch[i], NULL, within);
 		if (r < 0)
 			return r;
 	}
@@ -90,19 +91,33 @@ static int prepare_reverts(
 /* The same value is on trial under another id: its end would take this command's word back. */
 static int repeats(const char *id, const cJSON *other, void *context)
 {
-	static const char *const fields[] = {"pubkey_auth", "password_auth", "permit_root_login"};
+	static const char *const fields[] = {"pubkey_auth", "password_auth", "permit_root_login", "shell", "expires"};
 	struct command *command = context;
+	const char *name = "", *user = "";
 
-	for (unsigned i = 0; i < ELEMENTS(fields); i++) {
+	(void)!json_get_string(other, "do", &name);
+	(void)!json_get_string(other, "user", &user);
+	if (strcmp(id, command->id) == 0 || strcmp(name, command->do_name) != 0 ||
+		strcmp(user, command->user ? command->user : "") != 0)
+		return 0;
+	const char *what = strcmp(name, "user.unlock") == 0 ? "user.unlock" : NULL;
+	for (unsigned i = 0; !what && i < ELEMENTS(fields); i++) {
 		const cJSON *ours = json_member(command->node, fields[i]), *theirs = json_member(other, fields[i]);
-		if (!ours || !theirs || strcmp(id, command->id) == 0 || !cJSON_Compare(ours, theirs, true))
-			continue;
-		outcome_set(&command->outcome, CODE_CONFLICT,
-			"%s has that value on trial already: send sshd.confirm for %.*s", fields[i],
-			(int)strcspn(id, RESTORE_MARK), id);
-		return 1;
+		if (ours && theirs && cJSON_Compare(ours, theirs, true))
+			what = fields[i];
 	}
-	return 0;
+	if (what)
+		outcome_set(&command->outcome, CODE_CONFLICT,
+			"%s: it is so on trial already: send sshd.confirm for %.*s", what,
+			(int)strcspn(id, RESTORE_MARK), id);
+	return what != NULL;
+}
+
+static bool may_repeat(const struct command *command)
+{
+	return !command->redo &&
+	       (strcmp(command->do_name, "sshd.set") == 0 || strcmp(command->do_name, "user.unlock") == 0 ||
+		       strcmp(command->do_name, "user.ensure") == 0);
 }
 
 /* What is applied on trial waits for its confirmation; what failed has nothing to take back. */
@@ -139,6 +154,7 @@ static int apply_batch(struct apply *apply, struct document *document, struct jo
 		return r;
 	settle_reverts(apply, batch, count);
 	sshd_paths_name_revoked(apply, batch, count);
+	sweep_removed(apply, batch, count);
 	for (size_t i = 0; i < count; i++) {
 		if (json_member(batch[i]->node, "sealed") && batch[i]->outcome.code == CODE_OK)
 			apply->box_used = true;
@@ -305,8 +321,7 @@ static int run_batch(struct apply *apply, struct document *document, struct jour
 		if (!command_is_ended(batch[i]) && strcmp(batch[i]->do_name, "sshd.confirm") == 0 &&
 			policy_mode(&apply->policy) == POLICY_ENFORCE)
 			confirm(apply, document, batch[i]);
-		if (!command_is_ended(batch[i]) && strcmp(batch[i]->do_name, "sshd.set") == 0 && !batch[i]->redo &&
-			revert_walk(apply, repeats, batch[i]) < 0)
+		if (!command_is_ended(batch[i]) && may_repeat(batch[i]) && revert_walk(apply, repeats, batch[i]) < 0)
 			outcome_set(&batch[i]->outcome, CODE_IO_ERROR, "what is on trial cannot be read");
 		if (!command_is_ended(batch[i]) && !accounts[i].exists)
 			wait_for_account(document, batch[i]);

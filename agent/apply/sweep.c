@@ -88,9 +88,15 @@ static bool has_mark(const struct apply *apply, const char *name)
 int sweep_inherit(const struct apply *apply)
 {
 	cleanup_close int directory = -1;
+	uint64_t random;
+	char mark[17];
 
+	/* What is bound from now on carries it, and is not inherited, however long this takes. */
+	if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		return -EIO;
+	(void)snprintf(mark, sizeof(mark), "%016llx", (unsigned long long)random);
 	int r = apply_state_directory(apply, "plugin/" PLUGIN, &directory);
-	return r < 0 ? r : file_replace_simple(directory, INHERITS, "", 0, 0600);
+	return r < 0 ? r : file_replace_simple(directory, INHERITS, mark, strlen(mark), 0600);
 }
 
 static void forget_mark(const struct apply *apply)
@@ -183,6 +189,21 @@ void sweep_revoked(const struct apply *apply)
 
 	if (apply->is_host && policy_mode(&apply->policy) == POLICY_ENFORCE && has_mark(apply, REVOKED))
 		(void)sweep_batch(apply, everybody, 1, false);
+}
+
+void sweep_removed(const struct apply *apply, struct command *const *batch, size_t count)
+{
+	char *names[BATCH_MAX];
+	size_t kept = 0;
+
+	for (size_t i = 0; apply->is_host && apply->state >= 0 && i < count; i++) {
+		if (strcmp(batch[i]->do_name, "user.remove") == 0 && batch[i]->outcome.code == CODE_OK)
+			names[kept++] = (char *)(uintptr_t)batch[i]->user;
+		if (kept == BATCH_MAX || (i + 1 == count && kept > 0)) {
+			(void)sweep_batch(apply, names, kept, false);
+			kept = 0;
+		}
+	}
 }
 
 /* The number that the name begins with; 0 for another name. */

@@ -14,6 +14,8 @@ int sweep_run(const struct apply *apply) MUST_CHECK;
 void sweep_at_boot(const struct apply *apply);
 /* Only the list of revoked keys, where there is one. */
 void sweep_revoked(const struct apply *apply);
+/* Forgets what was bound to the accounts that the batch removed: whoever gets the name later gets none of it. */
+void sweep_removed(const struct apply *apply, struct command *const *batch, size_t count);
 /* Writes down when the next one is due; after one (`done`) a whole interval from now. */
 void sweep_schedule(const struct apply *apply, bool done);
 /* This disk is another machine's: its bindings are inherited, which the next sweep (at this boot) notes. */

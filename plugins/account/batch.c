@@ -146,7 +146,8 @@ static int resolved_moved(struct batch *batch, const struct plugin_command *comm
 	if (r < 0)
 		return r == -ENOMEM ? r : 0; /* gone, doubled or broken: the command itself says so */
 	*ret_moved = was_there ? account.uid != (uid_t)uid : !is_planned(command, &account);
-	if (!was_there || *ret_moved || !stamped)
+	/* To go back is decided already, whatever groups he is in by now. */
+	if (!was_there || *ret_moved || !stamped || batch->request->undo)
 		return 0;
 	r = account_stamp(members, &account, account_count_uid(passwd, account.uid), rules, &now);
 	*ret_moved = r == 0 && now != stamp;
@@ -230,6 +231,12 @@ static int compare(struct batch *batch, const char *user, const struct facets *f
 	return 0;
 }
 
+static bool is_there(const struct batch *batch, const char *user)
+{
+	struct account_line line;
+	return account_find_line(&batch->database.files[DATABASE_PASSWD].table, user, &line) != -ENOENT;
+}
+
 /* Sets what stands as before, notes what stands then; in a redo leaves alone what somebody else has set since. */
 static int carry_out(struct batch *batch, unsigned index, const struct facets *facets, struct plugin_result *result)
 {
@@ -237,6 +244,9 @@ static int carry_out(struct batch *batch, unsigned index, const struct facets *f
 	enum standing standing[FACETS_MAX];
 	int r;
 
+	/* Without its line in passwd there is nobody to change: what stands in the other files is not to be made. */
+	if (!facets_find(facets, "account") && !is_there(batch, user))
+		return plugin_set(result, CODE_SUPERSEDED, "there is no such user any more");
 	for (unsigned i = 0; i < facets->count; i++) {
 		r = compare(batch, user, facets, &facets->items[i], &standing[i]);
 		if (r < 0)
@@ -399,7 +409,9 @@ static void apply_command(struct batch *batch, unsigned index, struct plugin_res
 	if (r == 0 && !decide)
 		r = -EBADMSG;
 	if (r == 0 && batch->moved[index]) {
-		(void)plugin_set(result, CODE_BUSY, "the account changed while the command was decided");
+		(void)(request->undo
+				? plugin_set(result, CODE_SUPERSEDED, "the name belongs to another account by now")
+				: plugin_set(result, CODE_BUSY, "the account changed while the command was decided"));
 		return;
 	}
 	if (r == 0 && !request->redo && !request->undo && has_moved(batch, index, &facets)) {

@@ -2,6 +2,7 @@
 #include "plugins/account/database.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fs.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -28,7 +29,11 @@ static int read_file(struct database *database, enum database_file file)
 {
 	struct account_table table = {0};
 
-	int r = account_table_read_in(database->etc, names[file].name, &table);
+	int r = 0;
+	if (sys.fstatat(database->etc, names[file].name, &database->seen[file], AT_SYMLINK_NOFOLLOW) < 0)
+		r = -errno;
+	if (r == 0)
+		r = account_table_read_in(database->etc, names[file].name, &table);
 	if (r == -ENOENT && !names[file].required)
 		return 0;
 	if (r == -ENOENT || r == -ELOOP || r == -EINVAL)
@@ -97,20 +102,34 @@ static bool is_replaced(const struct database *database, enum database_file file
 	       before.st_ino != now.st_ino;
 }
 
+/* An editor, or a tool that does not know the lock, has written it since. */
+static bool is_changed(const struct stat *seen, const struct stat *now)
+{
+	return seen->st_dev != now->st_dev || seen->st_ino != now->st_ino || seen->st_size != now->st_size ||
+	       seen->st_mtim.tv_sec != now->st_mtim.tv_sec || seen->st_mtim.tv_nsec != now->st_mtim.tv_nsec ||
+	       seen->st_ctim.tv_sec != now->st_ctim.tv_sec || seen->st_ctim.tv_nsec != now->st_ctim.tv_nsec;
+}
+
 static int write_file(struct database *database, enum database_file file, bool *touched)
 {
 	const struct table_edit *edit = &database->files[file];
 	const struct account_table *table = &edit->table;
 	cleanup_close int current = -1;
 	struct label label;
+	struct stat status;
 
 	if (!database->files[file].changed)
 		return 0;
-	int r = file_open(database->etc, names[file].name, &current, NULL);
+	int r = file_open(database->etc, names[file].name, &current, &status);
 	if (r < 0)
 		return r;
+	if (is_changed(&database->seen[file], &status))
+		return -EBUSY;
 	const struct file_attributes like = {.uid = (uid_t)-1, .gid = (gid_t)-1, .like = current};
-	r = file_replace_keeping(database->etc, names[file].name, names[file].backup, table->bytes, table->size, &like);
+	/* What everybody may read is mounted in containers, too: there it must not become a backup of root's alone. */
+	r = (status.st_mode & S_IROTH) != 0 ? -EOPNOTSUPP
+					    : file_replace_keeping(database->etc, names[file].name, names[file].backup,
+						      table->bytes, table->size, &like);
 	if (r == -EOPNOTSUPP) {
 		label_read(current, &label);
 		const struct file_attributes backup = {.mode = 0600, .uid = 0, .gid = 0, .like = -1, .label = &label};

@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <sys/stat.h>
+
 #include "plugins/account/table_edit.h"
 
 enum database_file {
@@ -28,6 +30,7 @@ struct database {
 	int etc;
 	struct table_edit files[DATABASE_FILES];
 	bool present[DATABASE_FILES];
+	struct stat seen[DATABASE_FILES]; /* just before it was read */
 	struct used_numbers *numbers[DATABASE_FILES];
 };
 

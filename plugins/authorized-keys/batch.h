@@ -15,6 +15,7 @@ struct batch {
 	struct sharers sharers;
 	struct sshd *sshd;
 	struct key_ledger ledger;
+	size_t added; /* to the ledger, about, by what the plan binds */
 	struct revocation revocation;
 	struct subject **subjects;
 	struct name_map by_user; /* their places in it */

@@ -33,6 +33,25 @@ static int look_at_all(struct batch *batch)
 	return r;
 }
 
+/* A list that cannot be read any more would keep every command from its work: the one that would fill it is refused. */
+static void check_ledger(struct batch *batch, struct work *work)
+{
+	const struct locations *locations = &work->subject->locations;
+	size_t weight = 0;
+
+	for (unsigned i = 0; i < work->edit_count; i++) {
+		const struct work_edit *edit = &work->edits[i];
+		const char *path = locations->places[edit->place].path;
+		if (*edit->after != '\0' && !key_ledger_find(&batch->ledger, work->subject->user, edit->label, path))
+			weight += key_ledger_weight(work->subject->user, path, edit->after);
+	}
+	if (weight > 0 && batch->ledger.size + batch->added + weight > KEY_LEDGER_FULL)
+		(void)plugin_set(work->result, CODE_TOO_LARGE,
+			"the list of bound keys is full (%u keys): unbind some first", batch->ledger.count);
+	else
+		batch->added += weight;
+}
+
 /* Looks at everything and decides every command. */
 static int decide_all(struct batch *batch)
 {
@@ -47,8 +66,12 @@ static int decide_all(struct batch *batch)
 			continue;
 		r = work_is_sweep(work) ? sweep_decide(batch->request, &batch->ledger, work)
 					: work_decide(batch->request, work);
+		if (r == 0 && work->result->code == CODE_OK && !work_is_sweep(work))
+			r = work_compare_ledger(work, &batch->ledger);
 		if (r == -E2BIG)
 			r = plugin_set(work->result, CODE_TOO_LARGE, "too many lines of ours to change at once");
+		if (r == 0 && work->result->code == CODE_OK && !work_is_sweep(work))
+			check_ledger(batch, work);
 	}
 	return r;
 }
@@ -76,7 +99,7 @@ int bindings_plan(struct plugin_request *request, struct plugin_result *results)
 
 		if (results[i].code != CODE_OK || !work->subject)
 			continue;
-		results[i].changes = work->edit_count > 0 || work->ledger_changed;
+		results[i].changes = work->edit_count > 0 || work->forgotten_count > 0 || work->ledger_changed;
 		r = work_is_sweep(work) ? plugin_set_plan(&results[i], "{}") : work_write_plan(work, &results[i].plan);
 		if (r == 0 && strcmp(work->command->do_name, "keys.unbind") == 0) {
 			cleanup_buffer struct buffer extra = {0};
@@ -95,7 +118,7 @@ int bindings_plan(struct plugin_request *request, struct plugin_result *results)
 	return 0;
 }
 
-static int note(struct batch *batch, const struct work *work, const struct work_edit *edit)
+static int note(struct batch *batch, struct work *work, const struct work_edit *edit)
 {
 	const struct locations *locations = &work->subject->locations;
 	const struct key_place *place = &locations->places[edit->place];
@@ -104,11 +127,12 @@ static int note(struct batch *batch, const struct work *work, const struct work_
 	cleanup_free unsigned char *blob = NULL;
 	size_t size;
 
+	struct key_entry *known = key_ledger_find(&batch->ledger, work->subject->user, edit->label, place->path);
+	work->outdates = work->outdates || (known && !edit->swept && strcmp(known->line, edit->after) != 0);
 	if (*edit->after == '\0') {
 		key_ledger_remove(&batch->ledger, work->subject->user, edit->label, place->path);
 		return 0;
 	}
-	struct key_entry *known = key_ledger_find(&batch->ledger, work->subject->user, edit->label, place->path);
 	if (work_is_sweep(work) && known) { /* put back: who bound it and when stays */
 		free(known->state);
 		known->state = strdup("present");
@@ -120,7 +144,7 @@ static int note(struct batch *batch, const struct work *work, const struct work_
 		return r;
 	sshkey_fingerprint(blob, size, fingerprint);
 	/* The ledger copies and never writes to the texts. */
-	const struct key_entry entry = {.user = (char *)(uintptr_t)work->subject->user,
+	struct key_entry entry = {.user = (char *)(uintptr_t)work->subject->user,
 		.keypair = edit->label,
 		.fingerprint = fingerprint,
 		.signer = (char *)(uintptr_t)batch->request->signer,
@@ -133,7 +157,9 @@ static int note(struct batch *batch, const struct work *work, const struct work_
 		.line = edit->after,
 		.bound = batch->request->time,
 		.expires = plugin_integer(work->command, "expires", -1),
-		.made = edit->made};
+		.made = edit->made,
+		.uid = work->subject->account.uid};
+	memcpy(entry.mark, batch->ledger.mark, sizeof(entry.mark));
 	return key_ledger_put(&batch->ledger, &entry);
 }
 
@@ -427,6 +453,30 @@ static void write_revocation(struct batch *batch)
 	}
 }
 
+static void forget(struct batch *batch)
+{
+	for (unsigned i = 0; i < batch->request->count; i++) {
+		struct work *work = &batch->works[i];
+
+		for (unsigned j = 0; work->result->code == CODE_OK && j < work->forgotten_count; j++) {
+			work->outdates = true;
+			key_ledger_remove(&batch->ledger, work->subject->user, plugin_text(work->command, "keypair"),
+				work->forgotten[j]);
+		}
+	}
+}
+
+/* A ledger that stands as it was must not put back what was taken away: that is done only when the ledger says so. */
+static void fail_outdated(const struct batch *batch, int error)
+{
+	for (unsigned i = 0; i < batch->request->count; i++) {
+		const struct work *work = &batch->works[i];
+		if (work->outdates && work->result->code == CODE_OK && !work_is_sweep(work))
+			(void)plugin_set(work->result, code_from_errno(-error),
+				"done, but the list of bound keys could not be written: %s", strerror(-error));
+	}
+}
+
 int bindings_apply(struct plugin_request *request, struct plugin_result *results)
 {
 	CLEANUP(batch_free) struct batch batch = {.request = request};
@@ -452,8 +502,11 @@ int bindings_apply(struct plugin_request *request, struct plugin_result *results
 	}
 	/* The keys stand whether or not the list of them could be written: a full disk must not keep a runtime key out.
 	 */
+	forget(&batch);
 	r = key_ledger_write(request->state, &batch.ledger);
-	if (r < 0)
+	if (r < 0) {
 		log_warning("the ledger of keys could not be written: %s", strerror(-r));
+		fail_outdated(&batch, r);
+	}
 	return 0;
 }

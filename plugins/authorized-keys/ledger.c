@@ -7,6 +7,9 @@
 #include "lib/file.h"
 #include "lib/json.h"
 
+#define READ_MAX (2 * KEY_LEDGER_MAX) /* one that somebody made too large can still become smaller */
+#define MEMBERS_MAX 512u              /* the names and numbers of a line, signer, command, fingerprint and label */
+
 static void entry_free(struct key_entry *entry)
 {
 	free(entry->user);
@@ -26,7 +29,9 @@ static int copy_entry(const struct key_entry *from, struct key_entry *ret_entry)
 	struct key_entry copy = {strdup(from->user), strdup(from->keypair), strdup(from->fingerprint),
 		strdup(from->signer), strdup(from->command), strdup(from->location), strdup(from->path),
 		strdup(from->state), strdup(from->line ? from->line : ""), from->bound, from->expires, from->made,
-		from->restored, from->restored_at, from->contested, false, KEY_LEDGER_END};
+		from->restored, from->restored_at, from->contested, from->uid, "", false, KEY_LEDGER_END};
+
+	memcpy(copy.mark, from->mark, sizeof(copy.mark));
 
 	if (!copy.user || !copy.keypair || !copy.fingerprint || !copy.signer || !copy.command || !copy.location ||
 		!copy.path || !copy.state || !copy.line) {
@@ -154,7 +159,7 @@ static void read_line(struct key_ledger *ledger, const char *line, size_t size)
 	(void)!json_get_integer(object, "bound", &bound);
 	(void)!json_get_integer(object, "expires", &expires);
 	(void)!json_get_bool(object, "made", &made);
-	const char *line_text = "";
+	const char *line_text = "", *mark;
 	(void)!json_get_string(object, "line", &line_text);
 	struct key_entry entry = {0};
 	/* The texts stay in the tree; key_ledger_put copies and never writes to them. */
@@ -165,6 +170,10 @@ static void read_line(struct key_ledger *ledger, const char *line, size_t size)
 	entry.bound = bound;
 	entry.expires = expires;
 	entry.made = made;
+	entry.uid = -1;
+	(void)!json_get_integer(object, "uid", &entry.uid);
+	if (json_get_string(object, "mark", &mark) == 0)
+		(void)snprintf(entry.mark, sizeof(entry.mark), "%s", mark);
 	entry.line = (char *)(uintptr_t)line_text;
 	(void)!json_get_integer(object, "restored", &entry.restored);
 	(void)!json_get_integer(object, "restored_at", &entry.restored_at);
@@ -181,9 +190,18 @@ int key_ledger_read(int state, struct key_ledger *ret_ledger)
 	size_t size = 0;
 
 	if (state >= 0) {
-		int r = file_read(state, "ledger", KEY_LEDGER_MAX, &text, &size);
+		int r = file_read(state, "ledger", READ_MAX, &text, &size);
 		if (r < 0 && r != -ENOENT)
 			return r;
+	}
+	if (state >= 0) {
+		cleanup_free char *mark = NULL;
+		size_t mark_size;
+		int r = file_read(state, KEY_MARK, sizeof(ledger.mark) - 1, &mark, &mark_size);
+		if (r == -ENOMEM)
+			return r;
+		if (r == 0) /* no such file, as a rule */
+			(void)snprintf(ledger.mark, sizeof(ledger.mark), "%s", mark);
 	}
 	for (size_t offset = 0; offset < size;) {
 		const char *newline = memchr(text + offset, '\n', size - offset);
@@ -192,6 +210,7 @@ int key_ledger_read(int state, struct key_ledger *ret_ledger)
 		offset += length + 1;
 	}
 	ledger.changed = false;
+	ledger.size = size;
 	*ret_ledger = ledger;
 	ledger = (struct key_ledger){0};
 	return 0;
@@ -204,6 +223,11 @@ void key_ledger_free(struct key_ledger *ledger)
 	free(ledger->entries);
 	name_map_free(&ledger->first);
 	*ledger = (struct key_ledger){0};
+}
+
+size_t key_ledger_weight(const char *user, const char *path, const char *line)
+{
+	return strlen(user) + strlen(path) + strlen(line) + MEMBERS_MAX;
 }
 
 int key_ledger_write(int state, const struct key_ledger *ledger)
@@ -230,6 +254,10 @@ int key_ledger_write(int state, const struct key_ledger *ledger)
 		json_put_string(&writer, "state", entry->state);
 		json_put_string(&writer, "location", entry->location);
 		json_put_string(&writer, "path", entry->path);
+		if (*entry->mark)
+			json_put_string(&writer, "mark", entry->mark);
+		if (entry->uid >= 0)
+			json_put_integer(&writer, "uid", entry->uid);
 		if (entry->made)
 			json_put_bool(&writer, "made", true);
 		if (*entry->line)
@@ -244,5 +272,7 @@ int key_ledger_write(int state, const struct key_ledger *ledger)
 		buffer_append(&out, "\n", 1);
 	}
 	int r = buffer_status(&out);
+	if (r == 0 && out.size > KEY_LEDGER_MAX && out.size >= ledger->size)
+		r = -EFBIG;
 	return r < 0 ? r : file_replace_simple(state, "ledger", out.bytes, out.size, 0600);
 }

@@ -11,7 +11,11 @@
 #include "lib/cleanup.h"
 #include "lib/name_map.h"
 
-#define KEY_LEDGER_MAX (8u << 20) /* some 30,000 keys */
+#define KEY_LEDGER_MAX (8u << 20)  /* some 30,000 keys */
+#define KEY_LEDGER_FULL (6u << 20) /* no further key is bound: the rest is for what sweeps note of those that are */
+
+#define KEY_MARK "inherits" /* this file: what was bound before it was made is another machine's */
+#define KEY_MARK_SIZE 17u
 
 struct key_entry {
 	char *user, *keypair, *fingerprint, *signer, *command, *location, *path, *state, *line;
@@ -19,6 +23,8 @@ struct key_entry {
 	bool made;                     /* the file was not there before us */
 	int64_t restored, restored_at; /* how often keys.sweep has put it back since then */
 	bool contested;                /* too often */
+	int64_t uid;                   /* of the account that it was bound to; -1: not noted */
+	char mark[KEY_MARK_SIZE];      /* the ledger's, when it was bound */
 	bool gone;                     /* to be removed from the ledger; never written */
 	unsigned next;                 /* of the same user, or KEY_LEDGER_END */
 };
@@ -26,7 +32,9 @@ struct key_entry {
 struct key_ledger {
 	struct key_entry *entries;
 	unsigned count;
-	struct name_map first; /* of each user's entries */
+	size_t size;              /* as it was read */
+	char mark[KEY_MARK_SIZE]; /* of this machine, while the bindings of another are being told apart; or "" */
+	struct name_map first;    /* of each user's entries */
 	bool changed;
 };
 #define KEY_LEDGER_END UINT32_MAX
@@ -45,5 +53,7 @@ int key_ledger_put(struct key_ledger *ledger, const struct key_entry *entry) MUS
 struct key_entry *key_ledger_find(
 	const struct key_ledger *ledger, const char *user, const char *keypair, const char *path);
 void key_ledger_remove(struct key_ledger *ledger, const char *user, const char *keypair, const char *path);
-/* Nothing when nothing changed. */
+/* About what the entry of a line adds to the file. */
+size_t key_ledger_weight(const char *user, const char *path, const char *line);
+/* Nothing when nothing changed. -EFBIG, and the old one stands, over KEY_LEDGER_MAX unless it has become smaller. */
 int key_ledger_write(int state, const struct key_ledger *ledger) MUST_CHECK;

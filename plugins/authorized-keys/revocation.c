@@ -24,6 +24,7 @@
 
 void revocation_free(struct revocation *revocation)
 {
+	name_map_free(&revocation->places);
 	buffer_free(&revocation->digests);
 	buffer_free(&revocation->lines);
 	buffer_free(&revocation->list);
@@ -46,19 +47,43 @@ static int refuse(struct revocation *revocation, enum code code, const char *for
 	return 0;
 }
 
+#define NAME_SIZE (2 * KRL_DIGEST_SIZE + 1)
+
+static void name_of(const unsigned char *digest, char ret_name[NAME_SIZE])
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < KRL_DIGEST_SIZE; i++) {
+		ret_name[2 * i] = digits[digest[i] >> 4];
+		ret_name[2 * i + 1] = digits[digest[i] & 15];
+	}
+	ret_name[NAME_SIZE - 1] = '\0';
+}
+
 static size_t find(const struct revocation *revocation, const unsigned char *digest)
 {
-	for (size_t at = 0; at < revocation->digests.size; at += KRL_DIGEST_SIZE) {
-		if (memcmp(revocation->digests.bytes + at, digest, KRL_DIGEST_SIZE) == 0)
-			return at;
-	}
-	return SIZE_MAX;
+	char name[NAME_SIZE];
+
+	name_of(digest, name);
+	size_t at = name_map_get(&revocation->places, name);
+	return at == NAME_MAP_NONE ? SIZE_MAX : at;
+}
+
+static void set_place(struct revocation *revocation, const unsigned char *digest, size_t at)
+{
+	char name[NAME_SIZE];
+
+	name_of(digest, name);
+	if (name_map_put(&revocation->places, name, at) < 0)
+		revocation->digests.failed = true;
 }
 
 static void add(struct revocation *revocation, const unsigned char *digest)
 {
-	if (find(revocation, digest) == SIZE_MAX)
-		buffer_append(&revocation->digests, digest, KRL_DIGEST_SIZE);
+	if (find(revocation, digest) != SIZE_MAX)
+		return;
+	set_place(revocation, digest, revocation->digests.size);
+	buffer_append(&revocation->digests, digest, KRL_DIGEST_SIZE);
 }
 
 /* Our own entries are the list's first section. */
@@ -320,6 +345,8 @@ int revocation_change(const struct plugin_request *request, struct revocation *r
 			return 0;
 		size_t last = revocation->digests.size - KRL_DIGEST_SIZE;
 		memmove(revocation->digests.bytes + at, revocation->digests.bytes + last, KRL_DIGEST_SIZE);
+		set_place(revocation, (const unsigned char *)revocation->digests.bytes + at, at);
+		set_place(revocation, digest, NAME_MAP_NONE);
 		revocation->digests.size = last;
 		forget(revocation, fingerprint);
 	} else if (at == SIZE_MAX) {

@@ -8,11 +8,13 @@
 #pragma once
 
 #include "lib/krl.h"
+#include "lib/name_map.h"
 #include "lib/plugin.h"
 #include "lib/sshd_config.h"
 #include "plugins/authorized-keys/ledger.h"
 
 struct revocation {
+	struct name_map places; /* of each digest, by its hex digits */
 	bool is_open;
 	enum code code; /* why nothing can be revoked here, or OK */
 	char detail[DETAIL_MAX + 1];

@@ -192,6 +192,8 @@ static int take_failure(struct subject *subject, const struct key_task *task, in
 		return error;
 	/* A child that could not be made says nothing of the file's own rights; what passes is tried again. */
 	enum code code = error == -EPERM || error == -EACCES ? CODE_IO_ERROR : code_from_errno(-error);
+	if (error == -ECHILD)
+		code = CODE_BUSY; /* its user, whose it is, or the kernel ended it: that is no last word */
 	for (unsigned i = 0; i < task->place_count; i++) {
 		struct key_view *view = &subject->views[i];
 
@@ -200,7 +202,9 @@ static int take_failure(struct subject *subject, const struct key_task *task, in
 		key_view_free(view);
 		view->code = code;
 		(void)snprintf(view->detail, sizeof(view->detail), "%.120s: %s", task->places[i].path,
-			error == -ETIMEDOUT ? "no answer from there in time" : strerror(-error));
+			error == -ETIMEDOUT ? "no answer from there in time"
+			: error == -ECHILD  ? "what worked there was ended"
+					    : strerror(-error));
 	}
 	for (unsigned i = 0; i < task->edit_count; i++) {
 		if (task->chosen[task->edits[i].place])

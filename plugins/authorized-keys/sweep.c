@@ -120,7 +120,8 @@ static int decide_entry(
 	}
 	bool found = view->ours && key_lines_find(view->ours, view->ours_size, entry->keypair, &line) == 0;
 	bool expired = entry->expires >= 0 && entry->expires <= request->time;
-	bool inherits = plugin_flag(command, "inherits", false);
+	bool here = *entry->mark && strcmp(entry->mark, ledger->mark) == 0;
+	bool inherits = !here && plugin_flag(command, "inherits", false);
 	cleanup_free char *before = strndup(line.start, line.size);
 	if (!before)
 		return -ENOMEM;
@@ -130,7 +131,19 @@ static int decide_entry(
 		work_tell(work, "%s: %s", entry->keypair, expired ? "expired" : "inherited from another machine");
 		return found ? work_add_edit(work, place, entry->keypair, before, "", false) : 0;
 	}
-	if (found && fits(&line, entry)) {
+	bool fitting = found && fits(&line, entry);
+	if (entry->uid >= 0 && entry->uid != (int64_t)work->subject->account.uid) {
+		work->ledger_changed = ledger->changed = true;
+		if (fitting)
+			entry->uid = work->subject->account.uid; /* he has it still: his number was changed */
+		else
+			entry->gone = true;
+	}
+	if (entry->gone) {
+		work_tell(work, "%s: bound to another account of that name", entry->keypair);
+		return 0;
+	}
+	if (fitting) {
 		bool inherited = inherits || strcmp(entry->state, "inherited") == 0;
 		ledger->changed = ledger->changed || entry->contested;
 		work->ledger_changed = work->ledger_changed || entry->contested;

@@ -7,6 +7,9 @@
 
 #include "plugins/authorized-keys/key_lines.h"
 
+#define SWEPT_TEXT_MAX 2048u /* of expired lines in one plan: 512 of them go through one reply */
+#define LOST_MAX 64u         /* keys under one label: one per place, and doubled ones; they, too, are in the reply */
+
 void work_free(struct work *work)
 {
 	for (unsigned i = 0; i < work->edit_count; i++) {
@@ -17,6 +20,9 @@ void work_free(struct work *work)
 	free(work->edits);
 	work->edits = NULL;
 	work->edit_count = 0;
+	for (unsigned i = 0; i < work->forgotten_count; i++)
+		free(work->forgotten[i]);
+	work->forgotten_count = 0;
 	for (unsigned i = 0; i < work->blob_count; i++)
 		free(work->blobs[i].bytes);
 	free(work->blobs);
@@ -107,6 +113,7 @@ static bool is_expired(const struct key_line *line, int64_t now)
 static int sweep(struct work *work, unsigned place, int64_t now)
 {
 	const char *own = plugin_text(work->command, "keypair");
+	size_t left = SWEPT_TEXT_MAX;
 	bool again = true;
 
 	while (again) {
@@ -117,8 +124,10 @@ static int sweep(struct work *work, unsigned place, int64_t now)
 
 		again = false;
 		while (view->ours && key_lines_next(view->ours, view->ours_size, &offset, &line)) {
-			if (!key_line_is_ours(&line, label) || strcmp(label, own) == 0 || !is_expired(&line, now))
-				continue;
+			if (!key_line_is_ours(&line, label) || strcmp(label, own) == 0 || line.size > left ||
+				!is_expired(&line, now))
+				continue; /* the next write takes what is too much now */
+			left -= line.size;
 			cleanup_free char *before = strndup(line.start, line.size);
 			int r = before ? work_add_edit(work, place, label, before, "", true) : -ENOMEM;
 			if (r == -E2BIG)
@@ -255,6 +264,8 @@ static int note_lost(struct work *work, const struct key_view *view, const char 
 			return r;
 		if (r < 0)
 			continue; /* no key that anybody could log in with */
+		if (work->lost_count++ == LOST_MAX)
+			return -E2BIG;
 		sshkey_fingerprint(blob, size, fingerprint);
 		json_put_string(&writer, NULL, fingerprint);
 	}
@@ -303,6 +314,41 @@ int work_decide(const struct plugin_request *request, struct work *work)
 	return decide_bind(request, work, strcmp(work->command->do_name, "keys.replace") == 0);
 }
 
+static int forget(struct work *work, const char *path)
+{
+	if (work->forgotten_count == KEY_PLACES_MAX)
+		return -E2BIG;
+	work->forgotten[work->forgotten_count] = strdup(path);
+	return work->forgotten[work->forgotten_count++] ? 0 : -ENOMEM;
+}
+
+int work_compare_ledger(struct work *work, const struct key_ledger *ledger)
+{
+	const char *label = plugin_text(work->command, "keypair");
+	const struct locations *locations = &work->subject->locations;
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < locations->count; i++) {
+		const struct key_view *view = &work->subject->views[i];
+		const char *path = locations->places[i].path;
+		const struct key_entry *entry = key_ledger_find(ledger, work->subject->user, label, path);
+		struct key_line line;
+
+		if (!entry || view->code != CODE_OK)
+			continue;
+		if (!find_label(view, label, &line)) {
+			r = forget(work, path);
+			continue;
+		}
+		cleanup_free char *text = strndup(line.start, line.size);
+		if (!text)
+			return -ENOMEM;
+		if (work->text.line && strcmp(text, work->text.line) == 0 && strcmp(text, entry->line) != 0)
+			r = append_edit(work, i, label, text, text, false, false);
+	}
+	return r;
+}
+
 int work_write_plan(const struct work *work, char **ret_plan)
 {
 	cleanup_buffer struct buffer text = {0};
@@ -323,6 +369,12 @@ int work_write_plan(const struct work *work, char **ret_plan)
 		json_end_object(&writer);
 	}
 	json_end_array(&writer);
+	if (work->forgotten_count > 0) {
+		json_begin_array(&writer, "forgotten");
+		for (unsigned i = 0; i < work->forgotten_count; i++)
+			json_put_string(&writer, NULL, work->forgotten[i]);
+		json_end_array(&writer);
+	}
 	json_put_string(&writer, "detail", work->result->detail);
 	json_end_object(&writer);
 	int r = buffer_status(&text);
@@ -338,13 +390,21 @@ int work_read_plan(struct work *work, bool exchange)
 {
 	const char *label = plugin_text(work->command, "keypair");
 	struct subject *subject = work->subject;
-	const cJSON *edits, *node;
+	const cJSON *edits, *forgotten, *node;
 	const char *detail;
 
 	if (json_get_array(work->command->plan, "edits", &edits) < 0)
 		return -EBADMSG;
 	if (!exchange && json_get_string(work->command->plan, "detail", &detail) == 0 && *detail)
 		work_tell(work, "%s", detail);
+	if (!exchange && json_get_array(work->command->plan, "forgotten", &forgotten) == 0) {
+		cJSON_ArrayForEach(node, forgotten)
+		{
+			int r = cJSON_IsString(node) ? forget(work, node->valuestring) : -EBADMSG;
+			if (r < 0)
+				return r == -ENOMEM ? r : -EBADMSG;
+		}
+	}
 	cJSON_ArrayForEach(node, edits)
 	{
 		const char *path, *before, *after, *swept = NULL;

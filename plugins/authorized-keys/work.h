@@ -3,6 +3,7 @@
 #pragma once
 
 #include "plugins/authorized-keys/key_text.h"
+#include "plugins/authorized-keys/ledger.h"
 #include "plugins/authorized-keys/subject.h"
 
 #define WORK_EDITS_MAX 64u /* one per place, and expired lines swept on the way */
@@ -32,12 +33,21 @@ struct work {
 	unsigned edit_count;
 	struct work_blob *blobs; /* keys.sweep: of the ledger's keys */
 	unsigned blob_count;
+	char *forgotten[KEY_PLACES_MAX]; /* owned; where the ledger has the label, but no line stands */
+	unsigned forgotten_count;
+	bool outdates;       /* the ledger as it stood would put back what this command took away */
 	bool ledger_changed; /* keys.sweep: there is something to write even without an edit */
-	struct buffer lost;  /* fingerprints of the keys that an unbind takes away: JSON array elements */
+	unsigned lost_count;
+	struct buffer lost; /* fingerprints of the keys that an unbind takes away: JSON array elements */
 };
 
 /* Decides on what the subject's views show, and brings those views up to date. Sets the result's code and detail. */
 int work_decide(const struct plugin_request *request, struct work *work) MUST_CHECK;
+/*
+ * For each place that was looked at: an entry of the ledger without a line is to be forgotten, one with another line to
+ * be noted anew. Otherwise the next sweep would put back what was taken away.
+ */
+int work_compare_ledger(struct work *work, const struct key_ledger *ledger) MUST_CHECK;
 /* The plan's JSON (free), and back. With `exchange` before and after change places. -EBADMSG. */
 int work_write_plan(const struct work *work, char **ret_plan) MUST_CHECK;
 int work_read_plan(struct work *work, bool exchange) MUST_CHECK;

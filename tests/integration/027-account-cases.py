@@ -328,6 +328,38 @@ def P23_attributes_and_labels(agent):
     check(result["code"] == "ok" and os.path.exists(f"{root}/.autorelabel") == lost, f"P23: a disk in rescue that {'lost a label is to be relabelled' if lost else 'kept its labels'}")
 
 
+def P23_who_reads_the_old_file(agent):
+    """A container that has /etc/passwd mounted (docker -v /etc/passwd:/etc/passwd:ro) keeps the file that stood then."""
+    for name in ("passwd", "group"):
+        write(f"/tmp/mounted-{name}", "")
+        must("mount", "--bind", f"/etc/{name}", f"/tmp/mounted-{name}")
+    before = {name: (read(f"/etc/{name}"), os.stat(f"/etc/{name}").st_mode, os.stat(f"/etc/{name}").st_gid) for name in ("passwd", "group")}
+    agent.ok("user.ensure", "mounted")
+    for name, (text, mode, gid) in before.items():
+        status = os.stat(f"/tmp/mounted-{name}")
+        check(b"mounted" in read(f"/etc/{name}") and read(f"/tmp/mounted-{name}") == text and (status.st_mode, status.st_gid) == (mode, gid),
+              f"P23: whoever has the old {name} mounted can still read it ({status.st_mode & 0o777:o})")
+        check((os.stat(f"/etc/{name}-").st_mode & 0o777, read(f"/etc/{name}-")) == (0o600, text), "  and the backup is root's alone")
+        must("umount", f"/tmp/mounted-{name}")
+
+
+def P24_an_editor_without_the_lock(agent):
+    """Who writes the file between our reading and our writing, without asking for the lock, does not lose what he wrote."""
+    plugin = Plugin("account")
+    command = plugin.fill({"do": "user.ensure", "user": "editor"})
+    planned = plugin.call("plan", [command])[0]
+    plugin.prefix = ["/usr/bin/strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", "inject=fsync:delay_enter=2000000:when=1"]
+    writer = subprocess.Popen([sys.executable, "-c", "import time\ntime.sleep(1)\nopen('/etc/passwd', 'a').write('# by hand\\n')"])
+    result = plugin.call("apply", [{**command, "plan": planned["plan"]}])[0]
+    writer.wait()
+    check(result["code"] == "busy" and b"# by hand" in read("/etc/passwd") and b"editor:" not in read("/etc/passwd"),
+          f"P24: an edit by hand meanwhile stays, and we come again: {result}")
+    plugin.prefix = []
+    check(plugin.call("apply", [{**command, "plan": planned["plan"]}])[0]["code"] == "ok" and
+          b"# by hand" in read("/etc/passwd") and b"editor:" in read("/etc/passwd"), "P24: then both stand")
+    write("/etc/passwd", read("/etc/passwd").decode().replace("# by hand\n", ""))
+
+
 def P32_caches_are_told(agent):
     """nscd and sss_cache by what stands in for them: that they are called, with which arguments, only where they run."""
     log = "/tmp/told"
@@ -351,7 +383,7 @@ def P32_caches_are_told(agent):
 
 def test():
     agent = Agent()
-    cases = [value for name, value in globals().items() if name[:3] in ("T03", "T17", "T20", "T21", "T22", "T24", "T25", "T26", "T30", "P23", "P32")]
+    cases = [value for name, value in globals().items() if name[:3] in ("T03", "T17", "T20", "T21", "T22", "T24", "T25", "T26", "T30", "P23", "P24", "P32")]
     for case in cases:
         if sys.argv[1:] and case.__name__[:3] not in sys.argv[1:]:
             continue

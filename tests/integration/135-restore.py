@@ -169,6 +169,45 @@ def test():
     result = rig.do({"do": "user.lock", "user": "bob"})
     check(result["code"] == "would_lock_out", f"  but nobody relies on her: {result['code']} {result['detail']}")
 
+    # --- what goes back goes back to whom it was about ------------------------------------------------------------------
+    if os.path.exists(OPERATORS):
+        os.unlink(OPERATORS)
+    rig.reload()
+    rig.do({"do": "keys.bind", "user": "root", "keypair": "laptop", "key": read("/tmp/key.pub").strip()})
+
+    def shadow(user):
+        return [line for line in read("/etc/shadow").splitlines() if line.startswith(user + ":")]
+
+    for again in (False, True):
+        rig.do({"do": "keys.bind", "user": "dave", "keypair": "laptop", "key": read("/tmp/key.pub").strip()}, ensure="dave")
+        rig.do({"do": "user.lock", "user": "dave"})
+        check(rig.restore("dave", method="key", keep=600)["code"] == "ok" and rig.key("dave"), "dave is let in for a while")
+        check(rig.do({"do": "user.remove", "user": "dave", "home": "delete"})["code"] == "ok", "  and removed")
+        if again:
+            rig.do({"do": "keys.bind", "user": "dave", "keypair": "laptop", "key": read("/tmp/key.pub").strip()}, ensure="dave")
+        line = shadow("dave")
+        rig.over()
+        check(shadow("dave") == line and not os.listdir(REVERTS), f"  its time is over: the new dave is left alone {shadow('dave')}" if again else
+              f"  its time is over: nothing of him comes back {shadow('dave')}")
+        check(not again or rig.key("dave"), "  who still logs in")
+        consistent = subprocess.run(["pwck", "-r"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False).stdout
+        check("dave" not in consistent.replace("/home/dave", ""), "  and pwck has nothing to say of him")
+    must("userdel", "-r", "dave")
+
+    # --- what is on trial is not said to be there for good ---------------------------------------------------------------
+    rig.do({"do": "user.lock", "user": "bob"})
+    check(rig.restore("bob", method="key", keep=600)["code"] == "ok", "bob is let in for a while")
+    restored = f"c{rig.seq}"
+    result = rig.do({"do": "user.unlock", "user": "bob"})
+    check(result["code"] == "conflict" and restored in result["detail"], f"  to unlock him would be taken back: {result['detail']}")
+    check(rig.do({"do": "user.unlock", "user": "alice"})["code"] == "ok", "  others are unlocked")
+    check(rig.do({"do": "sshd.confirm", "confirms": restored})["code"] == "ok" and
+          rig.do({"do": "user.unlock", "user": "bob"})["code"] == "ok", "  once it is confirmed it is so")
+    must("usermod", "-s", "/usr/sbin/nologin", "bob")
+    check(rig.restore("bob", method="key", keep=600)["code"] == "ok", "bob gets a shell for a while")
+    check(rig.do({"do": "user.ensure", "user": "bob", "shell": "/bin/bash", "adopt": True})["code"] == "conflict" and
+          rig.do({"do": "user.ensure", "user": "bob", "gecos": "Bob"})["code"] == "ok", "  to give him that one for good, likewise")
+    rig.over()
 
     killed(rig)
 

@@ -277,7 +277,7 @@ def P47_frozen():
     finally:
         stopper.send_signal(signal.SIGKILL)
         stopper.wait()
-    check(set(codes) <= {"ok", "timeout", "io_error", "internal", "busy"}, f"P47: stopped, continued and killed at random: {codes}")
+    check(set(codes) <= {"ok", "timeout", "busy"}, f"P47: what he ends or stops is tried again: stopped, continued and killed at random: {codes}")
     check(bind("after", SECOND)["code"] == "ok" and logs_in("alice", "second") and logs_in("alice", "hand"), "P47: and afterwards")
 
 

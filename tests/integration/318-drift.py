@@ -148,6 +148,69 @@ def test():
     check("bobs" not in ledger() and "one" in ledger(), "a user who is gone is forgotten")
     check(not os.path.exists("/run/latchkey/authorized_keys/bob"), "whoever gets the name later finds no key of his")
 
+    # --- and somebody else gets the name -----------------------------------------------------------------------------------
+    configure("restore")
+    numbers = {}
+    for number, user in enumerate(("cara", "dora", "emil")):
+        results = do({"do": "user.ensure", "user": user, "uid": 7000 + number}, {"do": "keys.bind", "user": user, "keypair": user + "s", "key": keys["other"]})
+        assert all(result["code"] == "ok" for result in results), results
+        numbers[user] = 7000 + number
+    check(do({"do": "user.remove", "user": "cara", "home": "delete"})[0]["code"] == "ok" and "caras" not in ledger(),
+          "what was bound to an account is forgotten with it")
+    do({"do": "user.ensure", "user": "cara", "uid": numbers["cara"]})
+    subprocess.run(["userdel", "-r", "dora"], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(["useradd", "-m", "-u", "7100", "dora"], check=True)
+    subprocess.run(["usermod", "-u", "7200", "emil"], check=True)
+    log = sweep()
+    for user in ("cara", "dora"):
+        check(not os.path.exists(f"/home/{user}/.ssh/authorized_keys"), f"restore: the new {user} does not get the former one's key")
+    check("doras: bound to another account" in log and "doras" not in ledger(), "and it is forgotten, and said")
+    check("latchkey:emils" in read("/home/emil/.ssh/authorized_keys") and ledger()["emils"]["uid"] == 7200,
+          "an account that changed its uid keeps its key")
+
+    # --- what is taken away does not come back -----------------------------------------------------------------------------
+    home = "/home/emil/.ssh/authorized_keys"
+
+    def emil(what, label, key=None, **more):
+        return do({"do": f"keys.{what}", "user": "emil", "keypair": label, **({"key": keys[key]} if key else {}), **more})[0]["code"]
+
+    def without(label):
+        with open(home, encoding="utf-8") as file:
+            left = [line for line in file if not line.endswith(f"latchkey:{label}\n")]
+        with open(home, "w", encoding="utf-8") as file:
+            file.writelines(left)
+
+    check(emil("bind", "first", "one") == emil("bind", "moved", "one", location="runtime") == "ok", "two more keys")
+    without("first")
+    check(emil("unbind", "first") == "ok" and "first" not in ledger(), "an unbind of what he had taken out himself is noted")
+    with open("/run/latchkey/authorized_keys/emil", "w", encoding="utf-8"):
+        pass
+    check(emil("replace", "moved", "two") == "ok" and len([line for line in read(LEDGER).splitlines() if '"moved"' in line]) == 1,
+          "what is replaced is noted nowhere else")
+    sweep()
+    check("latchkey:first" not in read(home) and read("/run/latchkey/authorized_keys/emil") == "", "restore: neither comes back")
+
+    folder = os.path.dirname(LEDGER)
+    text = read(LEDGER)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=700", "tmpfs", folder], check=True)
+    write(LEDGER, text, 0o600)
+    with open(f"{folder}/filler", "wb", buffering=0) as filler:
+        try:
+            while True:
+                filler.write(b"x" * 4096)
+        except OSError:
+            pass
+    check(emil("replace", "moved", "one") == "no_space" and keys["one"] in read(home) and keys["two"] not in read(home),
+          "where the ledger cannot be written a key is replaced, but it is not done yet")
+    check(emil("unbind", "emils") == "no_space" and "latchkey:emils" not in read(home), "so it is with an unbind")
+    os.unlink(f"{folder}/filler")
+    machine.redo()
+    check(emil("replace", "moved", "one") == "ok" and emil("unbind", "emils") == "ok", "there is room again")
+    check(sweep() == "" and keys["one"] in read(home) and keys["two"] not in read(home) and "latchkey:emils" not in read(home),
+          "restore: what was replaced or unbound then does not come back")
+    subprocess.run(["umount", folder], check=True)
+    write(LEDGER, text, 0o600)
+
     # --- a clone -----------------------------------------------------------------------------------------------------------
     def become_a_clone():
         parts = read(f"{STATE}/identity/machine").split()
@@ -163,6 +226,27 @@ def test():
     become_a_clone()
     check(not machine.login_with_key("alice", "/tmp/one") and read(LEDGER) == "", "inherited = remove: they go")
     check(not os.path.exists(FILE), "and with them the file, which was ours")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=64k,uid={numbers['cara']},mode=700", "tmpfs", "/home/cara"], check=True)
+    do({"do": "keys.bind", "user": "cara", "keypair": "old", "key": keys["one"]}, bind("one"))
+    with open("/home/cara/filler", "wb", buffering=0) as filler:
+        try:
+            while True:
+                filler.write(b"x" * 4096)
+        except OSError:
+            pass
+    with open("/home/cara/.ssh/authorized_keys", "a", encoding="utf-8") as file:
+        file.write("# his\n")
+    parts = read(f"{STATE}/identity/machine").split()
+    write(f"{STATE}/identity/machine", " ".join("1" * 8 + part[8:] if part != "-" else part for part in parts) + "\n", 0o600)
+    machine.redo()
+    check("one" not in ledger() and "old" in ledger(), "a clone again; what cannot be taken away now is tried again")
+    do(bind("two"))
+    machine.apply(b"", "--sweep")
+    check("latchkey:two" in read(FILE) and state("two") == "present", "what was bound on this machine since is not inherited")
+    os.unlink("/home/cara/filler")
+    machine.apply(b"", "--sweep")
+    check("old" not in ledger() and "latchkey:two" in read(FILE) and machine.login_with_key("alice", "/tmp/two"), "also when the rest is done")
+    subprocess.run(["umount", "/home/cara"], check=True)
 
 
 main(test)

@@ -41,6 +41,7 @@ void config_free(struct config *config)
 	for (size_t i = 0; i < config->named_count; i++) {
 		free(config->named[i].name);
 		free(config->named[i].value);
+		free(config->named[i].source);
 	}
 	free(config->values);
 	free(config->sources);
@@ -142,7 +143,7 @@ static bool line_is_text(const char *line, size_t size)
 	return true;
 }
 
-static int set_named(const struct parser *parser, size_t index, const char *value)
+static int set_named(const struct parser *parser, size_t index, const char *value, const char *source)
 {
 	struct config *config = parser->config;
 
@@ -153,11 +154,16 @@ static int set_named(const struct parser *parser, size_t index, const char *valu
 		if (named->file == config->files)
 			return refuse(parser, "this key is set twice for that name");
 		/* An earlier file's: a drop-in replaces it. */
-		char *copy = strdup(value);
-		if (!copy)
+		char *copy = strdup(value), *copy_source = strdup(source);
+		if (!copy || !copy_source) {
+			free(copy);
+			free(copy_source);
 			return -ENOMEM;
+		}
 		free(named->value);
+		free(named->source);
 		named->value = copy;
+		named->source = copy_source;
 		named->file = config->files;
 		return 0;
 	}
@@ -168,11 +174,15 @@ static int set_named(const struct parser *parser, size_t index, const char *valu
 		return -ENOMEM;
 	config->named = more;
 	struct config_named_value *named = &more[config->named_count];
-	*named = (struct config_named_value){
-		.name = strdup(parser->name), .key = index, .value = strdup(value), .file = config->files};
-	if (!named->name || !named->value) {
+	*named = (struct config_named_value){.name = strdup(parser->name),
+		.key = index,
+		.value = strdup(value),
+		.source = strdup(source),
+		.file = config->files};
+	if (!named->name || !named->value || !named->source) {
 		free(named->name);
 		free(named->value);
+		free(named->source);
 		return -ENOMEM;
 	}
 	config->named_count++;
@@ -196,12 +206,12 @@ static int set_value(const struct parser *parser, const char *key_name, const ch
 	const struct config_key *key = &config->table->keys[index];
 	if (!value_is_valid(key, value))
 		return refuse(parser, "the value is outside what this key takes");
+	(void)snprintf(source, sizeof(source), "%s:%u", parser->source, parser->line);
 	if (key->named)
-		return set_named(parser, index, value);
+		return set_named(parser, index, value, source);
 	if (parser->seen[index])
 		return refuse(parser, "this key is set twice");
 	parser->seen[index] = true;
-	(void)snprintf(source, sizeof(source), "%s:%u", parser->source, parser->line);
 	char *copy = strdup(value), *copy_source = strdup(source);
 	if (!copy || !copy_source) {
 		free(copy);

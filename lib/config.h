@@ -44,6 +44,7 @@ struct config_named_value {
 	char *name; /* of the section */
 	size_t key; /* index into the table */
 	char *value;
+	char *source;  /* "policy.conf:12" */
 	unsigned file; /* the number of the file that set it last */
 };
 

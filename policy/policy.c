@@ -97,9 +97,10 @@ static enum code deny(const struct question *question, enum code code, const cha
 	return code;
 }
 
-static enum code deny_signer(const struct question *question, const char *name, const char *key)
+static enum code deny_signer(const struct question *question, const struct config_named_value *named, const char *key)
 {
-	(void)snprintf(question->detail, DETAIL_MAX + 1, "[signer %.64s] %s does not allow this", name, key);
+	(void)snprintf(question->detail, DETAIL_MAX + 1, "[signer %.64s] %s (%s) does not allow this", named->name, key,
+		named->source);
 	return CODE_SIGNER;
 }
 
@@ -132,15 +133,15 @@ static enum code decide_signer(const struct question *question)
 		if (!config_list_allows(named->name, question->signer))
 			continue;
 		if (strcmp(key, "commands") == 0 && !config_list_allows(named->value, question->do_name))
-			return deny_signer(question, named->name, key);
+			return deny_signer(question, named, key);
 		if (strcmp(key, "users") == 0 && user && !config_list_allows(named->value, user))
-			return deny_signer(question, named->name, key);
+			return deny_signer(question, named, key);
 		if (strcmp(key, "sudo") == 0 && json_get_string(question->command, "sudo", &sudo) == 0 &&
 			sudo_rank(sudo) > sudo_rank(named->value))
-			return deny_signer(question, named->name, key);
+			return deny_signer(question, named, key);
 		if (strcmp(key, "accept_lockout") == 0 && strcmp(named->value, "no") == 0 &&
 			command_flag(question->command, "accept_lockout"))
-			return deny_signer(question, named->name, key);
+			return deny_signer(question, named, key);
 	}
 	return CODE_OK;
 }

@@ -10,6 +10,7 @@
 #include "lib/agent_config.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/log_event.h"
 #include "lib/paths.h"
 #include "lib/sys.h"
 
@@ -65,7 +66,8 @@ static int load_configuration(struct apply *apply)
 	if (r == -ENOMEM)
 		return r;
 	if (r < 0) {
-		log_error("latchkey.conf is refused, the last good one stays in force: %s", apply->config_error);
+		log_event(LOG_EVENT_CONFIGURATION_REFUSED, LOG_ERR, NULL,
+			"latchkey.conf is refused, the last good one stays in force: %s", apply->config_error);
 		r = load_last_good(apply);
 		if (r < 0)
 			return r;
@@ -77,7 +79,8 @@ static int load_configuration(struct apply *apply)
 	if (r < 0)
 		return r;
 	if (apply->policy.broken)
-		log_error("policy.conf is refused, nothing will be changed: %s", apply->policy.error);
+		log_event(LOG_EVENT_CONFIGURATION_REFUSED, LOG_ERR, NULL,
+			"policy.conf is refused, nothing will be changed: %s", apply->policy.error);
 	return 0;
 }
 

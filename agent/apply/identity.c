@@ -13,6 +13,7 @@
 #include "lib/file.h"
 #include "lib/identity.h"
 #include "lib/log.h"
+#include "lib/log_event.h"
 #include "lib/sealed.h"
 #include "lib/sshsig.h"
 #include "lib/sys.h"
@@ -155,7 +156,7 @@ static int forget_model(const struct apply *apply, const char *machine)
 	 * again. */
 	static const char *const folders[] = {"journal", "revert", "results", "history", "identity"};
 
-	log_notice(
+	log_event(LOG_EVENT_MACHINE_CLONED, LOG_NOTICE, NULL,
 		"this disk was cloned from another machine: new identity, nothing of the old one is applied (now %s)",
 		machine);
 	int inherited = sweep_inherit(apply);
@@ -284,6 +285,24 @@ int identity_open(struct apply *apply)
 		log_warning("the identity cannot be written: %s", strerror(-r));
 		return 0;
 	}
+	return r;
+}
+
+int identity_fingerprint(const struct apply *apply, char ret_fingerprint[SSHKEY_FINGERPRINT_SIZE])
+{
+	cleanup_secret struct secret sign = {0};
+	cleanup_buffer struct buffer blob = {0};
+	cleanup_close int directory = -1;
+
+	int r = apply_state_directory(apply, "identity", &directory);
+	if (r == 0)
+		r = read_secret(directory, "sign", SSHSIG_SECRET_SIZE, &sign);
+	if (r == 0)
+		r = sshsig_public_blob(&sign, &blob);
+	if (r == 0)
+		r = buffer_status(&blob);
+	if (r == 0)
+		sshkey_fingerprint((const unsigned char *)blob.bytes, blob.size, ret_fingerprint);
 	return r;
 }
 

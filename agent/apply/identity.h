@@ -7,6 +7,7 @@
 
 #include "agent/apply/apply.h"
 #include "lib/secret.h"
+#include "lib/sshkey.h"
 
 /* Finds the instance id and makes the identity where there is none; a clone's old one is wiped. Under the lock. */
 int identity_open(struct apply *apply) MUST_CHECK;
@@ -19,6 +20,8 @@ int identity_rotate_box(const struct apply *apply) MUST_CHECK;
  * (lib/box_age.h). latchkeyd starts a run when either is due.
  */
 int identity_age_box(const struct apply *apply) MUST_CHECK;
+/* Of the key that signs, as the console pins it. -ENOENT before there is one. */
+int identity_fingerprint(const struct apply *apply, char ret_fingerprint[SSHKEY_FINGERPRINT_SIZE]) MUST_CHECK;
 /* Appends the signature of the instance in that namespace. */
 int identity_sign(const struct apply *apply, const char *name_space, struct buffer *payload) MUST_CHECK;
 /* The host's public keys, "TYPE BASE64" each, as a JSON array member. */

@@ -16,6 +16,7 @@
 #include "agent/apply/view.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/log_event.h"
 #include "lib/program.h"
 #include "lib/sys.h"
 
@@ -136,7 +137,8 @@ static int refuse(const struct apply *apply, const struct document *document, en
 {
 	bool signature_held = document->signer != NULL;
 
-	log_warning("document refused: %s: %s", code_name(code), detail);
+	log_event(LOG_EVENT_DOCUMENT_REFUSED, LOG_WARNING, code_name(code), "document refused: %s: %s", code_name(code),
+		detail);
 	int r = report_refusal(apply, document->digest, code, detail);
 	if (r < 0)
 		log_warning("the refusal cannot be reported: %s", strerror(-r));
@@ -231,7 +233,8 @@ static int reset_floor(struct apply *apply)
 		log_error("the floors cannot be reset: %s", strerror(-r));
 		return EXIT_INTERNAL;
 	}
-	log_notice("the floors are reset: the next good document applies whatever its seq");
+	log_event(LOG_EVENT_FLOORS_RESET, LOG_NOTICE, NULL,
+		"the floors are reset: the next good document applies whatever its seq");
 	return EXIT_TAKEN_OVER;
 }
 

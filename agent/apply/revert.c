@@ -8,6 +8,7 @@
 #include "agent/apply/plugin_call.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/log_event.h"
 #include "lib/sys.h"
 
 #define REVERTS_MAX 4096u /* as many as one document has commands */
@@ -294,7 +295,8 @@ int revert_run_due(struct apply *apply)
 			again = true;
 			continue;
 		}
-		log_notice("%s was not confirmed: what was before is back", entry.id);
+		log_event(LOG_EVENT_TAKEN_BACK, LOG_NOTICE, entry.id, "%s was not confirmed: what was before is back",
+			entry.id);
 		report(apply, &entry, code);
 		r = remove_entry(state, run, names[i]);
 		if (r < 0)

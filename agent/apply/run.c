@@ -6,6 +6,7 @@
 #include "agent/apply/identity.h"
 #include "agent/apply/journal.h"
 #include "lib/log.h"
+#include "lib/log_event.h"
 
 /* What was put off stays open while there is time; then it has failed with the code it had. */
 static bool close_late(const struct apply *apply, struct document *document)
@@ -43,9 +44,10 @@ static void log_outcomes(const struct document *document)
 		const struct command *command = &document->commands[i];
 		if (!command->outcome.known || command->outcome.from_history)
 			continue;
-		log_info("%s %s%s%s: %s%s%s", command->id, command->do_name, command->user ? " " : "",
-			command->user ? command->user : "", code_name(command->outcome.code),
-			command->outcome.detail[0] ? ": " : "", command->outcome.detail);
+		log_event(LOG_EVENT_COMMAND_ENDED, LOG_INFO, command->id, "%s %s%s%s: %s%s%s", command->id,
+			command->do_name, command->user ? " " : "", command->user ? command->user : "",
+			code_name(command->outcome.code), command->outcome.detail[0] ? ": " : "",
+			command->outcome.detail);
 	}
 }
 

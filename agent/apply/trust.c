@@ -6,6 +6,7 @@
 
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/log_event.h"
 #include "lib/sshsig.h"
 
 #define TRUST_TEXT_MAX (512u << 10)
@@ -266,6 +267,7 @@ int trust_take_over(struct apply *apply, const char *text, size_t size)
 		log_error("cannot keep trust document %lld: %s", (long long)fresh.version, strerror(-r));
 		return EXIT_TRY_AGAIN;
 	}
-	log_notice("trust document %lld is in force", (long long)fresh.version);
+	log_event(
+		LOG_EVENT_TRUST_CHANGED, LOG_NOTICE, NULL, "trust document %lld is in force", (long long)fresh.version);
 	return EXIT_TAKEN_OVER;
 }

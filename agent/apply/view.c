@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "agent/apply/history.h"
+#include "agent/apply/identity.h"
 #include "agent/apply/journal.h"
 #include "agent/apply/ledger.h"
 #include "agent/apply/login_check.h"
@@ -175,6 +176,7 @@ static int put_status(const struct view *view, const cJSON *old, const struct li
 	const char *why = message && message->code == 0 ? message->text : "";
 	int64_t pending, verified;
 	unsigned failing = 0, degraded = 0, harmless = 0;
+	char fingerprint[SSHKEY_FINGERPRINT_SIZE];
 
 	bool history_unreadable = history_read_floors(apply, &apply->floors) < 0;
 	read_progress(apply, &pending, &verified);
@@ -223,6 +225,8 @@ static int put_status(const struct view *view, const cJSON *old, const struct li
 	json_put_string(&writer, "trust", trust_mode);
 	if (apply->instance[0])
 		json_put_string(&writer, "instance", apply->instance);
+	if (identity_fingerprint(apply, fingerprint) == 0)
+		json_put_string(&writer, "identity", fingerprint);
 	json_put_integer(&writer, "seq", apply->floors.seq);
 	json_put_integer(&writer, "pending", pending);
 	if (verified > 0)

@@ -6,14 +6,11 @@
 #include <string.h>
 #include <time.h>
 
-#define CELL_MAX 512u
-
-/* Printable ASCII as it is; everything else as \xNN, so that nothing the agent was told moves the cursor. */
-static const char *escape(const char *text, char cell[CELL_MAX])
+const char *output_escape(const char *text, char cell[OUTPUT_CELL_MAX])
 {
 	size_t out = 0;
 
-	for (; *text && out < CELL_MAX - 5; text++) {
+	for (; *text && out < OUTPUT_CELL_MAX - 5; text++) {
 		unsigned char c = (unsigned char)*text;
 		if (c >= 0x20 && c < 0x7f)
 			cell[out++] = (char)c;
@@ -36,12 +33,13 @@ static int64_t integer_of(const cJSON *object, const char *name)
 	return json_get_integer(object, name, &integer) == 0 ? integer : 0;
 }
 
-static const char *time_of(int64_t seconds, char cell[CELL_MAX])
+static const char *time_of(int64_t seconds, char cell[OUTPUT_CELL_MAX])
 {
 	time_t when = (time_t)seconds;
 	struct tm local;
 
-	if (seconds <= 0 || !localtime_r(&when, &local) || strftime(cell, CELL_MAX, "%Y-%m-%d %H:%M:%S", &local) == 0)
+	if (seconds <= 0 || !localtime_r(&when, &local) ||
+		strftime(cell, OUTPUT_CELL_MAX, "%Y-%m-%d %H:%M:%S", &local) == 0)
 		return "never";
 	return cell;
 }
@@ -55,20 +53,22 @@ static const char *color_of(const char *health)
 
 void output_status(const cJSON *status)
 {
-	char cell[CELL_MAX], other[CELL_MAX];
+	char cell[OUTPUT_CELL_MAX], other[OUTPUT_CELL_MAX];
 	const cJSON *endpoint = NULL, *problems = NULL, *problem;
 	const char *health = text_of(status, "health", "unknown");
 
 	(void)!json_get_object(status, "endpoint", &endpoint);
 	(void)!json_get_array(status, "problems", &problems);
-	(void)printf("Latchkey %s", escape(text_of(status, "agent", "?"), cell));
-	(void)printf(" on %s\n", escape(text_of(status, "instance", "an unnamed instance"), cell));
-	(void)printf(
-		"    health: %s%s%s\n", color_of(health), escape(health, cell), isatty(STDOUT_FILENO) ? "\033[0m" : "");
-	(void)printf("    policy: %s, trust: %s\n", escape(text_of(status, "mode", "?"), cell),
-		escape(text_of(status, "trust", "?"), other));
+	(void)printf("Latchkey %s", output_escape(text_of(status, "agent", "?"), cell));
+	(void)printf(" on %s\n", output_escape(text_of(status, "instance", "an unnamed instance"), cell));
+	(void)printf("    health: %s%s%s\n", color_of(health), output_escape(health, cell),
+		isatty(STDOUT_FILENO) ? "\033[0m" : "");
+	if (*text_of(status, "identity", ""))
+		(void)printf("  identity: %s\n", output_escape(text_of(status, "identity", ""), cell));
+	(void)printf("    policy: %s, trust: %s\n", output_escape(text_of(status, "mode", "?"), cell),
+		output_escape(text_of(status, "trust", "?"), other));
 	const char *state = text_of(endpoint, "state", "none");
-	(void)printf("  endpoint: %s", escape(state, cell));
+	(void)printf("  endpoint: %s", output_escape(state, cell));
 	if (strcmp(state, "none") != 0)
 		(void)printf(" since %s", time_of(integer_of(endpoint, "since"), cell));
 	int64_t code = integer_of(endpoint, "code");
@@ -79,23 +79,36 @@ void output_status(const cJSON *status)
 	(void)printf("   pending: %" PRIi64 "\n", integer_of(status, "pending"));
 	cJSON_ArrayForEach(problem, problems)
 	{
-		(void)printf("   problem: %s: ", escape(text_of(problem, "code", "?"), cell));
-		(void)printf("%s\n", escape(text_of(problem, "detail", ""), cell));
+		(void)printf("   problem: %s: ", output_escape(text_of(problem, "code", "?"), cell));
+		(void)printf("%s\n", output_escape(text_of(problem, "detail", ""), cell));
 	}
+}
+
+void output_banner(const cJSON *status)
+{
+	char instance[OUTPUT_CELL_MAX], identity[OUTPUT_CELL_MAX], state[OUTPUT_CELL_MAX], health[OUTPUT_CELL_MAX];
+	const cJSON *endpoint = NULL;
+
+	(void)!json_get_object(status, "endpoint", &endpoint);
+	(void)printf("Latchkey: instance %s, identity %s, endpoint %s, health %s\n",
+		output_escape(text_of(status, "instance", "not named"), instance),
+		output_escape(text_of(status, "identity", "none yet"), identity),
+		output_escape(text_of(endpoint, "state", "none"), state),
+		output_escape(text_of(status, "health", "unknown"), health));
 }
 
 void output_command(const cJSON *command)
 {
-	char cell[CELL_MAX];
+	char cell[OUTPUT_CELL_MAX];
 
 	(void)printf("%-19s  ", time_of(integer_of(command, "time"), cell));
-	(void)printf("%-16s ", escape(text_of(command, "do", "?"), cell));
-	(void)printf("%-12s ", escape(text_of(command, "user", "-"), cell));
-	(void)printf("%-10s ", escape(text_of(command, "status", "?"), cell));
-	(void)printf("%-18s ", escape(text_of(command, "code", "?"), cell));
-	(void)printf("%s", escape(text_of(command, "signer", ""), cell));
-	(void)printf(
-		"%s%s", text_of(command, "detail", "")[0] ? "  " : "", escape(text_of(command, "detail", ""), cell));
+	(void)printf("%-16s ", output_escape(text_of(command, "do", "?"), cell));
+	(void)printf("%-12s ", output_escape(text_of(command, "user", "-"), cell));
+	(void)printf("%-10s ", output_escape(text_of(command, "status", "?"), cell));
+	(void)printf("%-18s ", output_escape(text_of(command, "code", "?"), cell));
+	(void)printf("%s", output_escape(text_of(command, "signer", ""), cell));
+	(void)printf("%s%s", text_of(command, "detail", "")[0] ? "  " : "",
+		output_escape(text_of(command, "detail", ""), cell));
 	(void)printf("\n");
 }
 
@@ -112,7 +125,7 @@ void output_commands(const cJSON *commands)
 
 static void put_login(const cJSON *login)
 {
-	char cell[CELL_MAX];
+	char cell[OUTPUT_CELL_MAX];
 	const cJSON *blockers = NULL, *blocker;
 	bool can = false;
 
@@ -126,14 +139,14 @@ static void put_login(const cJSON *login)
 	cJSON_ArrayForEach(blocker, blockers)
 	{
 		(void)printf("%s%s", blocker->prev && blocker != blockers->child ? ", " : "",
-			cJSON_IsString(blocker) ? escape(blocker->valuestring, cell) : "?");
+			cJSON_IsString(blocker) ? output_escape(blocker->valuestring, cell) : "?");
 	}
 	(void)printf(")");
 }
 
 void output_users(const cJSON *users)
 {
-	char cell[CELL_MAX];
+	char cell[OUTPUT_CELL_MAX];
 	const cJSON *user;
 
 	cJSON_ArrayForEach(user, users)
@@ -143,9 +156,9 @@ void output_users(const cJSON *users)
 		(void)!json_get_object(user, "key", &key);
 		(void)!json_get_object(user, "password", &password);
 		(void)!json_get_bool(user, "created", &created);
-		(void)printf("%s (uid %" PRIi64 "%s", escape(text_of(user, "user", "?"), cell), integer_of(user, "uid"),
-			created ? ", created by Latchkey" : "");
-		(void)printf(", sudo %s)\n", escape(text_of(user, "sudo", "none"), cell));
+		(void)printf("%s (uid %" PRIi64 "%s", output_escape(text_of(user, "user", "?"), cell),
+			integer_of(user, "uid"), created ? ", created by Latchkey" : "");
+		(void)printf(", sudo %s)\n", output_escape(text_of(user, "sudo", "none"), cell));
 		(void)printf("    login by key: ");
 		put_login(key);
 		(void)printf("\n    login by password: ");
@@ -156,33 +169,44 @@ void output_users(const cJSON *users)
 
 void output_keys(const cJSON *keys)
 {
-	char cell[CELL_MAX];
+	char cell[OUTPUT_CELL_MAX];
 	const cJSON *key;
 
 	(void)printf("%-12s %-16s %-50s %-9s %-19s %s\n", "USER", "KEY PAIR", "FINGERPRINT", "STATE", "BOUND", "BY");
 	cJSON_ArrayForEach(key, keys)
 	{
-		(void)printf("%-12s ", escape(text_of(key, "user", "?"), cell));
-		(void)printf("%-16s ", escape(text_of(key, "keypair", "?"), cell));
-		(void)printf("%-50s ", escape(text_of(key, "fingerprint", "?"), cell));
-		(void)printf("%-9s ", escape(text_of(key, "state", "?"), cell));
+		(void)printf("%-12s ", output_escape(text_of(key, "user", "?"), cell));
+		(void)printf("%-16s ", output_escape(text_of(key, "keypair", "?"), cell));
+		(void)printf("%-50s ", output_escape(text_of(key, "fingerprint", "?"), cell));
+		(void)printf("%-9s ", output_escape(text_of(key, "state", "?"), cell));
 		(void)printf("%-19s ", time_of(integer_of(key, "bound"), cell));
-		(void)printf("%s\n", escape(text_of(key, "signer", ""), cell));
+		(void)printf("%s\n", output_escape(text_of(key, "signer", ""), cell));
 	}
 }
 
-void output_metrics(const cJSON *metrics)
+void output_keys_used(const cJSON *keys, bool can_tell)
 {
-	char cell[CELL_MAX];
-	const cJSON *metric;
+	char cell[OUTPUT_CELL_MAX];
+	const cJSON *key;
 
-	cJSON_ArrayForEach(metric, metrics)
+	(void)printf("%-12s %-16s %-50s %-9s %s\n", "USER", "KEY PAIR", "FINGERPRINT", "STATE", "LAST USED");
+	cJSON_ArrayForEach(key, keys)
 	{
-		if (!cJSON_IsNumber(metric))
-			continue;
-		const char *name = escape(metric->string, cell);
-		(void)printf(
-			"# TYPE latchkey_%s gauge\nlatchkey_%s %" PRIi64 "\n", name, name, json_integer_of(metric));
+		int64_t used = integer_of(key, "used");
+		(void)printf("%-12s ", output_escape(text_of(key, "user", "?"), cell));
+		(void)printf("%-16s ", output_escape(text_of(key, "keypair", "?"), cell));
+		(void)printf("%-50s ", output_escape(text_of(key, "fingerprint", "?"), cell));
+		(void)printf("%-9s ", output_escape(text_of(key, "state", "?"), cell));
+		(void)printf("%s\n", used > 0 ? time_of(used, cell) : can_tell ? "not in the journal" : "unknown");
 	}
-	(void)printf("# EOF\n");
+}
+
+void output_json(const cJSON *value)
+{
+	cleanup_buffer struct buffer text = {0};
+	struct json_writer writer = {&text, false};
+
+	json_put_value(&writer, NULL, value);
+	if (buffer_status(&text) == 0)
+		(void)printf("%s\n", text.bytes);
 }

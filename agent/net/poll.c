@@ -5,6 +5,7 @@
 
 #include "agent/net/net.h"
 #include "lib/log.h"
+#include "lib/log_event.h"
 
 #define REQUEST_TIMEOUT_S 30u /* of a request that is not held */
 #define HELD_SLACK_S 15u      /* longer than the endpoint holds it */
@@ -32,11 +33,11 @@ static void report_endpoint(struct net *net, long code, const char *error)
 	if (net->endpoint_reported && class == old && (code != 0 || strcmp(net->endpoint_error, error) == 0))
 		return;
 	if (code == 0)
-		log_warning("the endpoint does not answer: %s", error);
+		log_event(LOG_EVENT_ENDPOINT_LOST, LOG_WARNING, NULL, "the endpoint does not answer: %s", error);
 	else if (class != 200)
-		log_warning("the endpoint answers %ld", code);
+		log_event(LOG_EVENT_ENDPOINT_LOST, LOG_WARNING, NULL, "the endpoint answers %ld", code);
 	else
-		log_info("the endpoint answers");
+		log_event(LOG_EVENT_ENDPOINT_BACK, LOG_INFO, NULL, "the endpoint answers");
 	if (class == 200 && net->trust_missed)
 		net->ask_trust = true;
 	net->endpoint_reported = true;

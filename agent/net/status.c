@@ -17,8 +17,8 @@
 extern const char varlink_agent[], varlink_service[];
 
 /* Members of the types in the .varlink file; what else stands in the view stays here. */
-static const char *const status_members[] = {
-	"agent", "health", "mode", "trust", "instance", "seq", "pending", "verified", "endpoint", "problems", NULL};
+static const char *const status_members[] = {"agent", "health", "mode", "trust", "instance", "identity", "seq",
+	"pending", "verified", "endpoint", "problems", NULL};
 static const char *const command_members[] = {
 	"id", "seq", "do", "user", "status", "code", "changed", "detail", "signer", "actor", "time", NULL};
 static const char *const user_members[] = {"user", "uid", "created", "sudo", "groups", "key", "password", NULL};
@@ -225,6 +225,84 @@ static int count_line(const cJSON *line, void *context)
 	return 0;
 }
 
+#define TALLIES_MAX 128u /* two methods of some fifty blockers, four states of keys */
+
+struct tally {
+	char name[80];
+	int64_t count;
+};
+
+struct tallies {
+	struct tally items[TALLIES_MAX];
+	unsigned count;
+};
+
+static void tally_add(struct tallies *tallies, const char *group, const char *name)
+{
+	char full[sizeof(tallies->items[0].name)];
+
+	(void)snprintf(full, sizeof(full), "%s.%s", group, name);
+	for (unsigned i = 0; i < tallies->count; i++) {
+		if (strcmp(tallies->items[i].name, full) == 0) {
+			tallies->items[i].count++;
+			return;
+		}
+	}
+	if (tallies->count == TALLIES_MAX)
+		return;
+	struct tally *tally = &tallies->items[tallies->count++];
+	memcpy(tally->name, full, sizeof(full));
+	tally->count = 1;
+}
+
+static int tally_user(const cJSON *line, void *context)
+{
+	static const char *const methods[] = {"key", "password"}, *const groups[] = {"blocked.key", "blocked.password"};
+	const cJSON *login, *blockers, *blocker;
+
+	for (unsigned i = 0; i < ELEMENTS(methods); i++) {
+		if (json_get_object(line, methods[i], &login) < 0 || json_get_array(login, "blockers", &blockers) < 0)
+			continue;
+		cJSON_ArrayForEach(blocker, blockers)
+		{
+			if (cJSON_IsString(blocker))
+				tally_add(context, groups[i], blocker->valuestring);
+		}
+	}
+	return 0;
+}
+
+static int tally_key(const cJSON *line, void *context)
+{
+	const char *state;
+
+	if (json_get_string(line, "state", &state) == 0)
+		tally_add(context, "keys", state);
+	return 0;
+}
+
+/* What is wrong with whom is root's to know, also when it is only counted: there may be one user. */
+static void put_tallies(const struct question *question, const cJSON *status, struct json_writer *writer)
+{
+	const cJSON *problems, *problem;
+	struct tallies tallies = {0};
+	const char *code;
+
+	if (question->uid == 0) {
+		(void)!view_walk(question->net->status, "user", tally_user, &tallies);
+		(void)!view_walk(question->net->status, "key", tally_key, &tallies);
+	}
+	if (status && json_get_array(status, "problems", &problems) == 0) {
+		cJSON_ArrayForEach(problem, problems)
+		{
+			if (json_get_string(problem, "code", &code) == 0)
+				tally_add(&tallies, "problem", code);
+		}
+	}
+	for (unsigned i = 0; i < tallies.count; i++)
+		json_put_integer(writer, tallies.items[i].name, tallies.items[i].count);
+}
+
 static enum varlink_verdict get_metrics(const struct question *question)
 {
 	static const char *const types[] = {"command", "user", "key"};
@@ -259,6 +337,7 @@ static enum varlink_verdict get_metrics(const struct question *question)
 			(void)!json_get_string(endpoint, "state", &text);
 		json_put_integer(&writer, "endpoint_up", strcmp(text, "ok") == 0);
 	}
+	put_tallies(question, status, &writer);
 	json_end_object(&writer);
 	varlink_end_reply(&writer, false);
 	return VARLINK_REPLIED;

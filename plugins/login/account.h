@@ -5,7 +5,7 @@
 #include <stdbool.h>
 
 #include "lib/account_files.h"
-#include "plugins/login/blocker.h"
+#include "lib/blocker.h"
 #include "plugins/login/world.h"
 
 struct person {

@@ -9,8 +9,8 @@
 #include <strings.h>
 
 #include "lib/file.h"
+#include "lib/pattern.h"
 #include "lib/sshd_open.h"
-#include "plugins/login/pattern.h"
 
 #define RULES_MAX 65536u
 #define LIMITS_FILES_MAX 256u

@@ -6,8 +6,8 @@
  */
 #pragma once
 
+#include "lib/blocker.h"
 #include "plugins/login/account.h"
-#include "plugins/login/blocker.h"
 #include "plugins/login/world.h"
 
 /* What keeps the user out by any method. -ENOMEM. */

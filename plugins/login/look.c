@@ -7,10 +7,10 @@
 #include <strings.h>
 
 #include "lib/file.h"
+#include "lib/pattern.h"
 #include "lib/sshd_open.h"
 #include "plugins/login/account.h"
 #include "plugins/login/gates.h"
-#include "plugins/login/pattern.h"
 #include "plugins/login/server.h"
 
 #define RSA_BITS_DEFAULT 1024u /* RequiredRSASize of an sshd that does not print it */
@@ -179,7 +179,7 @@ static int ask_for_keys(struct world *world, const struct person *person, struct
 		looking->look.key |= BLOCKER_BIT(BLOCKER_KEY_REVOKED);
 	const struct user_identity identity = {
 		person->account.uid, person->account.gid, person->groups, person->group_count};
-	const struct keys_question question = {.root = world->root,
+	const struct key_files_question question = {.root = world->root,
 		.root_path = world->root_path,
 		.home = person->account.home,
 		.uid = person->account.uid,
@@ -194,7 +194,8 @@ static int ask_for_keys(struct world *world, const struct person *person, struct
 		.rsa_bits = required_bits(effective),
 		.revoked = (const char *const *)world->revoked,
 		.excluded = excluded,
-		.added = added};
+		.added = added,
+		.fingerprint = world->fingerprint};
 	for (char **path = paths; *path; path++)
 		looking->asks_home = looking->asks_home || strncmp(*path, home, strlen(home)) == 0;
 	r = keys_start(world->spawner, &identity, &question, &looking->child);
@@ -344,7 +345,8 @@ int look_finish(struct looking *looking, struct look *ret_look)
 		looking->is_asked = false;
 		if (r < 0 && r != -ETIMEDOUT)
 			return r;
-		look->key |= r < 0 ? BLOCKER_BIT(BLOCKER_HOME_TIMEOUT) : keys_blockers(&look->answer, without != NULL);
+		look->key |=
+			r < 0 ? BLOCKER_BIT(BLOCKER_HOME_TIMEOUT) : key_files_blockers(&look->answer, without != NULL);
 		if (r < 0 && looking->asks_home) /* the session begins there, whatever opened it */
 			look->password |= BLOCKER_BIT(BLOCKER_HOME_TIMEOUT);
 	}

@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-#include "plugins/login/blocker.h"
+#include "lib/blocker.h"
 #include "plugins/login/keys.h"
 #include "plugins/login/server.h"
 #include "plugins/login/world.h"
@@ -25,8 +25,8 @@ struct without {
 
 struct look {
 	blocker_set key, password;
-	bool can;                  /* by any way that AuthenticationMethods leaves, two methods together included */
-	struct keys_answer answer; /* zero when no file was looked at */
+	bool can; /* by any way that AuthenticationMethods leaves, two methods together included */
+	struct key_files_answer answer; /* zero when no file was looked at */
 };
 
 /* A look under way: the user's child reads his key files while others are asked. */

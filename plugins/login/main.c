@@ -172,6 +172,7 @@ static int diagnose(
 	int r = open_world(request, command, result, &world);
 	if (r < 0)
 		return r == -EBADMSG ? 0 : r;
+	world.fingerprint = plugin_text(command, "fingerprint");
 	r = look_at_user(&world, user, NULL, &look);
 	if (r == 0)
 		r = plugin_add_user(result, user);
@@ -189,6 +190,14 @@ static int diagnose(
 	json_begin_object(&writer, "login");
 	write_look(&writer, user, &look);
 	json_end_object(&writer);
+	if (look.answer.unsafe) {
+		json_begin_object(&writer, "unsafe");
+		json_put_string(&writer, "path", look.answer.unsafe_path);
+		json_put_integer(&writer, "mode", look.answer.unsafe_mode);
+		json_put_integer(&writer, "owner", look.answer.unsafe_owner);
+		json_end_object(&writer);
+	}
+	json_put_string(&writer, "sshd", world.sshd_detail);
 	r = buffer_status(&detail);
 	result->extra = buffer_steal(&out);
 	if (r < 0 || !result->extra)

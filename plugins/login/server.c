@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "plugins/login/pattern.h"
+#include "lib/pattern.h"
 
 /* From what lets nobody in to what lets everybody in. */
 static unsigned root_rank(const char *value)

@@ -5,9 +5,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/blocker.h"
 #include "lib/sshd_config.h"
 #include "plugins/login/account.h"
-#include "plugins/login/blocker.h"
 
 struct doors {
 	bool key, password, keyboard; /* keyboard: only with PAM behind it is it a password */

@@ -7,11 +7,11 @@
 #include <string.h>
 
 #include "lib/file.h"
+#include "lib/key_line.h"
 #include "lib/krl.h"
 #include "lib/sshd_open.h"
 #include "lib/sshd_sockets.h"
 #include "lib/sshkey.h"
-#include "plugins/login/key_line.h"
 
 #define PAM_DEPTH_MAX 8u
 #define PAM_FILE_MAX 65536u

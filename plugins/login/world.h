@@ -17,7 +17,8 @@ struct world {
 	const char *root_path;
 	bool is_host;
 	int64_t now;
-	const char *address; /* of the stranger; NULL for anybody */
+	const char *address;     /* of the stranger; NULL for anybody */
+	const char *fingerprint; /* the one key that is asked about; NULL for any */
 	struct account_table passwd, shadow, group, shells;
 	struct account_table members;         /* of the groups, those that list somebody */
 	struct account_numbers primary, gids; /* passwd and group by gid */

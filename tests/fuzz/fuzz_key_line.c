@@ -3,8 +3,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "plugins/login/key_line.h"
-#include "plugins/login/pattern.h"
+#include "lib/key_line.h"
+#include "lib/pattern.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 

@@ -164,6 +164,22 @@ def test():
     check(descriptors(net.pid) <= before + 1, "P70_ descriptors that a client passes are not kept")
     client.close()
 
+    # --- 1,000 clients that say nothing --------------------------------------------------------------------------------------
+    started, idle = time.monotonic(), []
+    for i in range(1000):
+        try:
+            idle.append(connect(4000 + i % 100))
+        except OSError:
+            pass
+        if i == 500:
+            Static.served = ops.document(2, [{"id": "idle", "do": "user.ensure", "user": "idler"}])
+            os.kill(machine.processes["latchkeyd"].pid, 10)
+    wait_for(lambda: "idler:" in read("/etc/passwd"), "P71_ a document is applied meanwhile")
+    check(len(exchange(call(f"{AGENT}.GetStatus"))) == 1, f"P71_ 1,000 clients are idle, a document is applied, root is answered "
+          f"({time.monotonic() - started:.1f} s)")
+    for client in idle:
+        client.close()
+
     # --- 1,000 clients -----------------------------------------------------------------------------------------------------------
     started = time.monotonic()
     flood = call(f"{AGENT}.GetMetrics") * 1000
@@ -177,7 +193,7 @@ def test():
         except OSError:
             pass
         if i == 500:
-            Static.served = ops.document(2, [{"id": "late", "do": "user.ensure", "user": "late"}])
+            Static.served = ops.document(3, [{"id": "late", "do": "user.ensure", "user": "late"}])
             os.kill(machine.processes["latchkeyd"].pid, 10)
     wait_for(lambda: "late:" in read("/etc/passwd"), "P71_ a document is applied meanwhile")
     check(True, f"P71_ 1,000 clients misbehave and a document is applied ({time.monotonic() - started:.1f} s)")

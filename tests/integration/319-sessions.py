@@ -3,12 +3,12 @@
 """P110: which key opened a session is known from the journal's own fields alone; what a user writes there ends nothing
 and proves nothing. keys.unbind … end_sessions and sessions.end by fingerprint, with a real sshd and a real journald."""
 import os
-import pwd
 import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "rig"))
+from journal import Log, forge  # noqa: E402
 from machine import wait_for, write  # noqa: E402
 from plugin import Plugin, check  # noqa: E402
 from sshd import SSH, key_pair, Sshd  # noqa: E402
@@ -19,23 +19,6 @@ names = {name: key_pair(name) for name in ("first", "second")}
 
 def fingerprint(name):
     return subprocess.run(["ssh-keygen", "-lf", f"/tmp/{name}.pub"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()[1]
-
-
-class Log:
-    """systemd-journald by itself, on the rig's own /run."""
-
-    def start(self):
-        assert os.readlink("/dev/log") == "/run/systemd/journal/dev-log", "/dev/log must lead to the rig's journal"
-        os.makedirs("/run/systemd/journal", exist_ok=True)
-        os.makedirs("/run/log/journal", exist_ok=True)
-        write("/etc/systemd/journald.conf.d/rig.conf", "[Journal]\nStorage=volatile\nReadKMsg=no\nAudit=\nForwardToSyslog=no\n"
-              "ForwardToWall=no\nForwardToConsole=no\nForwardToKMsg=no\n")
-        self.process = subprocess.Popen(["/lib/systemd/systemd-journald"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(lambda: os.path.exists("/run/systemd/journal/dev-log"), "journald listens")
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
 
 
 class Server(Sshd):
@@ -112,21 +95,6 @@ def test_unbind():
     result = keys.apply([command], planned, redo=True)[0]
     check(result["code"] == "ok" and ends(first), f"a redo that finds the line gone still ends what it opened {result}")
     check(end()["code"] == "ok" and ends(second), "and so on")
-
-
-def forge(text, pid):
-    """What alice can do: any text, any identifier, any pid in the text, a program of hers that is called sshd."""
-    uid = pwd.getpwnam("alice").pw_uid
-    forger = "/home/alice/sshd"
-    if not os.path.exists(forger):
-        subprocess.run(["cp", "/usr/bin/logger", forger], check=True)
-    for words in (["/usr/bin/logger", "-p", "auth.info", "-t", "sshd", f"--id={pid}", text],
-                  ["/usr/bin/logger", "-p", "auth.info", "-t", f"sshd[{pid}]", text],
-                  [forger, "-p", "auth.info", "-t", "sshd", f"--id={pid}", text]):
-        subprocess.run(words, user=uid, group=uid, extra_groups=[], check=True)
-    raw = f"MESSAGE={text}\nSYSLOG_IDENTIFIER=sshd\nSYSLOG_PID={pid}\n_PID={pid}\n_UID=0\n_EXE=/usr/sbin/sshd\n"
-    subprocess.run([sys.executable, "-c", "import socket,sys\ns=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM)\n"
-                    "s.sendto(sys.argv[1].encode(),'/run/systemd/journal/socket')", raw], user=uid, group=uid, extra_groups=[], check=True)
 
 
 def test_forged():

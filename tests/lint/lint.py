@@ -35,7 +35,7 @@ ALLOWED = {
     "agent/apply": ["agent/apply", "policy", "lib"],
     "agent/daemon": ["agent/daemon", "lib"],
     "agent/net": ["agent/net", "lib"],
-    "agent/ctl": ["agent/ctl", "lib"],
+    "agent/ctl": ["agent/ctl", "policy", "lib"],
     "plugins/account": ["plugins/account", "lib"],
     "plugins/authorized-keys": ["plugins/authorized-keys", "lib"],
     "plugins/sshd": ["plugins/sshd", "lib"],
@@ -103,7 +103,7 @@ CLOSURE = {
     "usr/libexec/latchkey/plugins/authorized-keys": ["libc", "libcjson", "libsodium"],
     "usr/libexec/latchkey/plugins/sshd": ["libc", "libcjson", "libsystemd"],
     "usr/libexec/latchkey/plugins/login": ["libc", "libcjson", "libsodium"],
-    "usr/bin/latchctl": ["libc", "libcjson"],
+    "usr/bin/latchctl": ["libc", "libcjson", "libsodium"],
     "usr/sbin/latchkey-endpoint": ["libc", "libcjson", "libsodium", "libmicrohttpd", "libsqlite3"],
     "usr/bin/latchkey": ["libc", "libcjson", "libsodium", "libcurl", "libbsd"],
 }

@@ -9,9 +9,9 @@
 
 #include <cmocka.h>
 
-#include "plugins/login/blocker.h"
-#include "plugins/login/key_line.h"
-#include "plugins/login/pattern.h"
+#include "lib/blocker.h"
+#include "lib/key_line.h"
+#include "lib/pattern.h"
 #include "plugins/login/server.h"
 
 #define KEY "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
@@ -211,6 +211,19 @@ static void every_blocker_says_what_helps(void **state)
 	for (unsigned i = 0; i < BLOCKER_COUNT; i++) {
 		assert_true(strlen(blocker_sentence((enum blocker)i)) > 10);
 		assert_true(strlen(blocker_fix((enum blocker)i)) > 8);
+		cleanup_buffer struct buffer here = {0}, console = {0};
+		enum blocker found;
+		blocker_put_guest_command((enum blocker)i, "alice", &here);
+		assert_int_equal(buffer_status(&here), 0);
+		assert_true(here.size > 5 && !strchr(here.bytes, '{') && !strchr(here.bytes, '}'));
+		if (blocker_put_console_command((enum blocker)i, "alice", "vm-1", &console)) {
+			assert_int_equal(buffer_status(&console), 0);
+			assert_int_equal(strncmp(console.bytes, "latchkey ", 9), 0);
+			assert_non_null(strstr(console.bytes, " vm-1"));
+			assert_null(strpbrk(console.bytes, "{}"));
+		}
+		assert_int_equal(blocker_from_code(blocker_code((enum blocker)i), &found), 0);
+		assert_int_equal(found, i);
 		for (unsigned j = 0; j < i; j++)
 			assert_string_not_equal(blocker_code((enum blocker)i), blocker_code((enum blocker)j));
 	}

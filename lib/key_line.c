@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "plugins/login/key_line.h"
+#include "lib/key_line.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "plugins/login/pattern.h"
+#include "lib/pattern.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>

@@ -75,7 +75,7 @@ static bool is_journal(int descriptor)
 static bool send_entry(enum log_event event, int level, const char *subject, const char *text)
 {
 	static const char *const ids[LOG_EVENTS] = {
-#define X(name, id) [LOG_EVENT_##name] = id,
+#define X(name, id) [LOG_EVENT_##name] = (id),
 		LOG_EVENT_TABLE(X)
 #undef X
 	};

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The commands that are one question to the agent. */
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/ctl/ctl.h"
 #include "agent/ctl/output.h"
@@ -122,8 +124,11 @@ int ask_keys(struct client *client, const struct options *options)
 	cleanup_buffer struct buffer text = {0};
 	struct json_writer writer = {&text, false};
 
+	/* Nobody's name but his own may be asked about, and the agent shows a user what is his without being told it.
+	 */
+	const struct passwd *own = geteuid() != 0 ? getpwuid(geteuid()) : NULL;
 	json_begin_object(&writer, NULL);
-	if (options->operand)
+	if (options->operand && !(own && strcmp(own->pw_name, options->operand) == 0))
 		json_put_string(&writer, "user", options->operand);
 	json_end_object(&writer);
 	if (buffer_status(&text) < 0)

@@ -9,7 +9,7 @@
 #include "lib/process.h"
 #include "lib/sshd_journal.h"
 
-#define LINES "50000" /* sshd's newest: a busy machine's month; 600 bytes each */
+#define LINES_OPTION "--lines=50000" /* sshd's newest: a busy machine's month; 600 bytes each */
 #define OUTPUT_MAX (64u << 20)
 #define TIMEOUT_MS 60000u
 
@@ -37,8 +37,8 @@ static void note(cJSON *keys, const struct sshd_line *line)
 int used_add(cJSON *keys, unsigned *ret_seen)
 {
 	static const char *const argv[] = {"journalctl", "--quiet", "--no-pager", "--output=json", "--reverse",
-		"--lines=" LINES, "--output-fields=MESSAGE,_PID,_UID,_EXE", "_UID=0", "_COMM=sshd",
-		"_COMM=sshd-session", NULL};
+		LINES_OPTION, "--output-fields=MESSAGE,_PID,_UID,_EXE", "_UID=0", "_COMM=sshd", "_COMM=sshd-session",
+		NULL};
 	cleanup_process_result struct process_result result = {0};
 	const struct process process = {.path = SSHD_JOURNAL_PROGRAM,
 		.argv = argv,

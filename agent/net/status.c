@@ -3,13 +3,11 @@
 #include "agent/net/status.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "agent/net/status_server.h"
 #include "agent/net/view_reader.h"
-#include "lib/account_files.h"
 
 #define AGENT "io.latchkey.Agent"
 #define SERVICE "org.varlink.service"
@@ -190,15 +188,32 @@ static enum varlink_verdict list_users(const struct question *question)
 		       : put_list(question, "user", "users", user_members, NULL, INT64_MAX);
 }
 
-/* True when the name is the caller's own, by the local files. */
-static bool is_own_name(uid_t uid, const char *name)
-{
-	cleanup_account_table struct account_table passwd = {0};
-	cleanup_account struct account account = {0};
-	cleanup_close int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+struct own {
+	uid_t uid;
+	const char *name;
+	bool found;
+};
 
-	return root >= 0 && account_table_read(root, "etc/passwd", &passwd) == 0 &&
-	       account_find(&passwd, name, &account) == 0 && account.uid == uid;
+static int find_own(const cJSON *line, void *context)
+{
+	struct own *own = context;
+	const char *name;
+	int64_t uid;
+
+	own->found = own->found || (json_get_string(line, "user", &name) == 0 && strcmp(name, own->name) == 0 &&
+					   json_get_integer(line, "uid", &uid) == 0 && uid == (int64_t)own->uid);
+	return own->found;
+}
+
+/* True when the view has a line of that name and the caller's uid: no file is opened here, /etc/passwd neither. */
+static bool is_own_name(const struct question *question, const char *name)
+{
+	struct own own = {question->uid, name, false};
+
+	(void)!view_walk(question->net->status, "user", find_own, &own);
+	if (!own.found)
+		(void)!view_walk(question->net->status, "key", find_own, &own);
+	return own.found;
 }
 
 static enum varlink_verdict list_keys(const struct question *question)
@@ -211,7 +226,7 @@ static enum varlink_verdict list_keys(const struct question *question)
 	if (user && !cJSON_IsNull(user) && !cJSON_IsString(user))
 		return invalid(question, "user");
 	const char *name = cJSON_IsString(user) ? user->valuestring : NULL;
-	if (name && question->uid != 0 && !is_own_name(question->uid, name)) {
+	if (name && question->uid != 0 && !is_own_name(question, name)) {
 		varlink_put_error(question->out, SERVICE ".PermissionDenied", NULL, NULL);
 		return VARLINK_REPLIED;
 	}

@@ -5,9 +5,9 @@
 #include <string.h>
 
 static const struct {
-	const char *code, *sentence, *fix, *guest, *console;
+	const char *code, *sentence, *fix, *guest;
 } table[BLOCKER_COUNT] = {
-#define X(name, code, sentence, fix, guest, console) [BLOCKER_##name] = {code, sentence, fix, guest, console},
+#define X(name, code, sentence, fix, guest) [BLOCKER_##name] = {code, sentence, fix, guest},
 	BLOCKER_TABLE(X)
 #undef X
 };
@@ -22,11 +22,6 @@ const char *blocker_sentence(enum blocker blocker)
 	return table[blocker].sentence;
 }
 
-const char *blocker_fix(enum blocker blocker)
-{
-	return table[blocker].fix;
-}
-
 int blocker_from_code(const char *code, enum blocker *ret_blocker)
 {
 	for (unsigned i = 0; i < BLOCKER_COUNT; i++) {
@@ -38,32 +33,50 @@ int blocker_from_code(const char *code, enum blocker *ret_blocker)
 	return -ENOENT;
 }
 
-static void fill(const char *pattern, const char *user, const char *instance, struct buffer *out)
+#define OR ", or " /* between what helps */
+#define CONSOLE "latchkey "
+
+static void fill(const char *pattern, size_t size, const char *user, const char *instance, struct buffer *out)
 {
-	while (*pattern) {
-		size_t plain = strcspn(pattern, "{");
-		const char *end = strchr(pattern, '}');
-		buffer_append(out, pattern, plain);
-		pattern += plain;
-		if (*pattern == '\0' || !end)
-			return;
-		buffer_append_text(out, strncmp(pattern, "{user}", 6) == 0 ? user : instance);
-		pattern = end + 1;
+	const struct {
+		const char *word, *name;
+	} words[] = {{"INSTANCE", instance ? instance : "INSTANCE"}, {"USER", user}};
+
+	for (const char *end = pattern + size; pattern < end;) {
+		const char *name = NULL;
+		for (unsigned i = 0; i < ELEMENTS(words) && !name; i++) {
+			if (strncmp(pattern, words[i].word, strlen(words[i].word)) != 0)
+				continue;
+			name = words[i].name;
+			pattern += strlen(words[i].word);
+		}
+		if (name)
+			buffer_append_text(out, name);
+		else
+			buffer_append(out, pattern++, 1);
 	}
+}
+
+void blocker_put_fix(enum blocker blocker, const char *user, const char *instance, struct buffer *out)
+{
+	fill(table[blocker].fix, strlen(table[blocker].fix), user, instance, out);
 }
 
 void blocker_put_guest_command(enum blocker blocker, const char *user, struct buffer *out)
 {
-	fill(table[blocker].guest, user, "INSTANCE", out);
+	fill(table[blocker].guest, strlen(table[blocker].guest), user, NULL, out);
 }
 
+/* The first of what helps that is the operator's to type, up to what is said of it. */
 bool blocker_put_console_command(enum blocker blocker, const char *user, const char *instance, struct buffer *out)
 {
-	if (!table[blocker].console)
-		return false;
-	buffer_append_text(out, "latchkey ");
-	fill(table[blocker].console, user, instance ? instance : "INSTANCE", out);
-	return true;
+	for (const char *at = table[blocker].fix; at; at = strstr(at, OR), at = at ? at + strlen(OR) : NULL) {
+		if (strncmp(at, CONSOLE, strlen(CONSOLE)) != 0)
+			continue;
+		fill(at, strcspn(at, ","), user, instance, out);
+		return true;
+	}
+	return false;
 }
 
 void blocker_write(struct json_writer *writer, const char *key, blocker_set blockers)

@@ -45,22 +45,6 @@ static void write_line(int level, const char *text)
 	(void)!write(STDERR_FILENO, line, out);
 }
 
-void log_message(int level, const char *format, ...)
-{
-	char text[LOG_LINE_MAX];
-	int saved = errno;
-	va_list arguments;
-
-	if (level > log_level)
-		return;
-	va_start(arguments, format);
-	int size = vsnprintf(text, sizeof(text), format, arguments);
-	va_end(arguments);
-	if (size >= 0)
-		write_line(level, text);
-	errno = saved;
-}
-
 /* The service manager connected it there (systemd.exec(5), StandardError=journal). */
 static bool is_journal(int descriptor)
 {
@@ -99,18 +83,37 @@ static bool send_entry(enum log_event event, int level, const char *subject, con
 	return sent == size;
 }
 
-void log_event(enum log_event event, int level, const char *subject, const char *format, ...)
+/* An event goes to the journal with its MESSAGE_ID where that can be; NULL: a plain line. */
+static void put(const enum log_event *event, int level, const char *subject, const char *format, va_list arguments)
+	__attribute__((format(printf, 4, 0)));
+
+static void put(const enum log_event *event, int level, const char *subject, const char *format, va_list arguments)
 {
 	char text[LOG_LINE_MAX];
 	int saved = errno;
-	va_list arguments;
 
 	if (level > log_level)
 		return;
-	va_start(arguments, format);
 	int size = vsnprintf(text, sizeof(text), format, arguments);
-	va_end(arguments);
-	if (size >= 0 && !send_entry(event, level, subject, text))
+	if (size >= 0 && !(event && send_entry(*event, level, subject, text)))
 		write_line(level, text);
 	errno = saved;
+}
+
+void log_message(int level, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	put(NULL, level, NULL, format, arguments);
+	va_end(arguments);
+}
+
+void log_event(enum log_event event, int level, const char *subject, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	put(&event, level, subject, format, arguments);
+	va_end(arguments);
 }

@@ -238,6 +238,19 @@ static void report(const struct apply *apply, const struct entry *entry, enum co
 	outcome_free(&command.outcome);
 }
 
+/* False when it cannot be undone yet. */
+static bool undo_now(
+	const struct apply *apply, int state, const char *name, const struct entry *entry, enum code *ret_code)
+{
+	char detail[DETAIL_MAX + 1] = "";
+
+	*ret_code = undo(apply, state, name, detail);
+	if (*ret_code == CODE_OK || *ret_code == CODE_SUPERSEDED)
+		return true;
+	log_error("cannot take %s back yet: %s %s", entry->id, code_name(*ret_code), detail);
+	return false;
+}
+
 int revert_now(const struct apply *apply, const char *id)
 {
 	cleanup_close int state = -1, run = -1;
@@ -250,15 +263,11 @@ int revert_now(const struct apply *apply, const char *id)
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < count; i++) {
-		char detail[DETAIL_MAX + 1] = "";
 		struct entry entry;
-		if (!parse_name(names[i], &entry) || !belongs(entry.id, id))
+		enum code code;
+		if (!parse_name(names[i], &entry) || !belongs(entry.id, id) ||
+			!undo_now(apply, state, names[i], &entry, &code))
 			continue;
-		enum code code = undo(apply, state, names[i], detail);
-		if (code != CODE_OK && code != CODE_SUPERSEDED) {
-			log_error("cannot take %s back yet: %s %s", entry.id, code_name(code), detail);
-			continue;
-		}
 		r = remove_entry(state, run, names[i]);
 		if (r < 0)
 			return r;
@@ -281,17 +290,15 @@ int revert_run_due(struct apply *apply)
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < count; i++) {
-		char detail[DETAIL_MAX + 1] = "";
 		struct stat status;
 		struct entry entry;
+		enum code code;
 		if (!parse_name(names[i], &entry))
 			continue;
 		bool rebooted = run >= 0 && sys.fstatat(run, names[i], &status, AT_SYMLINK_NOFOLLOW) < 0;
 		if (entry.deadline > apply->now && !rebooted)
 			continue;
-		enum code code = undo(apply, state, names[i], detail);
-		if (code != CODE_OK && code != CODE_SUPERSEDED) {
-			log_error("cannot take %s back yet: %s %s", entry.id, code_name(code), detail);
+		if (!undo_now(apply, state, names[i], &entry, &code)) {
 			again = true;
 			continue;
 		}

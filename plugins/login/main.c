@@ -123,28 +123,6 @@ static int check(
 	return result->extra ? plugin_set(result, CODE_OK, "%s", "") : -ENOMEM;
 }
 
-/* What helps, with the names filled in. */
-static void say_fix(struct buffer *out, const char *fix, const char *instance, const char *user)
-{
-	const struct {
-		const char *word, *name;
-	} words[] = {{"INSTANCE", instance}, {"USER", user}};
-
-	while (*fix) {
-		const char *name = NULL;
-		for (unsigned i = 0; i < ELEMENTS(words) && !name; i++) {
-			if (strncmp(fix, words[i].word, strlen(words[i].word)) != 0)
-				continue;
-			name = words[i].name;
-			fix += strlen(words[i].word);
-		}
-		if (name)
-			buffer_append_text(out, name);
-		else
-			buffer_append(out, fix++, 1);
-	}
-}
-
 static void say(struct buffer *out, const char *methods, blocker_set set, const struct plugin_request *request,
 	const char *user)
 {
@@ -155,7 +133,7 @@ static void say(struct buffer *out, const char *methods, blocker_set set, const 
 		if (!(set & BLOCKER_BIT(i)))
 			continue;
 		buffer_append_format(out, "%s%s (", said++ ? ", " : "no, ", blocker_sentence((enum blocker)i));
-		say_fix(out, blocker_fix((enum blocker)i), request->instance, user);
+		blocker_put_fix((enum blocker)i, user, request->instance, out);
 		buffer_append_text(out, ")");
 	}
 }

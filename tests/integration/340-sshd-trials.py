@@ -14,7 +14,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "rig"))
 from machine import Machine, Signer, read  # noqa: E402
 from plugin import Plugin, check  # noqa: E402
-from server import CLIENT, Server, add_user, key_login, make_key, must, password_login, put_keys, write  # noqa: E402
+from server import CLIENT, Server, add_user, key_login, make_key, must, password_login, put_keys, wait_for, write  # noqa: E402
 
 DROP_IN = "/etc/ssh/sshd_config.d/00-latchkey.conf"
 BAD = "/etc/ssh/sshd_config.d/90-bad.conf"
@@ -220,6 +220,7 @@ def T12_an_init_script(server):
     """Without systemd the init script (SysV, and OpenRC's alike) started it; SIGHUP is what their reload sends."""
     server.stop()
     must("/etc/init.d/ssh", "start")
+    wait_for(lambda: os.path.exists("/run/sshd.pid") and read("/run/sshd.pid"), "sshd, a daemon now, writes its pid")
     pid = int(read("/run/sshd.pid"))
     for value in (False, True):
         expect(set_(password_auth=value), "ok", True, f"T12: started by its init script, password_auth {value}")

@@ -47,7 +47,8 @@ struct outcome {
 
 struct command {
 	const char *id, *do_name, *actor, *user; /* borrowed from the document's tree; user NULL if none */
-	int64_t until;
+	int64_t not_before, until;               /* 0: at once */
+	bool times_invalid;
 	cJSON *node;
 	const struct manifest_command *row; /* NULL: unknown */
 	unsigned stage, position;

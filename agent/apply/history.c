@@ -331,8 +331,9 @@ int history_append(const struct apply *apply, const struct document *document)
 		if (needs_line(&document->commands[i]))
 			put_command(&writer, apply, document, &document->commands[i]);
 	}
-	/* The document's own line comes last: it is what raises the floors. A late result has none. */
-	if (document->digest[0] != '\0') {
+	/* The document's own line comes last: it is what raises the floors, and the newest one is read: an older
+	 * document that ends after a newer one must not lower them. A late result has none. */
+	if (document->digest[0] != '\0' && document->seq >= apply->floors.seq) {
 		json_begin_object(&writer, NULL);
 		json_put_string(&writer, "t", "document");
 		json_put_integer(&writer, "seq", document->seq);

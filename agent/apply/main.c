@@ -10,6 +10,7 @@
 #include "agent/apply/history.h"
 #include "agent/apply/identity.h"
 #include "agent/apply/journal.h"
+#include "agent/apply/later.h"
 #include "agent/apply/revert.h"
 #include "agent/apply/sshd_paths.h"
 #include "agent/apply/sweep.h"
@@ -106,8 +107,10 @@ static int redo(struct apply *apply, bool only_in_hand)
 		cleanup_journal struct journal journal = {.directory = -1, .descriptor = -1};
 
 		int r = journal_resume(apply, after, &journal, &document);
-		if (r == -ENOENT)
+		if (r == -ENOENT) {
+			later_sweep(apply);
 			return EXIT_TAKEN_OVER;
+		}
 		if (r == -EBADMSG)
 			continue; /* set aside; perhaps there is another */
 		if (r < 0) {

@@ -5,6 +5,7 @@
 
 #include "agent/apply/identity.h"
 #include "agent/apply/journal.h"
+#include "agent/apply/later.h"
 #include "lib/log.h"
 #include "lib/log_event.h"
 
@@ -53,6 +54,7 @@ static void log_outcomes(const struct document *document)
 
 int document_run(struct apply *apply, struct document *document, struct journal *journal)
 {
+	later_forget(apply, document);
 	int r = decide_commands(apply, document);
 	if (r == 0)
 		r = stages_run(apply, document, journal);
@@ -82,6 +84,8 @@ int document_run(struct apply *apply, struct document *document, struct journal 
 		if (r < 0)
 			log_error("the journal of document %lld cannot be removed: %s", (long long)document->seq,
 				strerror(-r));
+	} else {
+		later_note(apply, document);
 	}
 	journal_prepare_spare(apply);
 	return EXIT_TAKEN_OVER;

@@ -69,6 +69,9 @@ static int read_command(const struct apply *apply, const struct document *docume
 	int r = json_get_integer(node, "until", &command->until);
 	if (r == -EBADMSG || command->until < 0 || command->until > document->expires)
 		return -EBADMSG;
+	r = json_get_integer(node, "not_before", &command->not_before);
+	command->times_invalid =
+		r == -EBADMSG || command->not_before < 0 || (r == 0 && command->not_before >= command->until);
 	r = json_get_string(node, "actor", &command->actor);
 	if (r == -EBADMSG || !field_is_text(command->actor, ACTOR_MAX))
 		return -EBADMSG;

@@ -47,7 +47,7 @@ struct sent_file {
 };
 
 struct daemon {
-	int epoll, signals, timer, listener, status_socket, state, run;
+	int epoll, signals, timer, clock, listener, status_socket, state, run;
 	int lists;       /* inotify: the operator's list of revoked keys that ours carries along */
 	int link;        /* -1: latchkey-net is not there */
 	bool link_waits; /* READY came before the boot redo had made or read the identity */
@@ -76,6 +76,7 @@ struct daemon {
 	int64_t redo_at, redo_delay, results_at, results_delay, document_at, identity_at, identity_delay;
 	int64_t revert_at, revert_delay; /* not before; after a revert that could not be done */
 	int64_t sweep_at, sweep_delay;   /* the same for a sweep */
+	int64_t later_at, later_delay;   /* and for a redo because a command is due */
 	int64_t box_at;                  /* not before; after a run that could not renew the key */
 	int64_t view_at, trust_asked_at; /* not before; when last */
 	int64_t tokens, tokens_at;

@@ -138,15 +138,35 @@ void jobs_run(struct daemon *daemon)
 	}
 }
 
+/* True when /run/latchkey/later says that the journal of that name only waits for its time. */
+static bool only_waits(char *const *later, const char *journal)
+{
+	for (; later && *later; later++) {
+		const char *dash = strchr(*later, '-');
+		if (dash && strcmp(dash + 1, journal) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* A journal that is to be tried again. */
 static bool has_journal(const struct daemon *daemon)
 {
 	const int parents[] = {daemon->state, daemon->run};
+	cleanup_names char **later = NULL;
+	size_t later_count;
+
+	(void)!file_list(daemon->run, "later", 256, &later, &later_count);
 
 	for (unsigned i = 0; i < ELEMENTS(parents); i++) {
 		cleanup_names char **names = NULL;
 		size_t count = 0;
-		if (parents[i] >= 0 && file_list(parents[i], "journal", 64, &names, &count) == 0 && count > 0)
-			return true;
+		if (parents[i] < 0 || file_list(parents[i], "journal", 64, &names, &count) < 0)
+			continue;
+		for (size_t j = 0; j < count; j++) {
+			if (!only_waits(later, names[j]))
+				return true;
+		}
 	}
 	return false;
 }
@@ -209,6 +229,10 @@ void jobs_reap(struct daemon *daemon)
 		daemon->sweep_at = daemon_back_off(&daemon->sweep_delay);
 	else if (ended == JOB_SWEEP)
 		daemon->sweep_at = daemon->sweep_delay = 0;
+	if (ended == JOB_REDO && code != APPLY_TAKEN_OVER)
+		daemon->later_at = daemon_back_off(&daemon->later_delay);
+	else if (ended == JOB_REDO)
+		daemon->later_at = daemon->later_delay = 0;
 	if (ended == JOB_REDO)
 		peer_booted(daemon);
 	if (ended == JOB_TRUST && code == APPLY_TAKEN_OVER && daemon->signer_unknown) {

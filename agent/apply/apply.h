@@ -73,6 +73,7 @@ struct document {
 	cJSON *tree;
 	const char *instance, *actor;
 	int64_t seq, issued, expires;
+	bool dry_run;             /* nothing is applied, no id is used up; it has no journal */
 	bool finished;            /* its journal is gone */
 	bool only_in_hand;        /* a newer document waits: finish what was planned, begin nothing */
 	struct command *commands; /* sorted by stage, plugin, position */
@@ -127,6 +128,8 @@ int trust_take_over(struct apply *apply, const char *text, size_t size);
 
 /* decide.c: the commands' own fields, conflicts between them, answers from the history. */
 int decide_commands(const struct apply *apply, struct document *document) MUST_CHECK;
+/* decide.c: NULL when what is planned is also applied; else why it is not, in a word for people. */
+const char *decide_only_observes(const struct apply *apply, const struct document *document);
 /* decide.c: the policy on the resolved account, for the commands of one batch. */
 int decide_batch(const struct apply *apply, const struct document *document, struct command **batch, size_t count,
 	struct resolved_account *accounts) MUST_CHECK;

@@ -122,7 +122,8 @@ static void wait_for_time(const struct apply *apply, const struct document *docu
 	char text[32] = "";
 	struct tm parts;
 
-	if (command->not_before <= apply->now || command_is_ended(command) || command->redo || document->only_in_hand)
+	if (command->not_before <= apply->now || command_is_ended(command) || command->redo || document->only_in_hand ||
+		document->dry_run)
 		return;
 	if (gmtime_r(&time, &parts))
 		(void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts);
@@ -176,6 +177,13 @@ int decide_commands(const struct apply *apply, struct document *document)
 		wait_for_time(apply, document, &document->commands[i]);
 	qsort(document->commands, document->count, sizeof(*document->commands), compare_commands);
 	return 0;
+}
+
+const char *decide_only_observes(const struct apply *apply, const struct document *document)
+{
+	if (document->dry_run)
+		return "dry run";
+	return policy_mode(&apply->policy) == POLICY_ENFORCE ? NULL : "mode observe";
 }
 
 int decide_batch(const struct apply *apply, const struct document *document, struct command **batch, size_t count,

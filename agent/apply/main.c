@@ -169,6 +169,9 @@ static int do_document(struct apply *apply, const char *text, size_t size)
 		log_error("document %lld is not taken over: the history cannot be read", (long long)document.seq);
 		return EXIT_TRY_AGAIN;
 	}
+	/* It leaves what is open alone, and needs no journal: done again after a crash, it is the same. */
+	if (document.dry_run)
+		return document_run(apply, &document, &journal);
 	int result = redo(apply, true);
 	if (result != EXIT_TAKEN_OVER)
 		return result;

@@ -65,12 +65,13 @@ static void put_endpoint(const struct apply *apply, const cJSON *old, const stru
 		code = message->code;
 		state = code == 0 && message->text[0] == '\0'                       ? "none"
 			: code == 0                                                 ? "unreachable"
+			: strcmp(message->text, LINK_TEXT_FILES) == 0               ? "files"
 			: (code >= 200 && code < 300) || code == 304 || code == 404 ? "ok"
 										    : "refused";
 		if (strcmp(state, old_state) != 0)
 			since = apply->clock;
 	}
-	static const char *const states[] = {"ok", "unreachable", "refused", "none"};
+	static const char *const states[] = {"ok", "files", "unreachable", "refused", "none"};
 	*ret_state = "none";
 	for (unsigned i = 0; i < ELEMENTS(states); i++) {
 		if (strcmp(states[i], state) == 0)

@@ -26,6 +26,7 @@ enum job_kind {
 	JOB_REDO,
 	JOB_REVERT,
 	JOB_SWEEP,
+	JOB_INBOX,
 	JOB_TRUST,
 	JOB_DOCUMENT,
 	JOB_VIEW,
@@ -33,7 +34,7 @@ enum job_kind {
 
 /* Something that latchkey-apply has still to do; bodies are ours until it is started. */
 struct waiting {
-	bool redo, revert, sweep, view;
+	bool redo, revert, sweep, inbox, view;
 	struct link_message endpoint; /* for view; type 0: none */
 	char *document, *trust;
 	size_t document_size, trust_size;
@@ -48,6 +49,7 @@ struct sent_file {
 
 struct daemon {
 	int epoll, signals, timer, clock, listener, status_socket, state, run;
+	int inbox;       /* inotify: documents that somebody puts there */
 	int lists;       /* inotify: the operator's list of revoked keys that ours carries along */
 	int link;        /* -1: latchkey-net is not there */
 	bool link_waits; /* READY came before the boot redo had made or read the identity */
@@ -77,6 +79,7 @@ struct daemon {
 	int64_t revert_at, revert_delay; /* not before; after a revert that could not be done */
 	int64_t sweep_at, sweep_delay;   /* the same for a sweep */
 	int64_t later_at, later_delay;   /* and for a redo because a command is due */
+	int64_t inbox_at, inbox_delay;   /* and for the inbox */
 	int64_t box_at;                  /* not before; after a run that could not renew the key */
 	int64_t view_at, trust_asked_at; /* not before; when last */
 	int64_t tokens, tokens_at;
@@ -104,6 +107,12 @@ int lists_open(struct daemon *daemon) MUST_CHECK;
 void lists_watch(struct daemon *daemon);
 /* Something happened to the list: latchkey-apply brings ours up to date. */
 void lists_changed(struct daemon *daemon);
+
+/* inbox.c: documents for a machine without an endpoint. */
+int inbox_open(struct daemon *daemon) MUST_CHECK;
+/* After each job, and when something was put there: one run of latchkey-apply takes one document. */
+void inbox_look(struct daemon *daemon);
+void inbox_changed(struct daemon *daemon);
 
 /* peer.c: the link's protocol. */
 int peer_listen(struct daemon *daemon) MUST_CHECK;

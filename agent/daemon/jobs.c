@@ -101,6 +101,9 @@ static int start_next(struct daemon *daemon)
 	} else if (waiting->revert) {
 		r = start(daemon, JOB_REVERT, "--revert", NULL, "", 0);
 		waiting->revert = r < 0;
+	} else if (waiting->inbox) {
+		r = start(daemon, JOB_INBOX, "--inbox", NULL, "", 0);
+		waiting->inbox = r < 0;
 	} else if (waiting->sweep && !waiting->document) {
 		r = start(daemon, JOB_SWEEP, "--sweep", NULL, "", 0);
 		waiting->sweep = r < 0;
@@ -215,7 +218,8 @@ void jobs_reap(struct daemon *daemon)
 	else if (code != APPLY_TAKEN_OVER && code != APPLY_TRY_AGAIN && code != APPLY_REFUSED)
 		log_error("latchkey-apply ended with %d", code);
 	/* Killed in the middle of its work: what it had in hand is finished at once. */
-	if (WIFSIGNALED(status) && (ended == JOB_DOCUMENT || ended == JOB_REDO) && daemon->redo_delay == 0) {
+	if (WIFSIGNALED(status) && (ended == JOB_DOCUMENT || ended == JOB_INBOX || ended == JOB_REDO) &&
+		daemon->redo_delay == 0) {
 		daemon->redo_delay = RETRY_FIRST_MS;
 		daemon->waiting.redo = true;
 	} else {
@@ -223,7 +227,7 @@ void jobs_reap(struct daemon *daemon)
 	}
 	if (ended == JOB_REVERT && code != APPLY_TAKEN_OVER)
 		daemon->revert_at = daemon_back_off(&daemon->revert_delay);
-	else if (ended == JOB_REVERT || ended == JOB_DOCUMENT)
+	else if (ended == JOB_REVERT || ended == JOB_DOCUMENT || ended == JOB_INBOX)
 		daemon->revert_at = daemon->revert_delay = 0;
 	if (ended == JOB_SWEEP && code != APPLY_TAKEN_OVER)
 		daemon->sweep_at = daemon_back_off(&daemon->sweep_delay);
@@ -239,6 +243,11 @@ void jobs_reap(struct daemon *daemon)
 		daemon->signer_unknown = false;
 		peer_send_ask(daemon, 0); /* the document of the signer that was unknown */
 	}
+	if (ended == JOB_INBOX && code != APPLY_TAKEN_OVER)
+		daemon->inbox_at = daemon_back_off(&daemon->inbox_delay);
+	else if (ended == JOB_INBOX)
+		daemon->inbox_at = daemon->inbox_delay = 0;
+	inbox_look(daemon);
 	lists_watch(daemon);
 	peer_send_identity(daemon);
 	peer_send_view(daemon);

@@ -101,8 +101,8 @@ static int64_t next_box(const struct daemon *daemon)
 static void arm(struct daemon *daemon)
 {
 	const int64_t times[] = {daemon->redo_at, daemon->results_at, daemon->document_at, next_revert(daemon),
-		next_sweep(daemon), next_later(daemon), next_box(daemon), daemon->is_ready ? 0 : daemon->ready_at,
-		daemon->watchdog_at, daemon->identity_at,
+		next_sweep(daemon), next_later(daemon), next_box(daemon), daemon->inbox_at,
+		daemon->is_ready ? 0 : daemon->ready_at, daemon->watchdog_at, daemon->identity_at,
 		daemon->waiting.view && daemon->running == JOB_NONE ? daemon->view_at : 0};
 	struct itimerspec when = {0};
 	int64_t earliest = 0;
@@ -138,6 +138,10 @@ static void handle_times(struct daemon *daemon)
 		daemon->waiting.redo = true;
 	if (sweep > 0 && sweep <= now + 1000 && daemon->running != JOB_SWEEP)
 		daemon->waiting.sweep = true;
+	if (daemon->inbox_at > 0 && daemon->inbox_at <= now) {
+		daemon->inbox_at = 0;
+		inbox_look(daemon);
+	}
 	if (daemon->identity_at > 0 && daemon->identity_at <= now) {
 		daemon->identity_at = 0;
 		daemon->identity_sent = (struct sent_file){0};
@@ -154,7 +158,8 @@ static void handle_times(struct daemon *daemon)
 /* sshd may start once the waiting document is applied, or when the endpoint has had its time. */
 static void tell_ready(struct daemon *daemon)
 {
-	bool busy = daemon->running != JOB_NONE || daemon->waiting.redo || daemon->waiting.document;
+	bool busy = daemon->running != JOB_NONE || daemon->waiting.redo || daemon->waiting.inbox ||
+		    daemon->waiting.document;
 
 	if (daemon->is_ready || daemon->running == JOB_REDO || daemon->waiting.redo)
 		return;
@@ -257,9 +262,12 @@ static int open_all(struct daemon *daemon)
 		return r;
 	}
 	r = lists_open(daemon);
+	if (r == 0)
+		r = inbox_open(daemon);
 	if (r < 0)
 		return r;
-	const int watched[] = {daemon->signals, daemon->timer, daemon->clock, daemon->listener, daemon->lists};
+	const int watched[] = {
+		daemon->signals, daemon->timer, daemon->clock, daemon->listener, daemon->lists, daemon->inbox};
 	for (unsigned i = 0; r == 0 && i < ELEMENTS(watched); i++)
 		r = watch(daemon, watched[i]);
 	daemon->ready_at = daemon_now() + boot_wait * 1000;
@@ -292,6 +300,8 @@ static int loop(struct daemon *daemon)
 				(void)!watch_clock(daemon);
 			else if (events[i].data.fd == daemon->lists)
 				lists_changed(daemon);
+			else if (events[i].data.fd == daemon->inbox)
+				inbox_changed(daemon);
 			else if (events[i].data.fd == daemon->link)
 				peer_receive(daemon);
 		}
@@ -322,6 +332,7 @@ int main(int argc, char **argv)
 		.status_socket = -1,
 		.state = -1,
 		.run = -1,
+		.inbox = -1,
 		.lists = -1,
 		.link = -1,
 		.tokens = DOCUMENT_BUCKET};

@@ -101,7 +101,9 @@ static void document_answered(void *context, const struct http_answer *answer)
 	report_endpoint(net, answer->code, answer->error);
 	if (fresh)
 		return;
-	if (!good)
+	if (answer->code == 0 && !net->schedule.answered)
+		schedule_ask(net, SCHEDULE_SILENT, -1);
+	else if (!good)
 		schedule_ask(net, net->was_held ? SCHEDULE_LOST : SCHEDULE_FAILED, answer->retry_after);
 	else if (answer->held)
 		schedule_ask(net, SCHEDULE_HELD, -1);

@@ -99,6 +99,7 @@ struct apply {
 	struct policy policy;
 	char instance[INSTANCE_SIZE];
 	struct floors floors;
+	int64_t boot_time;  /* seconds since the boot, also those asleep: no clock that is set changes it */
 	int64_t clock, now; /* now = max(clock, floor), docs/PROTOCOL.md */
 	bool clock_wrong;
 	bool history_unreadable; /* so nobody knows what was done: nothing new is taken over */

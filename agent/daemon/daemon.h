@@ -18,6 +18,7 @@
 #define DOCUMENT_BUCKET 10 /* signature checks (documents, trust documents): a burst of 10, then one a second */
 #define DOCUMENT_REFILL_MS 1000
 #define VIEW_DISTANCE_MS 1000   /* between views that only latchkey-net's word about the endpoint asks for */
+#define REFUSAL_TRIES_MAX 8     /* an answer each; with the distances above half an hour and more */
 #define BOX_DISTANCE_MS 3600000 /* between runs because a box key is due */
 #define TRUST_DISTANCE_MS 60000 /* between questions for the trust document because a signer is unknown */
 
@@ -72,6 +73,8 @@ struct daemon {
 	uint64_t result_seq;
 	char result_name[40];
 	struct sent_file result_file;
+	unsigned refusal_tries; /* answered deliveries of results/0, as it is */
+	struct sent_file refusal_file;
 	bool result_stuck; /* the endpoint will never take result_name: the others go first */
 
 	/* CLOCK_BOOTTIME in ms; 0: not set */

@@ -130,6 +130,11 @@ void deliver_next(struct daemon *daemon)
 	daemon->result_seq = message.seq;
 }
 
+static bool is_same(const struct sent_file *one, const struct sent_file *other)
+{
+	return one->inode == other->inode && memcmp(&one->changed, &other->changed, sizeof(one->changed)) == 0;
+}
+
 /* Removes the file only if it is still the one that was sent: a pending result may have become final meanwhile. */
 static int remove_sent(const struct daemon *daemon)
 {
@@ -141,9 +146,24 @@ static int remove_sent(const struct daemon *daemon)
 		return r;
 	if (sys.fstatat(directory, daemon->result_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
-	bool same = status.st_ino == daemon->result_file.inode &&
-		    memcmp(&status.st_ctim, &daemon->result_file.changed, sizeof(status.st_ctim)) == 0;
-	return same ? file_remove(directory, daemon->result_name) : 0;
+	const struct sent_file now = {status.st_ino, status.st_ctim};
+	return is_same(&now, &daemon->result_file) ? file_remove(directory, daemon->result_name) : 0;
+}
+
+/* A refusal is news of no command: an endpoint that keeps on answering, but does not take it, goes without. */
+static void give_up_refusal(struct daemon *daemon, uint32_t code)
+{
+	if (code == 0 || strcmp(daemon->result_name, "0") != 0)
+		return;
+	if (!is_same(&daemon->refusal_file, &daemon->result_file)) {
+		daemon->refusal_file = daemon->result_file;
+		daemon->refusal_tries = 0;
+	}
+	if (++daemon->refusal_tries < REFUSAL_TRIES_MAX)
+		return;
+	int r = remove_sent(daemon);
+	log_warning("the endpoint does not take the refusal of a document (%u): given up%s%s", code, r < 0 ? ": " : "",
+		r < 0 ? strerror(-r) : "");
 }
 
 void deliver_done(struct daemon *daemon, uint64_t seq, uint32_t code)
@@ -163,6 +183,7 @@ void deliver_done(struct daemon *daemon, uint64_t seq, uint32_t code)
 		deliver_next(daemon);
 		return;
 	}
+	give_up_refusal(daemon, code);
 	/* This text, not the endpoint's state, is what it does not like. */
 	daemon->result_stuck = code == 400 || code == 413 || code == 422;
 	daemon->results_at = daemon_back_off(&daemon->results_delay);

@@ -43,8 +43,11 @@ int64_t daemon_back_off(int64_t *delay)
 	return daemon_now() + 1 + daemon_jitter(*delay);
 }
 
-/* The earliest deadline in that folder, in CLOCK_BOOTTIME ms, not before that; 0: none. Names begin with it. */
-static int64_t next_deadline(int parent, const char *folder, int64_t not_before)
+/*
+ * The earliest deadline in that folder, in CLOCK_BOOTTIME ms, not before that; 0: none. Names begin with it, in the
+ * seconds of a clock that shows clock_now.
+ */
+static int64_t next_deadline(int parent, const char *folder, int64_t clock_now, int64_t not_before)
 {
 	cleanup_names char **names = NULL;
 	int64_t earliest = 0;
@@ -61,25 +64,25 @@ static int64_t next_deadline(int parent, const char *folder, int64_t not_before)
 	}
 	if (earliest == 0)
 		return 0;
-	int64_t left = (earliest - (int64_t)time(NULL)) * 1000;
+	int64_t left = (earliest - clock_now) * 1000;
 	int64_t at = daemon_now() + (left > 0 ? left : 0) + 1000;
 	return at > not_before ? at : not_before;
 }
 
 static int64_t next_revert(const struct daemon *daemon)
 {
-	return next_deadline(daemon->state, "revert", daemon->revert_at);
+	return next_deadline(daemon->run, "revert", daemon_now() / 1000, daemon->revert_at);
 }
 
 static int64_t next_sweep(const struct daemon *daemon)
 {
-	return next_deadline(daemon->state, "sweep", daemon->sweep_at);
+	return next_deadline(daemon->state, "sweep", (int64_t)time(NULL), daemon->sweep_at);
 }
 
 /* When a command that was not to be done yet is due. */
 static int64_t next_later(const struct daemon *daemon)
 {
-	return next_deadline(daemon->run, "later", daemon->later_at);
+	return next_deadline(daemon->run, "later", (int64_t)time(NULL), daemon->later_at);
 }
 
 /* When a key that passwords are sealed to has served its time, in CLOCK_BOOTTIME ms; 0: never. */

@@ -19,19 +19,20 @@ CANARY = f"Canary-9-{secrets.token_hex(8)}"
 SECOND = "Second-9-Nightingale"
 
 
-def grep(needle, *patterns):
-    """The files that hold the text."""
+def grep(needle, *folders):
+    """The files that hold the text. No link is followed: /var/run leads to the project, and images in it to anywhere."""
     found = []
-    for pattern in patterns:
-        for path in glob.glob(pattern, recursive=True):
-            if not os.path.isfile(path) or "/run/project/" in path:
-                continue  # /var/run leads to /run, and there to the project with all that was built
-            try:
-                with open(path, "rb") as file:
-                    if needle.encode() in file.read():
-                        found.append(path)
-            except OSError:
-                pass
+    for folder in folders:
+        for here, _, names in os.walk(folder):
+            for path in (os.path.join(here, name) for name in names):
+                if os.path.islink(path) or not os.path.isfile(path):
+                    continue
+                try:
+                    with open(path, "rb") as file:
+                        if needle.encode() in file.read():
+                            found.append(path)
+                except OSError:
+                    pass
     return found
 
 
@@ -53,7 +54,7 @@ def test():
     check(re.search(r"^alice:x:\d+:\d+:Alice Example:/home/alice:", read("/etc/passwd"), re.M), "user add")
     operator.must("keypair", "create", "laptop")
     check(os.stat(f"{HOME}/laptop").st_mode & 0o777 == 0o600, "keypair create writes a private key that is 0600")
-    check(not grep(read(f"{HOME}/laptop").splitlines()[2], f"{HOME}/.config/**/*"), "and keeps no copy of it")
+    check(not grep(read(f"{HOME}/laptop").splitlines()[2], f"{HOME}/.config"), "and keeps no copy of it")
 
     # --- keys ------------------------------------------------------------------------------------------------------
     operator.must("bind", vm, "alice", "laptop")
@@ -80,10 +81,10 @@ def test():
     operator.must("reset-password", vm, "alice", "--password-fd", "9", secret=CANARY)
     check(machine.login_with_password("alice", CANARY), "reset-password: the password logs in")
     check(not machine.login_with_password("alice", "wrong-" + CANARY), "  and another does not")
-    traces = grep(CANARY, "/var/**/*", "/run/latchkey/**/*", "/etc/**/*", "/tmp/**/*", "/home/**/*")
+    traces = grep(CANARY, "/var", "/run/latchkey", "/etc", "/tmp", "/home")
     check(not traces, f"P60_ the password stands in no file {traces}")
     hash = next(line.split(":")[1] for line in read("/etc/shadow").splitlines() if line.startswith("alice:"))
-    traces = grep(hash, "/var/lib/**/*", "/run/latchkey/**/*", "/tmp/**/*")
+    traces = grep(hash, "/var/lib", "/run/latchkey", "/tmp")
     check(not traces, f"P60_ its hash neither, once it is done {traces}")
     code, output, error = operator.run("reset-password", vm, "alice", "--password-fd", "9", secret="short")
     check(code == 1 and "password_weak" in output + error, "a weak password is denied with its reason")

@@ -140,11 +140,11 @@ def medium():
         first.start(options=("-uuid", VM, *make_medium(kind, documents)))
         wait_for(lambda: first.sh(f"id {kind}")[0] == 0, f"the document on {kind} is applied", 120)
         wait_for(lambda: kind in first.must("latchctl commands"), "and shown", 30)
-        wait_for(lambda: first.sh("test -z \"$(ls /var/lib/latchkey/inbox)\"")[0] == 0, "the inbox is empty", 60)
-        check(first.sh("id mallory")[0] == 1 and first.sh("test -e /var/lib/latchkey/quarantine/inbox.0")[0] == 0,
-              f"{kind}: the operator's document is applied, the stranger's is set aside")
+        print(first.must("journalctl -b --no-pager -o short-monotonic -u latchkey-medium -u latchkeyd; ls -la /var/lib/latchkey/inbox"))
+        wait_for(lambda: first.sh("test -e /var/lib/latchkey/quarantine/inbox.0 -a -z \"$(ls /var/lib/latchkey/inbox)\"")[0] == 0,
+                 "the stranger's is set aside", 60)
+        check(first.sh("id mallory")[0] == 1, f"{kind}: the operator's document is applied, the stranger's is set aside")
         check(first.sh("grep -q /run/latchkey/medium /proc/mounts")[0] == 1, "  and the medium is mounted in nobody's sight")
-        print(first.must("journalctl -b --no-pager -o short-monotonic -u latchkey-medium"))
         first.must("rm /var/lib/latchkey/quarantine/inbox.*")
         settled = first.must("systemctl --failed --no-legend --plain")
         check(settled == "", f"  no unit has failed {settled}")

@@ -7,6 +7,7 @@
 #include "agent/apply/journal.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/name_map.h"
 #include "lib/sys.h"
 
 #define CURRENT "current"
@@ -179,6 +180,49 @@ int history_find(const struct history *history, const char *id, cJSON **ret_line
 		return 0;
 	}
 	return -ENOENT;
+}
+
+void history_progress(const struct apply *apply, int64_t *ret_pending, int64_t *ret_verified)
+{
+	cleanup_history struct history history = {0};
+	cleanup_name_map struct name_map seen = {0};
+	unsigned file = 1;
+	const char *line;
+	int64_t newest = 0;
+	size_t size;
+
+	*ret_pending = *ret_verified = 0;
+	if (history_load(apply, &history) < 0)
+		return;
+	size_t end = history.sizes[1];
+	/* A command that is tried again has a line only where something about it changed: its newest one counts. */
+	while (history_previous_line(&history, &file, &end, &line, &size)) {
+		cleanup_json cJSON *tree = NULL;
+		const char *type = "", *status = "", *id = "";
+		bool dry_run = false;
+		int64_t seq = 0;
+		if (json_parse_object(line, size, &tree) < 0)
+			continue;
+		(void)!json_get_string(tree, "t", &type);
+		(void)!json_get_string(tree, "id", &id);
+		(void)!json_get_integer(tree, "seq", &seq);
+		(void)!json_get_bool(tree, "dry_run", &dry_run);
+		(void)!json_get_string(tree, "status", &status);
+		if (*ret_verified == 0 && strcmp(type, "document") == 0)
+			(void)!json_get_integer(tree, "time", ret_verified);
+		if (dry_run)
+			continue;
+		if (strcmp(type, "document") == 0 && newest == 0)
+			newest = seq;
+		if (newest > 0 && strcmp(type, "document") == 0 && seq < newest)
+			break;
+		if (strcmp(type, "command") != 0 || name_map_get(&seen, id) != NAME_MAP_NONE)
+			continue;
+		if (name_map_put(&seen, id, 0) < 0)
+			break;
+		if (seq == newest && strcmp(status, "pending") == 0)
+			(*ret_pending)++;
+	}
 }
 
 /* The highest seq among the names of results/: a result is written before its history line. */

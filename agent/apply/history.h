@@ -32,6 +32,8 @@ int history_append(const struct apply *apply, const struct document *document) M
 int history_reset_floors(const struct apply *apply) MUST_CHECK;
 /* The seq of the document that a command of that id came in, and the line's members; -ENOENT. */
 int history_find(const struct history *history, const char *id, cJSON **ret_line) MUST_CHECK;
+/* How many commands of the newest document still wait, and when a document was last found good; 0 when nobody knows. */
+void history_progress(const struct apply *apply, int64_t *ret_pending, int64_t *ret_verified);
 /* Walks lines from the newest to the oldest: start with file 1 and *end = sizes[1]. */
 bool history_previous_line(
 	const struct history *history, unsigned *file, size_t *end, const char **ret_line, size_t *ret_size);

@@ -84,50 +84,6 @@ static void put_endpoint(const struct apply *apply, const cJSON *old, const stru
 	json_end_object(writer);
 }
 
-/* How many commands of the newest document still wait, and when a document was last found good. */
-static void read_progress(const struct apply *apply, int64_t *ret_pending, int64_t *ret_verified)
-{
-	cleanup_history struct history history = {0};
-	cleanup_name_map struct name_map seen = {0};
-	unsigned file = 1;
-	const char *line;
-	int64_t newest = 0;
-	size_t size;
-
-	*ret_pending = *ret_verified = 0;
-	if (history_load(apply, &history) < 0)
-		return;
-	size_t end = history.sizes[1];
-	/* A command that is tried again has a line only where something about it changed: its newest one counts. */
-	while (history_previous_line(&history, &file, &end, &line, &size)) {
-		cleanup_json cJSON *tree = NULL;
-		const char *type = "", *status = "", *id = "";
-		bool dry_run = false;
-		int64_t seq = 0;
-		if (json_parse_object(line, size, &tree) < 0)
-			continue;
-		(void)!json_get_string(tree, "t", &type);
-		(void)!json_get_string(tree, "id", &id);
-		(void)!json_get_integer(tree, "seq", &seq);
-		(void)!json_get_bool(tree, "dry_run", &dry_run);
-		(void)!json_get_string(tree, "status", &status);
-		if (*ret_verified == 0 && strcmp(type, "document") == 0)
-			(void)!json_get_integer(tree, "time", ret_verified);
-		if (dry_run)
-			continue;
-		if (strcmp(type, "document") == 0 && newest == 0)
-			newest = seq;
-		if (newest > 0 && strcmp(type, "document") == 0 && seq < newest)
-			break;
-		if (strcmp(type, "command") != 0 || name_map_get(&seen, id) != NAME_MAP_NONE)
-			continue;
-		if (name_map_put(&seen, id, 0) < 0)
-			break;
-		if (seq == newest && strcmp(status, "pending") == 0)
-			(*ret_pending)++;
-	}
-}
-
 struct drift {
 	unsigned missing, contested;
 	char first[2][DETAIL_MAX / 2];
@@ -185,7 +141,7 @@ static int put_status(const struct view *view, const cJSON *old, const struct li
 	char fingerprint[SSHKEY_FINGERPRINT_SIZE];
 
 	bool history_unreadable = history_read_floors(apply, &apply->floors) < 0;
-	read_progress(apply, &pending, &verified);
+	history_progress(apply, &pending, &verified);
 	int trust_result = trust_load(apply, &trust);
 	if (apply->state < 0)
 		put_problem(

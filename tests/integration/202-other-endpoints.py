@@ -144,11 +144,13 @@ def test_local():
     wait_for(lambda: os.path.exists("/run/latchkey/status.json") and machine.status()["endpoint"]["state"] == "ok", "the endpoint behind a local socket answers")
     call("PUT", "/vm-1/document", ensure(ops, 6, "fay"), **{"If-None-Match": "*"})
     wait_for(lambda: exists("fay"), "a document takes effect through it")
-    texts = wait_for(lambda: json.loads(call("GET", "/vm-1/results?after=0"))["results"], "results")
-    wait_for(lambda: not [name for name in os.listdir(RESULTS) if name != "0"], "all results are delivered, also what files kept")
-    texts = json.loads(call("GET", "/vm-1/results?after=0"))["results"]
-    check({"fay-id", "alice-id"} <= {r["id"] for text in texts for r in payload_of(text)["results"]},
-          "results arrive through it, also those that were kept while the endpoint was a directory")
+    def arrived():
+        texts = json.loads(call("GET", "/vm-1/results?after=0"))["results"]
+        return {result["id"] for text in texts for result in payload_of(text)["results"]}
+
+    wait_for(lambda: {"fay-id", "alice-id"} <= arrived(), "results arrive through it")
+    wait_for(lambda: not [name for name in os.listdir(RESULTS) if name != "0"], "nothing is left to deliver")
+    check(True, "results arrive through it, also those that were kept while the endpoint was a directory")
 
 
 def test():

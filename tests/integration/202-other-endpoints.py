@@ -48,7 +48,11 @@ def forward(source, target):
 def serve_local(listener):
     while True:
         client, _ = listener.accept()
-        server = socket.create_connection(("127.0.0.1", 8470))
+        try:
+            server = socket.create_connection(("127.0.0.1", 8470))
+        except OSError:
+            client.close()
+            continue
         for pair in ((client, server), (server, client)):
             threading.Thread(target=forward, args=pair, daemon=True).start()
 

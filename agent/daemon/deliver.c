@@ -130,20 +130,19 @@ void deliver_next(struct daemon *daemon)
 	daemon->result_seq = message.seq;
 }
 
-/* Removes the file only if it is still the one that was sent: a pending result may have become final meanwhile. */
-static int remove_sent(const struct daemon *daemon)
+int deliver_remove(int parent, const char *folder, const char *name, const struct sent_file *file)
 {
 	cleanup_close int directory = -1;
 	struct stat status;
 
-	int r = file_open_directory(daemon->state, "results", &directory);
+	int r = file_open_directory(parent, folder, &directory);
 	if (r < 0)
 		return r;
-	if (sys.fstatat(directory, daemon->result_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
+	if (sys.fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
-	bool same = status.st_ino == daemon->result_file.inode &&
-		    memcmp(&status.st_ctim, &daemon->result_file.changed, sizeof(status.st_ctim)) == 0;
-	return same ? file_remove(directory, daemon->result_name) : 0;
+	bool same =
+		status.st_ino == file->inode && memcmp(&status.st_ctim, &file->changed, sizeof(status.st_ctim)) == 0;
+	return same ? file_remove(directory, name) : 0;
 }
 
 void deliver_done(struct daemon *daemon, uint64_t seq, uint32_t code)
@@ -152,7 +151,7 @@ void deliver_done(struct daemon *daemon, uint64_t seq, uint32_t code)
 		return;
 	daemon->result_in_flight = false;
 	if (code >= 200 && code < 300) {
-		int r = remove_sent(daemon);
+		int r = deliver_remove(daemon->state, "results", daemon->result_name, &daemon->result_file);
 		daemon->result_stuck = false;
 		daemon->results_delay = 0;
 		if (r < 0 && r != -ENOENT) {

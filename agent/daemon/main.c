@@ -44,13 +44,13 @@ int64_t daemon_back_off(int64_t *delay)
 }
 
 /* The earliest deadline in that folder, in CLOCK_BOOTTIME ms, not before that; 0: none. Names begin with it. */
-static int64_t next_deadline(const struct daemon *daemon, const char *folder, int64_t not_before)
+static int64_t next_deadline(int parent, const char *folder, int64_t not_before)
 {
 	cleanup_names char **names = NULL;
 	int64_t earliest = 0;
 	size_t count;
 
-	if (daemon->state < 0 || file_list(daemon->state, folder, 4096, &names, &count) < 0)
+	if (parent < 0 || file_list(parent, folder, 4096, &names, &count) < 0)
 		return 0;
 	for (size_t i = 0; i < count; i++) {
 		int64_t deadline = 0;
@@ -68,12 +68,17 @@ static int64_t next_deadline(const struct daemon *daemon, const char *folder, in
 
 static int64_t next_revert(const struct daemon *daemon)
 {
-	return next_deadline(daemon, "revert", daemon->revert_at);
+	return next_deadline(daemon->state, "revert", daemon->revert_at);
 }
 
 static int64_t next_sweep(const struct daemon *daemon)
 {
-	return next_deadline(daemon, "sweep", daemon->sweep_at);
+	return next_deadline(daemon->state, "sweep", daemon->sweep_at);
+}
+
+static int64_t next_report(const struct daemon *daemon)
+{
+	return next_deadline(daemon->run, "report", daemon->report_due_at);
 }
 
 /* When a key that passwords are sealed to has served its time, in CLOCK_BOOTTIME ms; 0: never. */
@@ -96,7 +101,8 @@ static void arm(struct daemon *daemon)
 {
 	const int64_t times[] = {daemon->redo_at, daemon->results_at, daemon->document_at, next_revert(daemon),
 		next_sweep(daemon), next_box(daemon), daemon->is_ready ? 0 : daemon->ready_at, daemon->watchdog_at,
-		daemon->identity_at, daemon->waiting.view && daemon->running == JOB_NONE ? daemon->view_at : 0};
+		next_report(daemon), daemon->report_at, daemon->identity_at,
+		daemon->waiting.view && daemon->running == JOB_NONE ? daemon->view_at : 0};
 	struct itimerspec when = {0};
 	int64_t earliest = 0;
 
@@ -113,7 +119,8 @@ static void arm(struct daemon *daemon)
 
 static void handle_times(struct daemon *daemon)
 {
-	int64_t now = daemon_now(), revert = next_revert(daemon), sweep = next_sweep(daemon);
+	int64_t now = daemon_now(), revert = next_revert(daemon), sweep = next_sweep(daemon),
+		report = next_report(daemon);
 
 	if (daemon->redo_at > 0 && daemon->redo_at <= now) {
 		daemon->redo_at = 0;
@@ -128,6 +135,11 @@ static void handle_times(struct daemon *daemon)
 		daemon->waiting.revert = true;
 	if (sweep > 0 && sweep <= now + 1000 && daemon->running != JOB_SWEEP)
 		daemon->waiting.sweep = true;
+	if (report > 0 && report <= now + 1000) {
+		/* Any run of latchkey-apply makes it. */
+		daemon->report_due_at = now + REPORT_DUE_MS;
+		daemon->waiting.view = true;
+	}
 	if (daemon->identity_at > 0 && daemon->identity_at <= now) {
 		daemon->identity_at = 0;
 		daemon->identity_sent = (struct sent_file){0};
@@ -135,6 +147,8 @@ static void handle_times(struct daemon *daemon)
 	}
 	if (daemon->results_at > 0 && daemon->results_at <= now)
 		deliver_next(daemon);
+	if (daemon->report_at > 0 && daemon->report_at <= now)
+		report_send(daemon);
 	if (daemon->watchdog_at > 0 && daemon->watchdog_at <= now) {
 		notify_send(&daemon->notify, "WATCHDOG=1");
 		daemon->watchdog_at = now + (int64_t)(daemon->notify.watchdog_us / 2000);

@@ -176,6 +176,17 @@ static void results_answered(void *context, const struct http_answer *answer)
 	poll_other_work(net);
 }
 
+static void report_answered(void *context, const struct http_answer *answer)
+{
+	struct net *net = context;
+	struct link_message message = {.type = LINK_REPORTED, .code = (uint32_t)answer->code};
+
+	int r = link_client_send(net, &message, NULL, 0);
+	if (r < 0)
+		fatal_link(net, r);
+	poll_other_work(net);
+}
+
 static void trust_answered(void *context, const struct http_answer *answer)
 {
 	struct net *net = context;
@@ -214,6 +225,12 @@ void poll_other_work(struct net *net)
 		(void)snprintf(path, sizeof(path), "/latchkey/v1/trust");
 		request.method = "GET";
 		request.function = trust_answered;
+	} else if (net->report) {
+		make_path(net, "report", path);
+		request.method = "POST";
+		request.body = net->report;
+		request.size = net->report_size;
+		request.function = report_answered;
 	} else {
 		return;
 	}
@@ -228,8 +245,10 @@ void poll_other_work(struct net *net)
 		free(steal_pointer(&net->identity));
 	else if (net->results)
 		free(steal_pointer(&net->results));
-	else
+	else if (net->ask_trust)
 		net->ask_trust = false;
+	else
+		free(steal_pointer(&net->report));
 }
 
 /* Nothing is configured: say so once, and be idle. */

@@ -22,6 +22,7 @@ enum option_group {
 	OPTION_IDENTITY = 64, /* may meet an instance for the first time */
 	OPTION_FORCE = 128,
 	OPTION_TARGETS = 256, /* may be for many instances */
+	OPTION_QUICKSTART = 512,
 };
 
 struct arguments;

@@ -19,6 +19,10 @@
 const struct subcommand subcommands[] = {
 	{"init", "--endpoint URL", 0, 0, NULL, NULL, {0}, {0}, OPTION_INIT,
 		"Makes the state directory and a signing key, and prints the line that instances need.", command_init},
+	{"quickstart", "[USER@]HOST[:PORT]", 1, 1, NULL, NULL, {0}, {0},
+		OPTION_INIT | OPTION_IDENTITY | OPTION_QUICKSTART,
+		"From nothing to a login: keys, an endpoint, user-data, the instance's identity, a user with a key.",
+		command_quickstart},
 	{"instance add", "INSTANCE", 1, 1, NULL, NULL, {0}, {0}, 0,
 		"Lets an instance register, and prints its enrolment secret, once.", command_instance_add},
 	{"instance list", "", 0, 0, NULL, NULL, {0}, {0}, 0, "Lists the endpoint's instances and their pinned keys.",
@@ -158,7 +162,7 @@ static enum cli_exit run(struct cli *cli, const struct arguments *arguments, con
 {
 	const char *given = arguments_option(arguments, "home");
 	cleanup_buffer struct buffer path = {0};
-	bool init = strcmp(arguments->subcommand->words, "init") == 0;
+	bool init = (arguments->subcommand->groups & OPTION_INIT) != 0;
 
 	if (given || environment->latchkey_home)
 		buffer_append_text(&path, given ? given : environment->latchkey_home);

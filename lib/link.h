@@ -12,6 +12,8 @@
 
 #define LINK_BODY_MAX (1u << 20)
 
+#define LINK_TEXT_FILES "files" /* the endpoint is a directory: results stay on this machine */
+
 enum link_type {
 	/* down: latchkeyd to latchkey-net */
 	LINK_HELLO = 1,    /* text: instance; descriptor: the listening status socket */
@@ -27,7 +29,7 @@ enum link_type {
 	LINK_TRUST = 19,      /* body */
 	LINK_IDENTIFIED = 20, /* code: HTTP status, 0 no answer */
 	LINK_DELIVERED = 21,  /* seq, code */
-	LINK_ENDPOINT = 22,   /* code, text: why it is unreachable; on change only */
+	LINK_ENDPOINT = 22,   /* code, text: why it is unreachable, or LINK_TEXT_FILES; on change only */
 	LINK_REPORTED = 23,   /* code */
 };
 

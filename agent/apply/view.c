@@ -68,12 +68,13 @@ static void put_endpoint(const struct apply *apply, const cJSON *old, const stru
 		code = message->code;
 		state = code == 0 && message->text[0] == '\0'                       ? "none"
 			: code == 0                                                 ? "unreachable"
+			: strcmp(message->text, LINK_TEXT_FILES) == 0               ? "files"
 			: (code >= 200 && code < 300) || code == 304 || code == 404 ? "ok"
 										    : "refused";
 		if (strcmp(state, old_state) != 0)
 			since = apply->clock;
 	}
-	static const char *const states[] = {"ok", "unreachable", "refused", "none"};
+	static const char *const states[] = {"ok", "files", "unreachable", "refused", "none"};
 	*ret_state = "none";
 	for (unsigned i = 0; i < ELEMENTS(states); i++) {
 		if (strcmp(states[i], state) == 0)
@@ -86,41 +87,46 @@ static void put_endpoint(const struct apply *apply, const cJSON *old, const stru
 	json_end_object(writer);
 }
 
-/* How many commands of the journals still wait, and when a document was last found good. */
+/* How many commands of the newest document still wait, and when a document was last found good. */
 static void read_progress(const struct apply *apply, int64_t *ret_pending, int64_t *ret_verified)
 {
 	cleanup_history struct history history = {0};
+	cleanup_name_map struct name_map seen = {0};
 	unsigned file = 1;
 	const char *line;
+	int64_t newest = 0;
 	size_t size;
 
 	*ret_pending = *ret_verified = 0;
 	if (history_load(apply, &history) < 0)
 		return;
 	size_t end = history.sizes[1];
-	while (*ret_verified == 0 && history_previous_line(&history, &file, &end, &line, &size)) {
-		cleanup_json cJSON *tree = NULL;
-		const char *type = "", *status = "";
-		if (json_parse_object(line, size, &tree) < 0)
-			continue;
-		(void)!json_get_string(tree, "t", &type);
-		(void)!json_get_string(tree, "status", &status);
-		if (strcmp(type, "document") == 0)
-			(void)!json_get_integer(tree, "time", ret_verified);
-	}
-	/* The commands of the newest document stand before its own line. */
+	/* A command that is tried again has a line only where something about it changed: its newest one counts. */
 	while (history_previous_line(&history, &file, &end, &line, &size)) {
 		cleanup_json cJSON *tree = NULL;
-		const char *type = "", *status = "";
+		const char *type = "", *status = "", *id = "";
+		bool dry_run = false;
 		int64_t seq = 0;
 		if (json_parse_object(line, size, &tree) < 0)
 			continue;
 		(void)!json_get_string(tree, "t", &type);
+		(void)!json_get_string(tree, "id", &id);
 		(void)!json_get_integer(tree, "seq", &seq);
-		if (strcmp(type, "command") != 0 || seq != apply->floors.seq)
-			break;
+		(void)!json_get_bool(tree, "dry_run", &dry_run);
 		(void)!json_get_string(tree, "status", &status);
-		if (strcmp(status, "pending") == 0)
+		if (*ret_verified == 0 && strcmp(type, "document") == 0)
+			(void)!json_get_integer(tree, "time", ret_verified);
+		if (dry_run)
+			continue;
+		if (strcmp(type, "document") == 0 && newest == 0)
+			newest = seq;
+		if (newest > 0 && strcmp(type, "document") == 0 && seq < newest)
+			break;
+		if (strcmp(type, "command") != 0 || name_map_get(&seen, id) != NAME_MAP_NONE)
+			continue;
+		if (name_map_put(&seen, id, 0) < 0)
+			break;
+		if (seq == newest && strcmp(status, "pending") == 0)
 			(*ret_pending)++;
 	}
 }
@@ -278,7 +284,7 @@ static void put_commands(struct view *view)
 		json_begin_object(&writer, NULL);
 		cJSON_ArrayForEach(member, tree)
 		{
-			if (strcmp(member->string, "until") != 0)
+			if (strcmp(member->string, "until") != 0 && strcmp(member->string, "dry_run") != 0)
 				json_put_value(&writer, member->string, member);
 		}
 		if (json_get_string(tree, "user", &user) == 0)

@@ -248,6 +248,9 @@ static int handle(struct daemon *daemon, const struct link_message *message, int
 		 */
 		if (message->code != 0 || message->text[0] == '\0')
 			daemon->endpoint_answered = true;
+		/* At boot the identity was offered before there was a network. Once: who tells us decides nothing. */
+		if (message->code != 0 && daemon->identity_at > 0 && daemon->identity_delay == RETRY_FIRST_MS)
+			daemon->identity_at = 1;
 		daemon->waiting.view = true;
 		daemon->waiting.endpoint = *message;
 		return 0;

@@ -154,7 +154,7 @@ static enum cli_exit carry(
 	}
 	if (unseen == 0)
 		return CLI_OK;
-	complain("%u command%s of %s still pending, and a dry run would take the place: wait for the results first",
+	complain("%u command%s still pending on %s, and a dry run would take the place: wait for the results first",
 		unseen, unseen == 1 ? " is" : "s are", change->pin.instance);
 	return CLI_FAILED;
 }

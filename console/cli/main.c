@@ -14,7 +14,7 @@
 #include "console/cli/targets.h"
 #include "lib/program.h"
 
-#define CHANGE OPTION_CHANGE | OPTION_TARGETS
+#define CHANGE (OPTION_CHANGE | OPTION_TARGETS)
 
 const struct subcommand subcommands[] = {
 	{"init", "--endpoint URL", 0, 0, NULL, NULL, {0}, {0}, OPTION_INIT,

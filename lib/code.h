@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The one table of result codes (docs/ and man pages are made from it). A code fixes the status of a result; a code of
- * status `pending` is tried again until the command's `until`, except awaiting_confirm.
+ * status `pending` is tried again until the command's `until`: not_yet at its `not_before`, awaiting_confirm never, the
+ * others with growing distance.
  */
 #pragma once
 
@@ -30,6 +31,7 @@ enum code_status {
 	X(READ_ONLY, "read_only", PENDING)                       \
 	X(TIMEOUT, "timeout", PENDING)                           \
 	X(SERVICE_BUSY, "service_busy", PENDING)                 \
+	X(NOT_YET, "not_yet", PENDING)                           \
 	X(AWAITING_CONFIRM, "awaiting_confirm", PENDING)         \
 	X(UNKNOWN_COMMAND, "unknown_command", REJECTED)          \
 	X(UNKNOWN_FIELD, "unknown_field", REJECTED)              \

@@ -251,7 +251,7 @@ static cJSON *make_default(const struct field_type *type)
 
 enum code manifest_check(const struct manifest_command *row, cJSON *command, char ret_detail[DETAIL_MAX + 1])
 {
-	static const char *const common[] = {"id", "do", "until", "actor"};
+	static const char *const common[] = {"id", "do", "not_before", "until", "actor"};
 	unsigned optional = 0;
 	const cJSON *member;
 

@@ -56,7 +56,8 @@ const char *manifest_text(const char *plugin);
 /* Also finds internal commands (stage 0); NULL when unknown. */
 const struct manifest_command *manifest_find(const struct manifest_set *set, const char *do_name);
 /*
- * Checks a command's own fields (all members but id, do, until and actor) against its row: OK, unknown_field,
- * field_missing, field_invalid or name_invalid, with a detail that names the field. Adds defaults to the object.
+ * Checks a command's own fields (all members but id, do, not_before, until and actor) against its row: OK,
+ * unknown_field, field_missing, field_invalid or name_invalid, with a detail that names the field. Adds defaults to the
+ * object.
  */
 enum code manifest_check(const struct manifest_command *row, cJSON *command, char ret_detail[DETAIL_MAX + 1]);

@@ -300,7 +300,9 @@ static const int opening[] = {
 #endif
 };
 
-int sandbox_enter_network(bool may_open)
+static const int watching[] = {SYS_inotify_add_watch, SYS_inotify_rm_watch};
+
+int sandbox_enter_network(enum sandbox_network needs)
 {
 	static const int families[] = {AF_UNIX, AF_INET, AF_INET6};
 	const unsigned no = DENY(EPERM);
@@ -308,14 +310,18 @@ int sandbox_enter_network(bool may_open)
 
 	begin(&filter);
 	each(&filter, network, ELEMENTS(network), SECCOMP_RET_ALLOW);
-	only_families(&filter, families, ELEMENTS(families));
+	only_families(&filter, families, needs == SANDBOX_FILES ? 1 : ELEMENTS(families));
 	load_call(&filter);
 	only_if(&filter, SYS_mmap, 2, 4 /* PROT_EXEC */, 0, no);
 	load_call(&filter);
-	if (may_open) {
-		each(&filter, opening, ELEMENTS(opening), SECCOMP_RET_ALLOW);
+	if (needs != SANDBOX_SOCKETS) {
 		only_if(&filter, SYS_openat, 2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY, no);
 		load_call(&filter);
+	}
+	if (needs == SANDBOX_FILES)
+		each(&filter, watching, ELEMENTS(watching), SECCOMP_RET_ALLOW);
+	if (needs == SANDBOX_NAMES) {
+		each(&filter, opening, ELEMENTS(opening), SECCOMP_RET_ALLOW);
 		only_if(&filter, SYS_clone, 0, CLONE_THREAD | CLONE_VM, CLONE_THREAD | CLONE_VM, no);
 		load_call(&filter);
 #ifdef SYS_clone3

@@ -28,10 +28,13 @@ struct sandbox {
  * sandbox_missing names it.
  */
 int sandbox_enter(const struct sandbox *sandbox) MUST_CHECK;
-/*
- * For latchkey-net: only the calls of its loop are left, the others are EPERM. may_open: files may be opened for
- * reading and threads made, which libcurl needs for a name or a certificate, and for nothing else.
- */
-int sandbox_enter_network(bool may_open) MUST_CHECK;
+/* What latchkey-net needs for its endpoint, beside the calls of its loop. */
+enum sandbox_network {
+	SANDBOX_SOCKETS, /* an address or a local socket: no file at all */
+	SANDBOX_NAMES,   /* libcurl opens files for reading and makes threads, for a name or a certificate */
+	SANDBOX_FILES,   /* the endpoint is a directory: files for reading and watches, but no socket of the internet */
+};
+/* For latchkey-net: all other calls are EPERM. */
+int sandbox_enter_network(enum sandbox_network needs) MUST_CHECK;
 /* What this kernel lacks, for status; NULL when it has both. */
 const char *sandbox_missing(void);

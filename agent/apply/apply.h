@@ -47,7 +47,8 @@ struct outcome {
 
 struct command {
 	const char *id, *do_name, *actor, *user; /* borrowed from the document's tree; user NULL if none */
-	int64_t until;
+	int64_t not_before, until;               /* 0: at once */
+	bool times_invalid;
 	cJSON *node;
 	const struct manifest_command *row; /* NULL: unknown */
 	unsigned stage, position;
@@ -72,6 +73,7 @@ struct document {
 	cJSON *tree;
 	const char *instance, *actor;
 	int64_t seq, issued, expires;
+	bool dry_run;             /* nothing is applied, no id is used up; it has no journal */
 	bool finished;            /* its journal is gone */
 	bool only_in_hand;        /* a newer document waits: finish what was planned, begin nothing */
 	struct command *commands; /* sorted by stage, plugin, position */
@@ -97,6 +99,7 @@ struct apply {
 	struct policy policy;
 	char instance[INSTANCE_SIZE];
 	struct floors floors;
+	int64_t boot_time;  /* seconds since the boot, also those asleep: no clock that is set changes it */
 	int64_t clock, now; /* now = max(clock, floor), docs/PROTOCOL.md */
 	bool clock_wrong;
 	bool history_unreadable; /* so nobody knows what was done: nothing new is taken over */
@@ -126,6 +129,8 @@ int trust_take_over(struct apply *apply, const char *text, size_t size);
 
 /* decide.c: the commands' own fields, conflicts between them, answers from the history. */
 int decide_commands(const struct apply *apply, struct document *document) MUST_CHECK;
+/* decide.c: NULL when what is planned is also applied; else why it is not, in a word for people. */
+const char *decide_only_observes(const struct apply *apply, const struct document *document);
 /* decide.c: the policy on the resolved account, for the commands of one batch. */
 int decide_batch(const struct apply *apply, const struct document *document, struct command **batch, size_t count,
 	struct resolved_account *accounts) MUST_CHECK;

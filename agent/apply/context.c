@@ -116,6 +116,8 @@ int apply_open(struct apply *apply, const char *root_path)
 		return r;
 	(void)clock_gettime(CLOCK_REALTIME, &clock);
 	apply->clock = clock.tv_sec;
+	(void)clock_gettime(CLOCK_BOOTTIME, &clock);
+	apply->boot_time = clock.tv_sec;
 	return 0;
 }
 

@@ -2,6 +2,7 @@
 /* Second step: may each command be done? A bad command is rejected whole, the others go on. */
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "agent/apply/apply.h"
 #include "agent/apply/history.h"
@@ -114,6 +115,21 @@ static void give_up(struct command *command)
 	command->outcome.status = STATUS_FAILED;
 }
 
+/* A step in hand is finished all the same: its time had come when it was planned, whatever the clock says now. */
+static void wait_for_time(const struct apply *apply, const struct document *document, struct command *command)
+{
+	time_t time = (time_t)command->not_before;
+	char text[32] = "";
+	struct tm parts;
+
+	if (command->not_before <= apply->now || command_is_ended(command) || command->redo || document->only_in_hand ||
+		document->dry_run)
+		return;
+	if (gmtime_r(&time, &parts))
+		(void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts);
+	outcome_set(&command->outcome, CODE_NOT_YET, "waits until %s", text);
+}
+
 int decide_commands(const struct apply *apply, struct document *document)
 {
 	cleanup_history struct history history = {0};
@@ -131,6 +147,9 @@ int decide_commands(const struct apply *apply, struct document *document)
 		enum code code = manifest_check(command->row, command->node, detail);
 		if (code != CODE_OK && !command_is_ended(command))
 			outcome_set(&command->outcome, code, "%s", detail);
+		else if (command->times_invalid && !command_is_ended(command))
+			outcome_set(&command->outcome, CODE_FIELD_INVALID,
+				"`not_before` must be a time before `until`, and so before the document's end");
 		if (code == CODE_OK && strcmp(command->do_name, "sshd.set") == 0)
 			place_sshd_set(command);
 	}
@@ -150,11 +169,21 @@ int decide_commands(const struct apply *apply, struct document *document)
 		else if (command->until <= apply->now)
 			outcome_set(&command->outcome, CODE_EXPIRED, "its `until` has passed");
 	}
+	/* Also with what is not due: whether two commands contradict each other must not hang on when this runs. */
 	r = find_conflicts(document);
 	if (r < 0)
 		return r;
+	for (size_t i = 0; i < document->count; i++)
+		wait_for_time(apply, document, &document->commands[i]);
 	qsort(document->commands, document->count, sizeof(*document->commands), compare_commands);
 	return 0;
+}
+
+const char *decide_only_observes(const struct apply *apply, const struct document *document)
+{
+	if (document->dry_run)
+		return "dry run";
+	return policy_mode(&apply->policy) == POLICY_ENFORCE ? NULL : "mode observe";
 }
 
 int decide_batch(const struct apply *apply, const struct document *document, struct command **batch, size_t count,

@@ -103,6 +103,9 @@ static void answer(struct command *command, const cJSON *line)
 	const char *status, *name, *detail = "";
 	enum code code;
 
+	/* What was only tried uses no id up. */
+	if (json_member(line, "dry_run"))
+		return;
 	if (json_get_string(line, "status", &status) < 0 || json_get_string(line, "code", &name) < 0 ||
 		code_from_name(name, &code) < 0)
 		return;
@@ -168,9 +171,12 @@ int history_find(const struct history *history, const char *id, cJSON **ret_line
 
 	while (history_previous_line(history, &file, &end, &line, &size)) {
 		const char *found = line_id(line, size, &id_size);
-		if (found && strlen(id) == id_size && memcmp(found, id, id_size) == 0 &&
-			json_parse_object(line, size, ret_line) == 0)
-			return 0;
+		cleanup_json cJSON *tree = NULL;
+		if (!found || strlen(id) != id_size || memcmp(found, id, id_size) != 0 ||
+			json_parse_object(line, size, &tree) < 0 || json_member(tree, "dry_run"))
+			continue;
+		*ret_line = steal_pointer(&tree);
+		return 0;
 	}
 	return -ENOENT;
 }
@@ -248,6 +254,8 @@ static void put_command(struct json_writer *writer, const struct apply *apply, c
 	json_put_string(writer, "actor", command->actor);
 	json_put_integer(writer, "time", apply->now);
 	json_put_integer(writer, "until", command->until);
+	if (document->dry_run)
+		json_put_bool(writer, "dry_run", true);
 	json_end_object(writer);
 	buffer_append(writer->out, "\n", 1);
 	writer->comma = false;
@@ -331,14 +339,17 @@ int history_append(const struct apply *apply, const struct document *document)
 		if (needs_line(&document->commands[i]))
 			put_command(&writer, apply, document, &document->commands[i]);
 	}
-	/* The document's own line comes last: it is what raises the floors. A late result has none. */
-	if (document->digest[0] != '\0') {
+	/* The document's own line comes last: it is what raises the floors, and the newest one is read: an older
+	 * document that ends after a newer one must not lower them. A late result has none. */
+	if (document->digest[0] != '\0' && document->seq >= apply->floors.seq) {
 		json_begin_object(&writer, NULL);
 		json_put_string(&writer, "t", "document");
 		json_put_integer(&writer, "seq", document->seq);
 		json_put_integer(&writer, "issued", document->issued);
 		json_put_string(&writer, "digest", document->digest);
 		json_put_integer(&writer, "time", apply->now);
+		if (document->dry_run)
+			json_put_bool(&writer, "dry_run", true);
 		json_end_object(&writer);
 		buffer_append(&lines, "\n", 1);
 	}

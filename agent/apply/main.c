@@ -9,7 +9,9 @@
 
 #include "agent/apply/history.h"
 #include "agent/apply/identity.h"
+#include "agent/apply/inbox.h"
 #include "agent/apply/journal.h"
+#include "agent/apply/later.h"
 #include "agent/apply/revert.h"
 #include "agent/apply/sshd_paths.h"
 #include "agent/apply/sweep.h"
@@ -23,6 +25,7 @@
 enum job {
 	JOB_NONE,
 	JOB_DOCUMENT,
+	JOB_INBOX,
 	JOB_TRUST,
 	JOB_REDO,
 	JOB_REVERT,
@@ -40,12 +43,13 @@ static int usage(FILE *out, int code)
 {
 	(void)fputs(
 		"Usage: latchkey-apply [--root DIR] --document FILE\n"
-		"       latchkey-apply --trust FILE | --redo | --revert | --sweep | --view |\n"
+		"       latchkey-apply --inbox | --trust FILE | --redo | --revert | --sweep | --view |\n"
 		"                      --reset-floor\n"
 		"       latchkey-apply --describe | --help | --version\n\n"
 		"Applies one signed document to this machine, as root. FILE may be - for standard input.\n\n"
 		"  --document FILE  verify, decide, apply, prove, report\n"
 		"  --root DIR       work on a mounted system; nothing from it is executed\n"
+		"  --inbox          the same for the first document in /var/lib/latchkey/inbox\n"
 		"  --trust FILE     take a signed trust document over\n"
 		"  --redo           finish what a crash left, make the identity, write the view (done at boot)\n"
 		"  --revert         take back what was to be confirmed in time and was not\n"
@@ -106,8 +110,10 @@ static int redo(struct apply *apply, bool only_in_hand)
 		cleanup_journal struct journal journal = {.directory = -1, .descriptor = -1};
 
 		int r = journal_resume(apply, after, &journal, &document);
-		if (r == -ENOENT)
+		if (r == -ENOENT) {
+			later_sweep(apply);
 			return EXIT_TAKEN_OVER;
+		}
 		if (r == -EBADMSG)
 			continue; /* set aside; perhaps there is another */
 		if (r < 0) {
@@ -149,38 +155,80 @@ static int refuse(const struct apply *apply, const struct document *document, en
 	return signature_held ? EXIT_TAKEN_OVER : EXIT_REFUSED;
 }
 
-static int do_document(struct apply *apply, const char *text, size_t size)
+static int take_over(struct apply *apply, struct document *document)
 {
-	cleanup_document struct document document = {0};
 	cleanup_journal struct journal journal = {.directory = -1, .descriptor = -1};
-	char detail[DETAIL_MAX + 1];
 
-	enum code code = verify_document(apply, text, size, &document, detail);
-	if (code != CODE_OK)
-		return refuse(apply, &document, code, detail);
-	if (document.seq == apply->floors.seq) {
-		log_debug("document %lld is taken over already", (long long)document.seq);
+	if (document->seq == apply->floors.seq) {
+		log_debug("document %lld is taken over already", (long long)document->seq);
 		return EXIT_TAKEN_OVER;
 	}
 	if (apply->history_unreadable) {
-		log_error("document %lld is not taken over: the history cannot be read", (long long)document.seq);
+		log_error("document %lld is not taken over: the history cannot be read", (long long)document->seq);
 		return EXIT_TRY_AGAIN;
 	}
+	/* It leaves what is open alone, and needs no journal: done again after a crash, it is the same. */
+	if (document->dry_run)
+		return document_run(apply, document, &journal);
 	int result = redo(apply, true);
 	if (result != EXIT_TAKEN_OVER)
 		return result;
-	int r = journal_begin(apply, &document, &journal);
+	int r = journal_begin(apply, document, &journal);
 	if (r < 0) {
-		log_error("document %lld cannot be journalled, so nothing is begun: %s", (long long)document.seq,
+		log_error("document %lld cannot be journalled, so nothing is begun: %s", (long long)document->seq,
 			strerror(-r));
 		return EXIT_TRY_AGAIN;
 	}
 	/* Where the operator has moved AuthorizedKeysFile, keys go there, and sshd reads them there. */
-	if (apply->is_host && is_about_keys(&document)) {
+	if (apply->is_host && is_about_keys(document)) {
 		sweep_revoked(apply);
 		sshd_paths_ensure(apply);
 	}
-	return document_run(apply, &document, &journal);
+	return document_run(apply, document, &journal);
+}
+
+static int do_document(struct apply *apply, const char *text, size_t size)
+{
+	cleanup_document struct document document = {0};
+	char detail[DETAIL_MAX + 1];
+
+	enum code code = verify_document(apply, text, size, &document, detail);
+	return code == CODE_OK ? take_over(apply, &document) : refuse(apply, &document, code, detail);
+}
+
+/* One document: the next run of this program begins with what is on disk then. */
+static int do_inbox(struct apply *apply)
+{
+	cleanup_document struct document document = {0};
+	cleanup_free char *name = NULL, *text = NULL;
+	char detail[DETAIL_MAX + 1];
+	int result;
+	size_t size;
+
+	int r = inbox_next(apply, &name, &text, &size);
+	if (r < 0)
+		return r == -ENOENT || r == -EBADMSG ? EXIT_TAKEN_OVER : EXIT_TRY_AGAIN;
+	enum code code = verify_document(apply, text, size, &document, detail);
+	if (code == CODE_OK) {
+		result = take_over(apply, &document);
+	} else if (code == CODE_REPLAYED) {
+		/* A medium that stays in the machine brings it at every boot. */
+		log_info("inbox/%s is not new: %s", name, detail);
+		result = EXIT_TAKEN_OVER;
+	} else {
+		result = refuse(apply, &document, code, detail);
+		/* These are about the machine, not about the document. */
+		if (code == CODE_MODE_OFF || code == CODE_NO_SIGNERS)
+			result = EXIT_TRY_AGAIN;
+	}
+	if (result == EXIT_TRY_AGAIN)
+		return result;
+	r = code == CODE_OK || code == CODE_REPLAYED ? inbox_remove(apply, name) : inbox_set_aside(apply, name);
+	if (r < 0) {
+		log_error("inbox/%s cannot be taken away: %s", name, strerror(-r));
+		return EXIT_TRY_AGAIN;
+	}
+	return EXIT_TAKEN_OVER;
 }
 
 /* Under the lock a temporary file of ours is one that a crash left. */
@@ -194,8 +242,11 @@ static void sweep(const struct apply *apply)
 		if (apply_state_directory(apply, folders[i], &directory) == 0)
 			file_sweep_temporaries(directory, INT64_MAX);
 	}
+	cleanup_close int report = -1;
 	if (apply->run >= 0)
 		file_sweep_temporaries(apply->run, INT64_MAX);
+	if (apply->run >= 0 && file_open_directory(apply->run, "report", &report) == 0)
+		file_sweep_temporaries(report, INT64_MAX);
 }
 
 static int do_redo(struct apply *apply)
@@ -248,6 +299,9 @@ static int run_job(struct apply *apply, const struct options *options, const cha
 	case JOB_DOCUMENT:
 		result = do_document(apply, text, size);
 		break;
+	case JOB_INBOX:
+		result = do_inbox(apply);
+		break;
 	case JOB_TRUST:
 		result = trust_take_over(apply, text, size);
 		break;
@@ -280,7 +334,7 @@ static int run_job(struct apply *apply, const struct options *options, const cha
 	case JOB_NONE:
 		return EXIT_USAGE;
 	}
-	if (options->job == JOB_DOCUMENT || options->job == JOB_REDO)
+	if (options->job == JOB_DOCUMENT || options->job == JOB_INBOX || options->job == JOB_REDO)
 		sweep_schedule(apply, false);
 	r = identity_age_box(apply);
 	if (r < 0 && r != -EROFS)
@@ -320,11 +374,11 @@ static int run(const struct options *options)
 int main(int argc, char **argv)
 {
 	static const struct option long_options[] = {{"document", required_argument, NULL, 'd'},
-		{"trust", required_argument, NULL, 't'}, {"redo", no_argument, NULL, 'r'},
-		{"revert", no_argument, NULL, 'b'}, {"sweep", no_argument, NULL, 's'}, {"view", no_argument, NULL, 'v'},
-		{"reset-floor", no_argument, NULL, 'f'}, {"root", required_argument, NULL, 'R'},
-		{"describe", no_argument, NULL, 'D'}, {"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0}};
+		{"inbox", no_argument, NULL, 'i'}, {"trust", required_argument, NULL, 't'},
+		{"redo", no_argument, NULL, 'r'}, {"revert", no_argument, NULL, 'b'}, {"sweep", no_argument, NULL, 's'},
+		{"view", no_argument, NULL, 'v'}, {"reset-floor", no_argument, NULL, 'f'},
+		{"root", required_argument, NULL, 'R'}, {"describe", no_argument, NULL, 'D'},
+		{"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0}};
 	struct options options = {.root = "/"};
 	int option;
 
@@ -337,6 +391,9 @@ int main(int argc, char **argv)
 		case 't':
 			job = option == 'd' ? JOB_DOCUMENT : JOB_TRUST;
 			options.file = optarg;
+			break;
+		case 'i':
+			job = JOB_INBOX;
 			break;
 		case 'r':
 			job = JOB_REDO;

@@ -17,7 +17,10 @@
 		       */
 #define PARTS_MAX 64u /* 4,096 results with a sealed password each fill about 48 */
 #define PART_NAME_SIZE 40u
-#define WAITING_MAX 2048u /* files in results/ */
+#define REFUSAL "refusal" /* in history/: the one that was reported last, and when */
+#define REFUSAL_SIZE_MAX 1024u
+#define REFUSAL_REPEAT 86400 /* s: an endpoint that lost it hears it again */
+#define WAITING_MAX 2048u    /* files in results/ */
 
 static void put_result(struct json_writer *writer, const struct command *command)
 {
@@ -37,7 +40,7 @@ static void put_result(struct json_writer *writer, const struct command *command
 }
 
 static void put_head(const struct apply *apply, struct json_writer *writer, int64_t seq, const char *digest,
-	const char *document_code)
+	const char *document_code, bool dry_run)
 {
 	json_begin_object(writer, NULL);
 	json_put_integer(writer, "v", 1);
@@ -46,6 +49,8 @@ static void put_head(const struct apply *apply, struct json_writer *writer, int6
 		json_put_integer(writer, "seq", seq);
 	json_put_string(writer, "digest", digest);
 	json_put_string(writer, "document", document_code);
+	if (dry_run)
+		json_put_bool(writer, "dry_run", true);
 	json_put_string(writer, "agent", LATCHKEY_VERSION);
 	json_put_integer(writer, "time", apply->now);
 }
@@ -91,6 +96,7 @@ struct results {
 	int directory;
 	int64_t seq;
 	const char *digest;
+	bool dry_run;
 	struct buffer text, item;
 	unsigned part;
 	bool empty; /* the part has no result yet */
@@ -99,7 +105,7 @@ struct results {
 static void begin_part(struct results *results, struct json_writer *writer)
 {
 	*writer = (struct json_writer){&results->text, false};
-	put_head(results->apply, writer, results->seq, results->digest, "ok");
+	put_head(results->apply, writer, results->seq, results->digest, "ok", results->dry_run);
 	json_begin_array(writer, "results");
 	results->empty = true;
 }
@@ -200,9 +206,11 @@ static void drop_oldest(int directory)
 }
 
 static int write_results(
-	const struct apply *apply, int64_t seq, const char *digest, const struct command *commands, size_t count)
+	const struct apply *apply, const struct document *document, const struct command *commands, size_t count)
 {
-	struct results results = {.apply = apply, .directory = -1, .seq = seq, .digest = digest};
+	int64_t seq = document->seq;
+	struct results results = {
+		.apply = apply, .directory = -1, .seq = seq, .digest = document->digest, .dry_run = document->dry_run};
 	cleanup_close int directory = -1;
 	cJSON *waiting[PARTS_MAX] = {NULL};
 	char name[PART_NAME_SIZE];
@@ -260,20 +268,20 @@ int report_set_aside(const struct apply *apply)
 
 int report_document(const struct apply *apply, const struct document *document)
 {
-	int r = write_results(apply, document->seq, document->digest, document->commands, document->count);
+	int r = write_results(apply, document, document->commands, document->count);
 	return r < 0 ? r : history_append(apply, document);
 }
 
 int report_late(const struct apply *apply, int64_t seq, const struct command *command)
 {
-	int r = write_results(apply, seq, "", command, 1);
+	struct command copy = *command;
+	struct document document = {.seq = seq, .commands = &copy, .count = 1};
+	int r = write_results(apply, &document, command, 1);
 	if (r < 0)
 		return r;
 	/* Who asked for it stands in the history's line of the pending result. */
 	cleanup_history struct history history = {0};
 	cleanup_json cJSON *line = NULL;
-	struct command copy = *command;
-	struct document document = {.seq = seq, .commands = &copy, .count = 1};
 	const char *signer = NULL;
 	r = history_load(apply, &history);
 	if (r == 0 && history_find(&history, command->id, &line) == 0) {
@@ -287,6 +295,41 @@ int report_late(const struct apply *apply, int64_t seq, const struct command *co
 	return r;
 }
 
+/* The refusal was delivered, or latchkeyd gave it up, and the same document is still there. */
+static bool was_said(const struct apply *apply, const char *digest, enum code code)
+{
+	cleanup_close int directory = -1;
+	cleanup_free char *text = NULL;
+	cleanup_json cJSON *said = NULL;
+	const char *old_digest, *old_code;
+	int64_t time;
+	size_t size;
+
+	if (apply_state_directory(apply, "history", &directory) < 0 ||
+		file_read(directory, REFUSAL, REFUSAL_SIZE_MAX, &text, &size) < 0 ||
+		json_parse_object(text, size, &said) < 0 || json_get_string(said, "digest", &old_digest) < 0 ||
+		json_get_string(said, "code", &old_code) < 0 || json_get_integer(said, "time", &time) < 0)
+		return false;
+	return strcmp(old_digest, digest) == 0 && strcmp(old_code, code_name(code)) == 0 && time <= apply->clock &&
+	       apply->clock - time < REFUSAL_REPEAT;
+}
+
+/* Best effort: without it the refusal is said once more. */
+static void note_said(const struct apply *apply, const char *digest, enum code code)
+{
+	cleanup_buffer struct buffer text = {0};
+	struct json_writer writer = {&text, false};
+	cleanup_close int directory = -1;
+
+	json_begin_object(&writer, NULL);
+	json_put_string(&writer, "digest", digest);
+	json_put_string(&writer, "code", code_name(code));
+	json_put_integer(&writer, "time", apply->clock);
+	json_end_object(&writer);
+	if (buffer_status(&text) == 0 && apply_state_directory(apply, "history", &directory) == 0)
+		(void)!file_replace_simple(directory, REFUSAL, text.bytes, text.size, 0600);
+}
+
 int report_refusal(const struct apply *apply, const char *digest, enum code code, const char *detail)
 {
 	cleanup_buffer struct buffer text = {0};
@@ -294,6 +337,7 @@ int report_refusal(const struct apply *apply, const char *digest, enum code code
 	cleanup_close int directory = -1;
 	cleanup_json cJSON *waiting = NULL;
 	const char *old_digest = "", *old_code = "";
+	struct stat status;
 
 	int r = apply_state_directory(apply, "results", &directory);
 	if (r < 0)
@@ -304,9 +348,15 @@ int report_refusal(const struct apply *apply, const char *digest, enum code code
 		json_get_string(waiting, "document", &old_code) == 0 && strcmp(old_digest, digest) == 0 &&
 		strcmp(old_code, code_name(code)) == 0)
 		return 0;
-	put_head(apply, &writer, 0, digest, code_name(code));
+	if (sys.fstatat(directory, "0", &status, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT &&
+		was_said(apply, digest, code))
+		return 0;
+	put_head(apply, &writer, 0, digest, code_name(code), false);
 	json_put_string(&writer, "detail", detail);
 	json_begin_array(&writer, "results");
 	json_end_array(&writer);
-	return finish(apply, directory, "0", &writer);
+	r = finish(apply, directory, "0", &writer);
+	if (r == 0)
+		note_said(apply, digest, code);
+	return r;
 }

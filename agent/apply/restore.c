@@ -310,11 +310,11 @@ static int conclude(struct restore *restore)
 	return 0;
 }
 
-static void observe(struct restore *restore)
+static void observe(struct restore *restore, const char *why)
 {
 	bool open = can(restore, restore->method);
 
-	outcome_set(&restore->command->outcome, open ? CODE_WOULD_NOT_CHANGE : CODE_WOULD_CHANGE, "mode observe: %s",
+	outcome_set(&restore->command->outcome, open ? CODE_WOULD_NOT_CHANGE : CODE_WOULD_CHANGE, "%s: %s", why,
 		open ? "nothing is in the way" : "what is in the way could be lifted");
 }
 
@@ -332,8 +332,8 @@ int restore_access(struct apply *apply, const struct document *document, struct 
 		return r == -EIO ? 0 : r;
 	if (!choose_method(&restore, wanted))
 		return 0;
-	if (policy_mode(&apply->policy) != POLICY_ENFORCE) {
-		observe(&restore);
+	if (decide_only_observes(apply, document)) {
+		observe(&restore, decide_only_observes(apply, document));
 		return 0;
 	}
 	r = open_door(&restore);

@@ -91,6 +91,47 @@ bool revert_is_pending(const struct apply *apply, const char *id)
 	return find_entry(apply, id, true, &seq) == 0;
 }
 
+/* The marker of that entry: its name, and when the entry's time is over, by apply->boot_time. -ENOENT. */
+static int find_marker(int run, const char *entry, char **ret_name, int64_t *ret_deadline)
+{
+	cleanup_names char **names = NULL;
+	size_t count;
+
+	int r = file_list(run, ".", REVERTS_MAX, &names, &count);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < count; i++) {
+		int64_t deadline = 0;
+		const char *at = names[i];
+		while (*at >= '0' && *at <= '9' && at - names[i] < 16)
+			deadline = deadline * 10 + (*at++ - '0');
+		if (at == names[i] || *at != '-' || strcmp(at + 1, entry) != 0)
+			continue;
+		*ret_deadline = deadline;
+		*ret_name = strdup(names[i]);
+		return *ret_name ? 0 : -ENOMEM;
+	}
+	return -ENOENT;
+}
+
+/* One that stands is not moved: the step may be prepared again after a crash. */
+static int put_marker(const struct apply *apply, int run, const char *entry_name, int64_t within)
+{
+	cleanup_free char *old = NULL;
+	struct entry entry;
+	char name[192];
+	int64_t deadline;
+
+	int r = find_marker(run, entry_name, &old, &deadline);
+	if (r != -ENOENT)
+		return r;
+	/* Made before a reboot, and begun again in the redo after it: only what is left of its time. */
+	if (parse_name(entry_name, &entry) && entry.deadline - apply->now < within)
+		within = entry.deadline > apply->now ? entry.deadline - apply->now : 0;
+	(void)snprintf(name, sizeof(name), "%" PRIi64 "-%s", apply->boot_time + within, entry_name);
+	return file_replace_simple(run, name, "", 0, 0600);
+}
+
 int revert_prepare(const struct apply *apply, const struct document *document, struct command *command,
 	const struct resolved_account *account, int64_t within)
 {
@@ -120,14 +161,17 @@ int revert_prepare(const struct apply *apply, const struct document *document, s
 		if (r < 0)
 			return r;
 	}
-	return run >= 0 ? file_replace_simple(run, name, "", 0, 0600) : 0;
+	return run >= 0 ? put_marker(apply, run, name, within) : 0;
 }
 
 static int remove_entry(int state, int run, const char *name)
 {
+	cleanup_free char *marker = NULL;
+	int64_t deadline;
+
 	int r = file_remove(state, name);
-	if (r == 0 && run >= 0)
-		(void)sys.unlinkat(run, name, 0);
+	if (r == 0 && run >= 0 && find_marker(run, name, &marker, &deadline) == 0)
+		(void)sys.unlinkat(run, marker, 0);
 	return r;
 }
 
@@ -275,6 +319,33 @@ int revert_now(const struct apply *apply, const char *id)
 	return 0;
 }
 
+static bool is_due(const struct apply *apply, int run, const char *name, const struct entry *entry)
+{
+	cleanup_free char *marker = NULL;
+	int64_t deadline;
+
+	if (run < 0)
+		return entry->deadline <= apply->now;
+	int r = find_marker(run, name, &marker, &deadline);
+	return r == -ENOENT || (r == 0 && deadline <= apply->boot_time);
+}
+
+/* Markers whose entries are gone would wake latchkeyd for nothing. */
+static void sweep_markers(int state, int run)
+{
+	cleanup_names char **names = NULL;
+	struct stat status;
+	size_t count;
+
+	if (run < 0 || file_list(run, ".", REVERTS_MAX, &names, &count) < 0)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		const char *dash = strchr(names[i], '-');
+		if (!dash || (sys.fstatat(state, dash + 1, &status, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT))
+			(void)sys.unlinkat(run, names[i], 0);
+	}
+}
+
 int revert_run_due(struct apply *apply)
 {
 	cleanup_close int state = -1, run = -1;
@@ -290,15 +361,14 @@ int revert_run_due(struct apply *apply)
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < count; i++) {
-		struct stat status;
 		struct entry entry;
 		enum code code;
-		if (!parse_name(names[i], &entry))
-			continue;
-		bool rebooted = run >= 0 && sys.fstatat(run, names[i], &status, AT_SYMLINK_NOFOLLOW) < 0;
-		if (entry.deadline > apply->now && !rebooted)
+		if (!parse_name(names[i], &entry) || !is_due(apply, run, names[i], &entry))
 			continue;
 		if (!undo_now(apply, state, names[i], &entry, &code)) {
+			/* After a reboot there is no marker, by which latchkeyd knows that it is to be tried again. */
+			if (run >= 0)
+				(void)!put_marker(apply, run, names[i], 0);
 			again = true;
 			continue;
 		}
@@ -309,5 +379,6 @@ int revert_run_due(struct apply *apply)
 		if (r < 0)
 			return r;
 	}
+	sweep_markers(state, run);
 	return again ? -EAGAIN : 0;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * confirm_within: revert/DEADLINE-SEQ-ID holds the apply request that takes the step back, written before the step is
- * applied; a marker of the same name in /run/latchkey/revert says that this boot made it. Deadline passed, or no marker
- * (= rebooted): the step is undone. sshd.confirm deletes it.
+ * applied; a marker BOOTTIME-DEADLINE-SEQ-ID in /run/latchkey/revert says that this boot made it, and when by
+ * CLOCK_BOOTTIME its time is over: a clock that is set changes nothing. That passed, or no marker (= rebooted): the
+ * step is undone. Where there is no /run (another root), the deadline counts. sshd.confirm deletes both.
  */
 #pragma once
 

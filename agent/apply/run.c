@@ -5,6 +5,7 @@
 
 #include "agent/apply/identity.h"
 #include "agent/apply/journal.h"
+#include "agent/apply/later.h"
 #include "lib/log.h"
 #include "lib/log_event.h"
 
@@ -51,8 +52,24 @@ static void log_outcomes(const struct document *document)
 	}
 }
 
+/* Nobody tries anything of it again, and what a refusal is about has not happened. */
+static void end_dry_run(struct document *document)
+{
+	for (size_t i = 0; i < document->count; i++) {
+		struct outcome *outcome = &document->commands[i].outcome;
+		char detail[DETAIL_MAX + 1];
+		if (!outcome->known || outcome->from_history || outcome->status == STATUS_OBSERVED)
+			continue;
+		if (outcome->status == STATUS_PENDING && code_is_retried(outcome->code))
+			outcome->status = STATUS_FAILED;
+		memcpy(detail, outcome->detail, sizeof(detail));
+		(void)snprintf(outcome->detail, sizeof(outcome->detail), "dry run: %.190s", detail);
+	}
+}
+
 int document_run(struct apply *apply, struct document *document, struct journal *journal)
 {
+	later_forget(apply, document);
 	int r = decide_commands(apply, document);
 	if (r == 0)
 		r = stages_run(apply, document, journal);
@@ -60,7 +77,9 @@ int document_run(struct apply *apply, struct document *document, struct journal 
 		log_error("document %lld cannot be finished now: %s", (long long)document->seq, strerror(-r));
 		return EXIT_TRY_AGAIN;
 	}
-	bool open = close_late(apply, document);
+	bool open = close_late(apply, document) && !document->dry_run;
+	if (document->dry_run)
+		end_dry_run(document);
 	prove_document(apply, document);
 	log_outcomes(document);
 	r = report_document(apply, document);
@@ -68,7 +87,7 @@ int document_run(struct apply *apply, struct document *document, struct journal 
 		/* The journal stays, and with it the work of reporting; only a runtime journal has nowhere to report
 		 * to. */
 		log_error("the results of document %lld cannot be kept: %s", (long long)document->seq, strerror(-r));
-		return EXIT_TAKEN_OVER;
+		return document->dry_run ? EXIT_TRY_AGAIN : EXIT_TAKEN_OVER;
 	}
 	/* Before the journal goes, or a crash between the two would leave the key in use. */
 	if (apply->box_used || (!open && opened_box(document))) {
@@ -82,6 +101,8 @@ int document_run(struct apply *apply, struct document *document, struct journal 
 		if (r < 0)
 			log_error("the journal of document %lld cannot be removed: %s", (long long)document->seq,
 				strerror(-r));
+	} else {
+		later_note(apply, document);
 	}
 	journal_prepare_spare(apply);
 	return EXIT_TAKEN_OVER;

@@ -20,8 +20,72 @@
 #define BATCH_MAX 512u    /* commands of one plugin call: request and reply stay under 2 MiB */
 #define BATCH_TEXT_MAX (512u << 10) /* and so do long plans */
 
+/* Where nothing is applied, the door that this document opens first is not open when the guard looks. */
+static bool would_let_in(const struct document *document)
+{
+	for (size_t i = 0; i < document->count; i++) {
+		const struct command *command = &document->commands[i];
+		if (command->stage < STAGE_RESTRICT && command->outcome.known &&
+			command->outcome.code == CODE_WOULD_CHANGE)
+			return true;
+	}
+	return false;
+}
+
+/* The more of these, the fewer can log in: whoever survives all of them survives each, in whatever order. */
+static bool only_takes(const struct command *command)
+{
+	static const char *const names[] = {
+		"keys.revoke", "keys.unbind", "password.remove", "user.lock", "user.remove"};
+
+	for (unsigned i = 0; i < ELEMENTS(names); i++) {
+		if (strcmp(command->do_name, names[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * One question for a run of at most *run such commands from `first` on, instead of one for each: a yes is a yes to all,
+ * and they are added to the sum. A no says nothing of any single one: the run is halved, and a single one is the
+ * caller's. How many of the batch are through, or negative errno.
+ */
+static ssize_t guard_run(const struct apply *apply, const struct trial *trial, struct command *const *batch,
+	size_t count, size_t first, size_t *run, struct removal *sum)
+{
+	for (; *run > 1; *run /= 2) {
+		cleanup_removal struct removal next = {0};
+		bool anyone = false;
+		size_t taken = 0, i = first;
+
+		int r = removal_copy(sum, &next);
+		for (; r >= 0 && i < count && taken < *run; i++) {
+			if (command_is_ended(batch[i]))
+				continue;
+			if (!only_takes(batch[i]))
+				break;
+			taken++;
+			r = removal_add(batch[i], &next);
+		}
+		if (r < 0)
+			return r;
+		if (taken < 2)
+			return 0;
+		removal_add_trial(trial, &next);
+		*run = taken;
+		if (login_anyone(apply, &next, &anyone) != CODE_OK || !anyone)
+			continue;
+		removal_free(sum);
+		*sum = next;
+		next = (struct removal){0};
+		*run = BATCH_MAX;
+		return (ssize_t)(i - first);
+	}
+	return 0;
+}
+
 /* Asks before each closing command whether anybody could still log in; what is refused no longer counts. */
-static int guard(const struct apply *apply, struct command **batch, size_t count)
+static int guard(const struct apply *apply, const struct document *document, struct command **batch, size_t count)
 {
 	cleanup_removal struct removal sum = {.password = -1, .key = -1};
 	cleanup_trial struct trial trial = {0};
@@ -34,11 +98,19 @@ static int guard(const struct apply *apply, struct command **batch, size_t count
 	sum.users = trial.users;
 	trial.users = (struct buffer){0};
 
+	size_t run = BATCH_MAX;
 	for (size_t i = 0; i < count; i++) {
 		cleanup_removal struct removal next = {0};
 		bool accepted = false, anyone = false;
 		if (command_is_ended(batch[i]))
 			continue;
+		ssize_t through = guard_run(apply, &trial, batch, count, i, &run, &sum);
+		if (through < 0)
+			return (int)through;
+		if (through > 0) {
+			i += (size_t)through - 1;
+			continue;
+		}
 		int r = removal_copy(&sum, &next);
 		if (r == 0)
 			r = removal_add(batch[i], &next);
@@ -57,18 +129,23 @@ static int guard(const struct apply *apply, struct command **batch, size_t count
 			if (!anyone && batch[i]->stage < STAGE_RESTRICT)
 				code = login_anyone(apply, &sum, &before);
 			if (!anyone && (before || code != CODE_OK)) {
+				bool lets_in = would_let_in(document);
 				bool on_trial = trial.password || trial.key || trial.root;
 				outcome_set(&batch[i]->outcome, CODE_WOULD_LOCK_OUT, "%s",
-					on_trial ? "after this nobody could log in once the sshd.set on trial goes "
-						   "back: confirm it, or bind a key or set a password that works first"
-						 : "after this nobody could log in: bind a key or set a password that "
-						   "works first");
+					lets_in ? "after this nobody could log in, not counting whom this "
+						  "document would let in before"
+					: on_trial
+						? "after this nobody could log in once the sshd.set on trial goes "
+						  "back: confirm it, or bind a key or set a password that works first"
+						: "after this nobody could log in: bind a key or set a password that "
+						  "works first");
 				continue;
 			}
 		}
 		removal_free(&sum);
 		sum = next;
 		next = (struct removal){0};
+		run = run < 2 ? 2 : run; /* after one that is refused the next is asked alone */
 	}
 	return 0;
 }
@@ -222,27 +299,31 @@ static void confirm(const struct apply *apply, struct document *document, struct
 	settle_repeated(document, confirmed.id);
 }
 
-static void observe(struct command **batch, size_t count)
+static void observe(struct command **batch, size_t count, const char *why)
 {
 	for (size_t i = 0; i < count; i++) {
 		struct outcome *outcome = &batch[i]->outcome;
 		if (!outcome->known)
-			outcome_set(outcome, CODE_WOULD_CHANGE, "mode observe: nothing was changed");
+			outcome_set(outcome, CODE_WOULD_CHANGE, "%s: nothing was changed", why);
 		else if (outcome->code == CODE_OK)
-			outcome_set(outcome, CODE_WOULD_NOT_CHANGE, "mode observe: it is so already");
+			outcome_set(outcome, CODE_WOULD_NOT_CHANGE, "%s: it is so already", why);
 	}
 }
 
-/* What needs an account that could not be made yet waits with it, instead of failing for good. */
+/*
+ * What needs an account that could not be made yet waits with it, instead of failing for good; and what needs one that
+ * would only be made can say no more than that.
+ */
 static void wait_for_account(const struct document *document, struct command *command)
 {
 	for (size_t i = 0; command->user && i < document->count; i++) {
 		const struct command *other = &document->commands[i];
 		if (strcmp(other->do_name, "user.ensure") != 0 || !other->user ||
 			strcmp(other->user, command->user) != 0 || other == command || !other->outcome.known ||
-			!code_is_retried(other->outcome.code))
+			!(code_is_retried(other->outcome.code) || other->outcome.code == CODE_WOULD_CHANGE))
 			continue;
-		outcome_set(&command->outcome, other->outcome.code, "waits for user.ensure of %s", command->user);
+		outcome_set(&command->outcome, other->outcome.code, "%s user.ensure of %s",
+			other->outcome.code == CODE_WOULD_CHANGE ? "after" : "waits for", command->user);
 		return;
 	}
 }
@@ -251,7 +332,7 @@ static int run_fresh(struct apply *apply, struct document *document, struct jour
 	struct command **batch, const struct resolved_account *accounts, size_t count)
 {
 	const char *plugin = apply->manifests.plugins[batch[0]->row->plugin].name;
-	bool observing = policy_mode(&apply->policy) != POLICY_ENFORCE;
+	const char *observing = decide_only_observes(apply, document);
 	cleanup_free struct command **open = calloc(count, sizeof(struct command *));
 	cleanup_free struct resolved_account *open_accounts = calloc(count, sizeof(*accounts));
 	size_t kept = 0;
@@ -260,11 +341,11 @@ static int run_fresh(struct apply *apply, struct document *document, struct jour
 		return -ENOMEM;
 	int r = plugin_run(apply, document, PLUGIN_PLAN, batch, accounts, count);
 	if (r == 0 && stage <= STAGE_RESTRICT)
-		r = guard(apply, batch, count);
+		r = guard(apply, document, batch, count);
 	if (r < 0)
 		return r;
 	if (observing) {
-		observe(batch, count);
+		observe(batch, count, observing);
 		return 0;
 	}
 	for (size_t i = 0; i < count; i++) {
@@ -318,7 +399,7 @@ static int run_batch(struct apply *apply, struct document *document, struct jour
 	kept = 0;
 	for (size_t i = 0; i < count; i++) {
 		if (!command_is_ended(batch[i]) && strcmp(batch[i]->do_name, "sshd.confirm") == 0 &&
-			policy_mode(&apply->policy) == POLICY_ENFORCE)
+			!decide_only_observes(apply, document))
 			confirm(apply, document, batch[i]);
 		if (!command_is_ended(batch[i]) && may_repeat(batch[i]) && revert_walk(apply, repeats, batch[i]) < 0)
 			outcome_set(&batch[i]->outcome, CODE_IO_ERROR, "what is on trial cannot be read");

@@ -69,6 +69,9 @@ static int read_command(const struct apply *apply, const struct document *docume
 	int r = json_get_integer(node, "until", &command->until);
 	if (r == -EBADMSG || command->until < 0 || command->until > document->expires)
 		return -EBADMSG;
+	r = json_get_integer(node, "not_before", &command->not_before);
+	command->times_invalid =
+		r == -EBADMSG || command->not_before < 0 || (r == 0 && command->not_before >= command->until);
 	r = json_get_string(node, "actor", &command->actor);
 	if (r == -EBADMSG || !field_is_text(command->actor, ACTOR_MAX))
 		return -EBADMSG;
@@ -106,7 +109,8 @@ static int check_unique_ids(const struct document *document)
 static int read_payload(const struct apply *apply, const struct signed_text_part *payload, struct document *document,
 	enum code *ret_code)
 {
-	static const char *const members[] = {"v", "instance", "seq", "issued", "expires", "actor", "commands", NULL};
+	static const char *const members[] = {
+		"v", "instance", "seq", "issued", "expires", "actor", "commands", "dry_run", NULL};
 	const cJSON *member, *commands;
 	int64_t version;
 	cJSON *node;
@@ -137,6 +141,7 @@ static int read_payload(const struct apply *apply, const struct signed_text_part
 		json_get_integer(root, "issued", &document->issued) < 0 || document->issued < 0 ||
 		json_get_integer(root, "expires", &document->expires) < 0 || document->expires < document->issued ||
 		json_get_string(root, "actor", &document->actor) == -EBADMSG ||
+		json_get_bool(root, "dry_run", &document->dry_run) == -EBADMSG ||
 		!field_is_text(document->actor, ACTOR_MAX) || json_get_array(root, "commands", &commands) < 0)
 		return -EBADMSG;
 	int count = cJSON_GetArraySize(commands);

@@ -72,7 +72,9 @@ void output_status(const cJSON *status)
 	if (strcmp(state, "none") != 0)
 		(void)printf(" since %s", time_of(integer_of(endpoint, "since"), cell));
 	int64_t code = integer_of(endpoint, "code");
-	if (code > 0)
+	if (strcmp(state, "files") == 0)
+		(void)printf(" (results stay on this machine)");
+	else if (code > 0)
 		(void)printf(" (last answer %" PRIi64 ")", code);
 	(void)printf("\n  document: %" PRIi64 ", verified %s\n", integer_of(status, "seq"),
 		time_of(integer_of(status, "verified"), cell));

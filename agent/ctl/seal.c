@@ -29,6 +29,7 @@ static const struct place {
 	{"/" PATH_STATE, "journal", "commands that are under way", false},
 	{"/" PATH_STATE, "results", "results that were not delivered", false},
 	{"/" PATH_STATE, "history", "what was done, by whom", false},
+	{"/" PATH_STATE, "inbox", "documents that were not taken yet", false},
 	{"/" PATH_STATE, "revert", "steps that wait for their confirmation", false},
 	{"/" PATH_STATE, "trust", "the trust document, its version, the last good configuration", false},
 	{"/" PATH_STATE, "plugin", "the ledgers", false},
@@ -36,6 +37,7 @@ static const struct place {
 	{PATH_RUN, "view", "the view", false},
 	{PATH_RUN, "status.json", "the status", false},
 	{PATH_RUN, "journal", "commands that are under way, without a disk", false},
+	{PATH_RUN, "later", "when commands under way are due", false},
 	{PATH_RUN, "revert", "markers of the steps that wait", false},
 	{PATH_RUN, "authorized_keys", "keys that would not have outlived a reboot", false},
 };

@@ -17,15 +17,19 @@
 #define RETRY_LAST_MS 600000
 #define DOCUMENT_BUCKET 10 /* signature checks (documents, trust documents): a burst of 10, then one a second */
 #define DOCUMENT_REFILL_MS 1000
-#define VIEW_DISTANCE_MS 1000   /* between views that only latchkey-net's word about the endpoint asks for */
-#define BOX_DISTANCE_MS 3600000 /* between runs because a box key is due */
-#define TRUST_DISTANCE_MS 60000 /* between questions for the trust document because a signer is unknown */
+#define VIEW_DISTANCE_MS 1000    /* between views that only latchkey-net's word about the endpoint asks for */
+#define REFUSAL_TRIES_MAX 8      /* an answer each; with the distances above half an hour and more */
+#define BOX_DISTANCE_MS 3600000  /* between runs because a box key is due */
+#define REPORT_DISTANCE_MS 10000 /* between reports, and */
+#define REPORT_DUE_MS 3600000    /* between runs because one is due */
+#define TRUST_DISTANCE_MS 60000  /* between questions for the trust document because a signer is unknown */
 
 enum job_kind {
 	JOB_NONE,
 	JOB_REDO,
 	JOB_REVERT,
 	JOB_SWEEP,
+	JOB_INBOX,
 	JOB_TRUST,
 	JOB_DOCUMENT,
 	JOB_VIEW,
@@ -33,7 +37,7 @@ enum job_kind {
 
 /* Something that latchkey-apply has still to do; bodies are ours until it is started. */
 struct waiting {
-	bool redo, revert, sweep, view;
+	bool redo, revert, sweep, inbox, view;
 	struct link_message endpoint; /* for view; type 0: none */
 	char *document, *trust;
 	size_t document_size, trust_size;
@@ -47,7 +51,8 @@ struct sent_file {
 };
 
 struct daemon {
-	int epoll, signals, timer, listener, status_socket, state, run;
+	int epoll, signals, timer, clock, listener, status_socket, state, run;
+	int inbox;       /* inotify: documents that somebody puts there */
 	int lists;       /* inotify: the operator's list of revoked keys that ours carries along */
 	int link;        /* -1: latchkey-net is not there */
 	bool link_waits; /* READY came before the boot redo had made or read the identity */
@@ -70,13 +75,22 @@ struct daemon {
 	uint64_t result_seq;
 	char result_name[40];
 	struct sent_file result_file;
+	unsigned refusal_tries; /* answered deliveries of results/0, as it is */
+	struct sent_file refusal_file;
 	bool result_stuck; /* the endpoint will never take result_name: the others go first */
+
+	bool report_in_flight;
+	struct sent_file report_file;
 
 	/* CLOCK_BOOTTIME in ms; 0: not set */
 	int64_t redo_at, redo_delay, results_at, results_delay, document_at, identity_at, identity_delay;
 	int64_t revert_at, revert_delay; /* not before; after a revert that could not be done */
 	int64_t sweep_at, sweep_delay;   /* the same for a sweep */
+	int64_t later_at, later_delay;   /* and for a redo because a command is due */
+	int64_t inbox_at, inbox_delay;   /* and for the inbox */
 	int64_t box_at;                  /* not before; after a run that could not renew the key */
+	int64_t report_at, report_delay; /* sent not before */
+	int64_t report_due_at;           /* made not before; after a run that could not make one */
 	int64_t view_at, trust_asked_at; /* not before; when last */
 	int64_t tokens, tokens_at;
 	bool endpoint_answered, is_ready;
@@ -104,6 +118,12 @@ void lists_watch(struct daemon *daemon);
 /* Something happened to the list: latchkey-apply brings ours up to date. */
 void lists_changed(struct daemon *daemon);
 
+/* inbox.c: documents for a machine without an endpoint. */
+int inbox_open(struct daemon *daemon) MUST_CHECK;
+/* After each job, and when something was put there: one run of latchkey-apply takes one document. */
+void inbox_look(struct daemon *daemon);
+void inbox_changed(struct daemon *daemon);
+
 /* peer.c: the link's protocol. */
 int peer_listen(struct daemon *daemon) MUST_CHECK;
 void peer_accept(struct daemon *daemon);
@@ -121,3 +141,9 @@ void peer_send_ask(struct daemon *daemon, uint32_t what);
 /* deliver.c: results, one in flight. */
 void deliver_next(struct daemon *daemon);
 void deliver_done(struct daemon *daemon, uint64_t seq, uint32_t code);
+/* Removes the file only if it is still the one that was sent: another may have taken its place meanwhile. */
+int deliver_remove(int parent, const char *folder, const char *name, const struct sent_file *file) MUST_CHECK;
+
+/* report.c: the unsolicited report, behind the results. */
+void report_send(struct daemon *daemon);
+void report_done(struct daemon *daemon, uint32_t code);

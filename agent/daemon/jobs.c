@@ -101,6 +101,9 @@ static int start_next(struct daemon *daemon)
 	} else if (waiting->revert) {
 		r = start(daemon, JOB_REVERT, "--revert", NULL, "", 0);
 		waiting->revert = r < 0;
+	} else if (waiting->inbox) {
+		r = start(daemon, JOB_INBOX, "--inbox", NULL, "", 0);
+		waiting->inbox = r < 0;
 	} else if (waiting->sweep && !waiting->document) {
 		r = start(daemon, JOB_SWEEP, "--sweep", NULL, "", 0);
 		waiting->sweep = r < 0;
@@ -138,15 +141,35 @@ void jobs_run(struct daemon *daemon)
 	}
 }
 
+/* True when /run/latchkey/later says that the journal of that name only waits for its time. */
+static bool only_waits(char *const *later, const char *journal)
+{
+	for (; later && *later; later++) {
+		const char *dash = strchr(*later, '-');
+		if (dash && strcmp(dash + 1, journal) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* A journal that is to be tried again. */
 static bool has_journal(const struct daemon *daemon)
 {
 	const int parents[] = {daemon->state, daemon->run};
+	cleanup_names char **later = NULL;
+	size_t later_count;
+
+	(void)!file_list(daemon->run, "later", 256, &later, &later_count);
 
 	for (unsigned i = 0; i < ELEMENTS(parents); i++) {
 		cleanup_names char **names = NULL;
 		size_t count = 0;
-		if (parents[i] >= 0 && file_list(parents[i], "journal", 64, &names, &count) == 0 && count > 0)
-			return true;
+		if (parents[i] < 0 || file_list(parents[i], "journal", 64, &names, &count) < 0)
+			continue;
+		for (size_t j = 0; j < count; j++) {
+			if (!only_waits(later, names[j]))
+				return true;
+		}
 	}
 	return false;
 }
@@ -195,7 +218,8 @@ void jobs_reap(struct daemon *daemon)
 	else if (code != APPLY_TAKEN_OVER && code != APPLY_TRY_AGAIN && code != APPLY_REFUSED)
 		log_error("latchkey-apply ended with %d", code);
 	/* Killed in the middle of its work: what it had in hand is finished at once. */
-	if (WIFSIGNALED(status) && (ended == JOB_DOCUMENT || ended == JOB_REDO) && daemon->redo_delay == 0) {
+	if (WIFSIGNALED(status) && (ended == JOB_DOCUMENT || ended == JOB_INBOX || ended == JOB_REDO) &&
+		daemon->redo_delay == 0) {
 		daemon->redo_delay = RETRY_FIRST_MS;
 		daemon->waiting.redo = true;
 	} else {
@@ -203,20 +227,30 @@ void jobs_reap(struct daemon *daemon)
 	}
 	if (ended == JOB_REVERT && code != APPLY_TAKEN_OVER)
 		daemon->revert_at = daemon_back_off(&daemon->revert_delay);
-	else if (ended == JOB_REVERT || ended == JOB_DOCUMENT)
+	else if (ended == JOB_REVERT || ended == JOB_DOCUMENT || ended == JOB_INBOX)
 		daemon->revert_at = daemon->revert_delay = 0;
 	if (ended == JOB_SWEEP && code != APPLY_TAKEN_OVER)
 		daemon->sweep_at = daemon_back_off(&daemon->sweep_delay);
 	else if (ended == JOB_SWEEP)
 		daemon->sweep_at = daemon->sweep_delay = 0;
+	if (ended == JOB_REDO && code != APPLY_TAKEN_OVER)
+		daemon->later_at = daemon_back_off(&daemon->later_delay);
+	else if (ended == JOB_REDO)
+		daemon->later_at = daemon->later_delay = 0;
 	if (ended == JOB_REDO)
 		peer_booted(daemon);
 	if (ended == JOB_TRUST && code == APPLY_TAKEN_OVER && daemon->signer_unknown) {
 		daemon->signer_unknown = false;
 		peer_send_ask(daemon, 0); /* the document of the signer that was unknown */
 	}
+	if (ended == JOB_INBOX && code != APPLY_TAKEN_OVER)
+		daemon->inbox_at = daemon_back_off(&daemon->inbox_delay);
+	else if (ended == JOB_INBOX)
+		daemon->inbox_at = daemon->inbox_delay = 0;
+	inbox_look(daemon);
 	lists_watch(daemon);
 	peer_send_identity(daemon);
 	peer_send_view(daemon);
 	deliver_next(daemon);
+	report_send(daemon);
 }

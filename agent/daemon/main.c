@@ -43,14 +43,17 @@ int64_t daemon_back_off(int64_t *delay)
 	return daemon_now() + 1 + daemon_jitter(*delay);
 }
 
-/* The earliest deadline in that folder, in CLOCK_BOOTTIME ms, not before that; 0: none. Names begin with it. */
-static int64_t next_deadline(const struct daemon *daemon, const char *folder, int64_t not_before)
+/*
+ * The earliest deadline in that folder, in CLOCK_BOOTTIME ms, not before that; 0: none. Names begin with it, in the
+ * seconds of a clock that shows clock_now.
+ */
+static int64_t next_deadline(int parent, const char *folder, int64_t clock_now, int64_t not_before)
 {
 	cleanup_names char **names = NULL;
 	int64_t earliest = 0;
 	size_t count;
 
-	if (daemon->state < 0 || file_list(daemon->state, folder, 4096, &names, &count) < 0)
+	if (parent < 0 || file_list(parent, folder, 4096, &names, &count) < 0)
 		return 0;
 	for (size_t i = 0; i < count; i++) {
 		int64_t deadline = 0;
@@ -61,19 +64,30 @@ static int64_t next_deadline(const struct daemon *daemon, const char *folder, in
 	}
 	if (earliest == 0)
 		return 0;
-	int64_t left = (earliest - (int64_t)time(NULL)) * 1000;
+	int64_t left = (earliest - clock_now) * 1000;
 	int64_t at = daemon_now() + (left > 0 ? left : 0) + 1000;
 	return at > not_before ? at : not_before;
 }
 
 static int64_t next_revert(const struct daemon *daemon)
 {
-	return next_deadline(daemon, "revert", daemon->revert_at);
+	return next_deadline(daemon->run, "revert", daemon_now() / 1000, daemon->revert_at);
 }
 
 static int64_t next_sweep(const struct daemon *daemon)
 {
-	return next_deadline(daemon, "sweep", daemon->sweep_at);
+	return next_deadline(daemon->state, "sweep", (int64_t)time(NULL), daemon->sweep_at);
+}
+
+/* When a command that was not to be done yet is due. */
+static int64_t next_later(const struct daemon *daemon)
+{
+	return next_deadline(daemon->run, "later", (int64_t)time(NULL), daemon->later_at);
+}
+
+static int64_t next_report(const struct daemon *daemon)
+{
+	return next_deadline(daemon->run, "report", (int64_t)time(NULL), daemon->report_due_at);
 }
 
 /* When a key that passwords are sealed to has served its time, in CLOCK_BOOTTIME ms; 0: never. */
@@ -95,7 +109,8 @@ static int64_t next_box(const struct daemon *daemon)
 static void arm(struct daemon *daemon)
 {
 	const int64_t times[] = {daemon->redo_at, daemon->results_at, daemon->document_at, next_revert(daemon),
-		next_sweep(daemon), next_box(daemon), daemon->is_ready ? 0 : daemon->ready_at, daemon->watchdog_at,
+		next_sweep(daemon), next_later(daemon), next_box(daemon), daemon->inbox_at,
+		daemon->is_ready ? 0 : daemon->ready_at, daemon->watchdog_at, next_report(daemon), daemon->report_at,
 		daemon->identity_at, daemon->waiting.view && daemon->running == JOB_NONE ? daemon->view_at : 0};
 	struct itimerspec when = {0};
 	int64_t earliest = 0;
@@ -113,7 +128,9 @@ static void arm(struct daemon *daemon)
 
 static void handle_times(struct daemon *daemon)
 {
-	int64_t now = daemon_now(), revert = next_revert(daemon), sweep = next_sweep(daemon);
+	int64_t revert = next_revert(daemon), sweep = next_sweep(daemon), later = next_later(daemon),
+		report = next_report(daemon);
+	int64_t now = daemon_now();
 
 	if (daemon->redo_at > 0 && daemon->redo_at <= now) {
 		daemon->redo_at = 0;
@@ -126,8 +143,19 @@ static void handle_times(struct daemon *daemon)
 	}
 	if (revert > 0 && revert <= now + 1000 && daemon->running != JOB_REVERT)
 		daemon->waiting.revert = true;
+	if (later > 0 && later <= now + 1000 && daemon->running != JOB_REDO)
+		daemon->waiting.redo = true;
 	if (sweep > 0 && sweep <= now + 1000 && daemon->running != JOB_SWEEP)
 		daemon->waiting.sweep = true;
+	if (report > 0 && report <= now + 1000) {
+		/* Any run of latchkey-apply makes it. */
+		daemon->report_due_at = now + REPORT_DUE_MS;
+		daemon->waiting.view = true;
+	}
+	if (daemon->inbox_at > 0 && daemon->inbox_at <= now) {
+		daemon->inbox_at = 0;
+		inbox_look(daemon);
+	}
 	if (daemon->identity_at > 0 && daemon->identity_at <= now) {
 		daemon->identity_at = 0;
 		daemon->identity_sent = (struct sent_file){0};
@@ -135,6 +163,8 @@ static void handle_times(struct daemon *daemon)
 	}
 	if (daemon->results_at > 0 && daemon->results_at <= now)
 		deliver_next(daemon);
+	if (daemon->report_at > 0 && daemon->report_at <= now)
+		report_send(daemon);
 	if (daemon->watchdog_at > 0 && daemon->watchdog_at <= now) {
 		notify_send(&daemon->notify, "WATCHDOG=1");
 		daemon->watchdog_at = now + (int64_t)(daemon->notify.watchdog_us / 2000);
@@ -144,7 +174,8 @@ static void handle_times(struct daemon *daemon)
 /* sshd may start once the waiting document is applied, or when the endpoint has had its time. */
 static void tell_ready(struct daemon *daemon)
 {
-	bool busy = daemon->running != JOB_NONE || daemon->waiting.redo || daemon->waiting.document;
+	bool busy = daemon->running != JOB_NONE || daemon->waiting.redo || daemon->waiting.inbox ||
+		    daemon->waiting.document;
 
 	if (daemon->is_ready || daemon->running == JOB_REDO || daemon->waiting.redo)
 		return;
@@ -172,6 +203,17 @@ static int watch(const struct daemon *daemon, int descriptor)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.fd = descriptor};
 	return epoll_ctl(daemon->epoll, EPOLL_CTL_ADD, descriptor, &event) < 0 ? -errno : 0;
+}
+
+/* Deadlines are times of day: when the clock is set, they are elsewhere. */
+static int watch_clock(const struct daemon *daemon)
+{
+	const struct itimerspec never = {.it_value.tv_sec = INT32_MAX};
+
+	return timerfd_settime(daemon->clock, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, NULL) < 0 &&
+			       errno != ECANCELED
+		       ? -errno
+		       : 0;
 }
 
 static int find_agent_user(struct daemon *daemon, int root)
@@ -224,17 +266,24 @@ static int open_all(struct daemon *daemon)
 	daemon->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	daemon->timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
 	daemon->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (daemon->signals < 0 || daemon->timer < 0 || daemon->epoll < 0)
+	daemon->clock = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (daemon->signals < 0 || daemon->timer < 0 || daemon->epoll < 0 || daemon->clock < 0)
 		return -errno;
+	r = watch_clock(daemon);
+	if (r < 0)
+		return r;
 	r = peer_listen(daemon);
 	if (r < 0) {
 		log_error("the sockets in %s cannot be made: %s", PATH_RUN, strerror(-r));
 		return r;
 	}
 	r = lists_open(daemon);
+	if (r == 0)
+		r = inbox_open(daemon);
 	if (r < 0)
 		return r;
-	const int watched[] = {daemon->signals, daemon->timer, daemon->listener, daemon->lists};
+	const int watched[] = {
+		daemon->signals, daemon->timer, daemon->clock, daemon->listener, daemon->lists, daemon->inbox};
 	for (unsigned i = 0; r == 0 && i < ELEMENTS(watched); i++)
 		r = watch(daemon, watched[i]);
 	daemon->ready_at = daemon_now() + boot_wait * 1000;
@@ -263,8 +312,12 @@ static int loop(struct daemon *daemon)
 				peer_accept(daemon);
 			else if (events[i].data.fd == daemon->timer)
 				(void)!read(daemon->timer, &expirations, sizeof(expirations));
+			else if (events[i].data.fd == daemon->clock)
+				(void)!watch_clock(daemon);
 			else if (events[i].data.fd == daemon->lists)
 				lists_changed(daemon);
+			else if (events[i].data.fd == daemon->inbox)
+				inbox_changed(daemon);
 			else if (events[i].data.fd == daemon->link)
 				peer_receive(daemon);
 		}
@@ -290,10 +343,12 @@ int main(int argc, char **argv)
 	struct daemon daemon = {.epoll = -1,
 		.signals = -1,
 		.timer = -1,
+		.clock = -1,
 		.listener = -1,
 		.status_socket = -1,
 		.state = -1,
 		.run = -1,
+		.inbox = -1,
 		.lists = -1,
 		.link = -1,
 		.tokens = DOCUMENT_BUCKET};

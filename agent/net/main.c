@@ -79,24 +79,26 @@ static int read_enrol(struct net *net, int root)
 	return 0;
 }
 
-/* True where libcurl has to open files later: for a name (the resolver's), a certificate, a proxy that may be named. */
-static bool needs_files(const struct net *net)
+/* Where libcurl has to open files later: for a name (the resolver's), a certificate, a proxy that may be named. */
+static enum sandbox_network what_is_needed(const struct net *net)
 {
 	static const char scheme[] = "http://";
 	char host[64] = "";
 	struct in_addr address;
 
 	if (!net->url || strncmp(net->url, "unix:", 5) == 0)
-		return false;
+		return SANDBOX_SOCKETS;
+	if (net->files)
+		return SANDBOX_FILES;
 	if (strncmp(net->url, scheme, strlen(scheme)) != 0 || config_text(&net->config, "endpoint", "proxy"))
-		return true;
+		return SANDBOX_NAMES;
 	const char *start = net->url + strlen(scheme);
 	size_t size = strcspn(start, ":/");
 	if (*start == '[')
-		return false;
+		return SANDBOX_SOCKETS;
 	if (size < sizeof(host))
 		memcpy(host, start, size);
-	return inet_pton(AF_INET, host, &address) != 1;
+	return inet_pton(AF_INET, host, &address) == 1 ? SANDBOX_SOCKETS : SANDBOX_NAMES;
 }
 
 /* What a taken-over latchkey-net could still do with memory and files of its own. */
@@ -156,11 +158,14 @@ static int open_all(struct net *net)
 	if (r < 0)
 		return r;
 	if (net->url) {
-		r = http_new(net->event, net->url, config_text(&net->config, "endpoint", "ca_file"),
-			config_text(&net->config, "endpoint", "proxy"), &net->http);
+		if (strncmp(net->url, "file:", 5) == 0)
+			r = files_new(net->event, net->url, &net->files);
+		else
+			r = http_new(net->event, net->url, config_text(&net->config, "endpoint", "ca_file"),
+				config_text(&net->config, "endpoint", "proxy"), &net->http);
 		if (r < 0) {
 			log_error("[endpoint] url = %s: %s", net->url,
-				r == -EINVAL ? "must begin with http:, https: or unix:" : strerror(-r));
+				r == -EINVAL ? "must begin with http://, https://, unix:/ or file:///" : strerror(-r));
 			return r;
 		}
 	}
@@ -189,7 +194,7 @@ int main(int argc, char **argv)
 	int r = open_all(&net);
 	/* From here on, bytes of strangers are parsed. */
 	if (r >= 0)
-		r = sandbox_enter_network(needs_files(&net));
+		r = sandbox_enter_network(what_is_needed(&net));
 	if (r >= 0) {
 		notify_send(&notify, "READY=1");
 		r = sd_event_loop(net.event);
@@ -198,6 +203,7 @@ int main(int argc, char **argv)
 		log_error("latchkey-net ends: %s", strerror(-r));
 	status_free(net.status);
 	http_free(net.http);
+	files_free(net.files);
 	sd_event_source_disable_unref(net.ask_timer);
 	sd_event_source_disable_unref(net.trust_timer);
 	sd_event_source_disable_unref(net.link_source);
@@ -206,6 +212,7 @@ int main(int argc, char **argv)
 	free(net.enrol);
 	free(net.identity);
 	free(net.results);
+	free(net.report);
 	if (net.link >= 0)
 		(void)close(net.link);
 	return r == 0 ? 0 : 1;

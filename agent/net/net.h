@@ -10,6 +10,7 @@
 
 #include <systemd/sd-event.h>
 
+#include "agent/net/files.h"
 #include "agent/net/http.h"
 #include "agent/net/schedule.h"
 #include "lib/config.h"
@@ -29,7 +30,8 @@ struct net {
 	bool hello;
 	char instance[256];
 
-	struct http *http;
+	struct http *http;   /* where the url is http:, https: or unix: */
+	struct files *files; /* where it is file: */
 	struct schedule schedule;
 	sd_event_source *ask_timer; /* the next document request */
 	sd_event_source *trust_timer;
@@ -39,8 +41,8 @@ struct net {
 	bool waits_for_have;
 
 	/* work for the second slot, in this order */
-	char *identity, *results;
-	size_t identity_size, results_size;
+	char *identity, *results, *report;
+	size_t identity_size, results_size, report_size;
 	uint64_t results_seq;
 	bool ask_trust, trust_missed; /* trust_missed: the endpoint did not answer when it was asked for */
 

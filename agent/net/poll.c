@@ -17,6 +17,19 @@ static void make_path(const struct net *net, const char *leaf, char path[PATH_SI
 	(void)snprintf(path, PATH_SIZE, "/latchkey/v1/instances/%s/%s", net->instance, leaf);
 }
 
+static bool has_endpoint(const struct net *net)
+{
+	return net->http || net->files;
+}
+
+static int start(struct net *net, enum http_slot slot, const struct http_request *request)
+{
+	if (net->http)
+		return http_start(net->http, slot, request);
+	files_get(net->files, request);
+	return 0;
+}
+
 static void fatal_link(struct net *net, int r)
 {
 	log_error("latchkeyd cannot be reached: %s", strerror(-r));
@@ -44,7 +57,8 @@ static void report_endpoint(struct net *net, long code, const char *error)
 	net->endpoint_code = (uint32_t)code;
 	net->endpoint_since = net_now_ms();
 	(void)snprintf(net->endpoint_error, sizeof(net->endpoint_error), "%s", error);
-	(void)snprintf(message.text, sizeof(message.text), "%s", error);
+	/* Beside an answer, what kind it is: with files, results have nowhere to go. */
+	(void)snprintf(message.text, sizeof(message.text), "%s", code != 0 && net->files ? LINK_TEXT_FILES : error);
 	int r = link_client_send(net, &message, NULL, 0);
 	if (r < 0)
 		fatal_link(net, r);
@@ -87,13 +101,20 @@ static void document_answered(void *context, const struct http_answer *answer)
 	report_endpoint(net, answer->code, answer->error);
 	if (fresh)
 		return;
-	if (!good)
+	if (answer->code == 0 && !net->schedule.answered)
+		schedule_ask(net, SCHEDULE_SILENT, -1);
+	else if (!good)
 		schedule_ask(net, net->was_held ? SCHEDULE_LOST : SCHEDULE_FAILED, answer->retry_after);
 	else if (answer->held)
 		schedule_ask(net, SCHEDULE_HELD, -1);
 	else
 		schedule_ask(net, net->may_hold ? SCHEDULE_UNHELD : SCHEDULE_ANSWERED, -1);
 	poll_other_work(net);
+}
+
+static void ask_now(void *context)
+{
+	poll_ask_now(context);
 }
 
 static int ask_document(sd_event_source *source, uint64_t usec, void *context)
@@ -103,9 +124,12 @@ static int ask_document(sd_event_source *source, uint64_t usec, void *context)
 
 	(void)source;
 	(void)usec;
-	if (!net->http || !net->hello || net->waits_for_have || http_is_busy(net->http, HTTP_DOCUMENT))
+	if (!has_endpoint(net) || !net->hello || net->waits_for_have ||
+		(net->http && http_is_busy(net->http, HTTP_DOCUMENT)))
 		return 0;
 	make_path(net, "document", path);
+	if (net->files)
+		files_watch(net->files, path, ask_now, net);
 	(void)snprintf(prefer, sizeof(prefer), "wait=%u", net->wait_s);
 	/* The first request after a start is not held: whoever waits for the boot gets an answer at once. */
 	net->may_hold = net->asked_once || net->wait_s == 0;
@@ -121,7 +145,7 @@ static int ask_document(sd_event_source *source, uint64_t usec, void *context)
 		.function = document_answered,
 		.context = net,
 	};
-	int r = http_start(net->http, HTTP_DOCUMENT, &request);
+	int r = start(net, HTTP_DOCUMENT, &request);
 	if (r < 0) {
 		log_error("the request for the document cannot be made: %s", strerror(-r));
 		schedule_ask(net, SCHEDULE_FAILED, -1);
@@ -132,10 +156,11 @@ static int ask_document(sd_event_source *source, uint64_t usec, void *context)
 void poll_ask_now(struct net *net)
 {
 	/* One request, however often the bell is rung before it is made. */
-	if (!net->http || net->waits_for_have || net->doorbell)
+	if (!has_endpoint(net) || net->waits_for_have || net->doorbell)
 		return;
 	net->doorbell = true;
-	http_cancel(net->http, HTTP_DOCUMENT);
+	if (net->http)
+		http_cancel(net->http, HTTP_DOCUMENT);
 	schedule_ask(net, SCHEDULE_STARTED, -1);
 }
 
@@ -147,7 +172,7 @@ void poll_have(struct net *net, const char *etag)
 
 	(void)snprintf(net->have_etag, sizeof(net->have_etag), "%s", etag);
 	net->waits_for_have = false;
-	if (!net->http)
+	if (!has_endpoint(net))
 		return;
 	if (answered)
 		schedule_ask(net, !taken ? SCHEDULE_REFUSED : etag[0] ? SCHEDULE_TAKEN : SCHEDULE_UNHELD, -1);
@@ -176,6 +201,17 @@ static void results_answered(void *context, const struct http_answer *answer)
 	poll_other_work(net);
 }
 
+static void report_answered(void *context, const struct http_answer *answer)
+{
+	struct net *net = context;
+	struct link_message message = {.type = LINK_REPORTED, .code = (uint32_t)answer->code};
+
+	int r = link_client_send(net, &message, NULL, 0);
+	if (r < 0)
+		fatal_link(net, r);
+	poll_other_work(net);
+}
+
 static void trust_answered(void *context, const struct http_answer *answer)
 {
 	struct net *net = context;
@@ -195,8 +231,14 @@ void poll_other_work(struct net *net)
 	struct http_request request = {.timeout_s = REQUEST_TIMEOUT_S, .context = net};
 	char path[PATH_SIZE];
 
-	if (!net->http || !net->hello || http_is_busy(net->http, HTTP_OTHER))
+	if (!has_endpoint(net) || !net->hello || (net->http && http_is_busy(net->http, HTTP_OTHER)))
 		return;
+	/* Nobody takes them, and latchkeyd, which hears nothing of its identity, sends no results. */
+	if (net->files) {
+		free(steal_pointer(&net->identity));
+		free(steal_pointer(&net->results));
+		free(steal_pointer(&net->report));
+	}
 	if (net->identity) {
 		make_path(net, "identity", path);
 		request.method = "PUT";
@@ -214,13 +256,21 @@ void poll_other_work(struct net *net)
 		(void)snprintf(path, sizeof(path), "/latchkey/v1/trust");
 		request.method = "GET";
 		request.function = trust_answered;
+		net->ask_trust = false; /* files answer before start() returns, and more work is looked for then */
+	} else if (net->report) {
+		make_path(net, "report", path);
+		request.method = "POST";
+		request.body = net->report;
+		request.size = net->report_size;
+		request.function = report_answered;
 	} else {
 		return;
 	}
 	request.path = path;
-	int r = http_start(net->http, HTTP_OTHER, &request);
+	int r = start(net, HTTP_OTHER, &request);
 	if (r < 0) {
 		log_error("a request cannot be made: %s", strerror(-r));
+		net->ask_trust = net->ask_trust || request.function == trust_answered;
 		return;
 	}
 	/* The request holds a copy; what came of it is told to latchkeyd, which sends it again if need be. */
@@ -228,8 +278,8 @@ void poll_other_work(struct net *net)
 		free(steal_pointer(&net->identity));
 	else if (net->results)
 		free(steal_pointer(&net->results));
-	else
-		net->ask_trust = false;
+	else if (request.function == report_answered)
+		free(steal_pointer(&net->report));
 }
 
 /* Nothing is configured: say so once, and be idle. */
@@ -256,12 +306,14 @@ static int trust_is_due(sd_event_source *source, uint64_t usec, void *context)
 
 int poll_start(struct net *net)
 {
-	if (net->http && net->instance[0] == '\0') {
+	if (has_endpoint(net) && net->instance[0] == '\0') {
 		log_error("this machine has no instance id yet: see what latchkeyd says of it");
 		http_free(net->http);
+		files_free(net->files);
 		net->http = NULL;
+		net->files = NULL;
 	}
-	if (!net->http) {
+	if (!has_endpoint(net)) {
 		if (!net->url)
 			log_notice("no endpoint is configured ([endpoint] url): idle");
 		report_idle(net);

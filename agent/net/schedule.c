@@ -3,7 +3,8 @@
 
 void schedule_initialise(struct schedule *schedule, int64_t poll_ms, int64_t now_ms)
 {
-	*schedule = (struct schedule){.poll_ms = poll_ms, .tokens = SCHEDULE_BUCKET, .tokens_at = now_ms};
+	*schedule = (struct schedule){
+		.poll_ms = poll_ms, .tokens = SCHEDULE_BUCKET, .tokens_at = now_ms, .started_at = now_ms};
 }
 
 static int64_t uniform(uint64_t random, int64_t most)
@@ -23,8 +24,21 @@ static int64_t back_off(struct schedule *schedule, uint64_t random)
 	return uniform(random, most > SCHEDULE_CAP_MS ? SCHEDULE_CAP_MS : most);
 }
 
-static int64_t after_event(struct schedule *schedule, enum schedule_event event, uint64_t random)
+/* Of the first seconds: between half and the whole of 250 ms, 500 ms, 1 s, 2 s, 2 s … */
+static int64_t soon(struct schedule *schedule, uint64_t random)
 {
+	int64_t most = SCHEDULE_QUICK_BASE_MS << schedule->quick;
+
+	if (most >= SCHEDULE_QUICK_CAP_MS)
+		most = SCHEDULE_QUICK_CAP_MS;
+	else
+		schedule->quick++;
+	return most / 2 + uniform(random, most / 2);
+}
+
+static int64_t after_event(struct schedule *schedule, enum schedule_event event, int64_t now_ms, uint64_t random)
+{
+	schedule->answered = schedule->answered || (event != SCHEDULE_SILENT && event != SCHEDULE_STARTED);
 	switch (event) {
 	case SCHEDULE_STARTED:
 	case SCHEDULE_ANSWERED:
@@ -40,6 +54,10 @@ static int64_t after_event(struct schedule *schedule, enum schedule_event event,
 			return back_off(schedule, random);
 		schedule->failures = 1;
 		return uniform(random, SCHEDULE_LOST_MS);
+	case SCHEDULE_SILENT:
+		if (!schedule->answered && now_ms - schedule->started_at < SCHEDULE_QUICK_MS)
+			return soon(schedule, random);
+		return back_off(schedule, random);
 	case SCHEDULE_REFUSED:
 	case SCHEDULE_FAILED:
 		return back_off(schedule, random);
@@ -65,7 +83,7 @@ static int64_t take_token(struct schedule *schedule, int64_t at_ms)
 int64_t schedule_next(
 	struct schedule *schedule, enum schedule_event event, int64_t retry_after, int64_t now_ms, uint64_t random)
 {
-	int64_t delay = after_event(schedule, event, random);
+	int64_t delay = after_event(schedule, event, now_ms, random);
 
 	if (retry_after >= 0 && (event == SCHEDULE_FAILED || event == SCHEDULE_LOST)) {
 		int64_t seconds = retry_after < 1 ? 1 : retry_after;

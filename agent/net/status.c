@@ -350,7 +350,7 @@ static enum varlink_verdict get_metrics(const struct question *question)
 		text = "";
 		if (json_get_object(status, "endpoint", &endpoint) == 0)
 			(void)!json_get_string(endpoint, "state", &text);
-		json_put_integer(&writer, "endpoint_up", strcmp(text, "ok") == 0);
+		json_put_integer(&writer, "endpoint_up", strcmp(text, "ok") == 0 || strcmp(text, "files") == 0);
 	}
 	put_tallies(question, status, &writer);
 	json_end_object(&writer);

@@ -22,6 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	for (size_t i = 0; i < document.count; i++) {
 		const struct command *command = &document.commands[i];
 		if (!command->id || !command->do_name || command->until > document.expires ||
+			(!command->times_invalid && command->not_before > 0 && command->not_before >= command->until) ||
 			(command->row && command->row->stage == 0))
 			abort();
 	}

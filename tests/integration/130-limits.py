@@ -133,7 +133,7 @@ def test():
             {"t": "applied", "stage": 3, "plugin": "sshd", "results": [
                 {"id": "t1", "code": "busy", "changed": False, "detail": "", "users": []}]})
     write(f"{STATE}/revert/{int(time.time()) + 3600}-14-t1", "{}", 0o600)
-    write(f"/run/latchkey/revert/{os.path.basename(glob.glob(f'{STATE}/revert/*')[0])}", "", 0o600)
+    write(f"/run/latchkey/revert/{10 ** 10}-{os.path.basename(glob.glob(f'{STATE}/revert/*')[0])}", "", 0o600)
     machine.redo()
     drop_in = "/etc/ssh/sshd_config.d/00-latchkey.conf"
     check(machine.result(14, "t1")["code"] != "awaiting_confirm" or "PermitRootLogin no" in read(drop_in),

@@ -36,6 +36,7 @@ ALLOWED = {
     "agent/daemon": ["agent/daemon", "lib"],
     "agent/net": ["agent/net", "lib"],
     "agent/ctl": ["agent/ctl", "policy", "lib"],
+    "agent/medium": ["agent/medium", "lib"],
     "plugins/account": ["plugins/account", "lib"],
     "plugins/authorized-keys": ["plugins/authorized-keys", "lib"],
     "plugins/sshd": ["plugins/sshd", "lib"],
@@ -98,6 +99,7 @@ def lint_calls():
 CLOSURE = {
     "usr/sbin/latchkeyd": ["libc"],
     "usr/libexec/latchkey/latchkey-net": ["libc", "libcurl", "libsystemd", "libcjson"],
+    "usr/libexec/latchkey/latchkey-medium": ["libc"],
     "usr/sbin/latchkey-apply": ["libc", "libcjson", "libsodium"],
     "usr/libexec/latchkey/plugins/account": ["libc", "libcjson", "libsodium", "libcrypt"],
     "usr/libexec/latchkey/plugins/authorized-keys": ["libc", "libcjson", "libsodium"],
@@ -163,7 +165,7 @@ def lint_tidy():
         breach("clang-tidy", done.stderr[-500:])
 
 
-MAN = {"latchkeyd": 8, "latchkey-net": 8, "latchkey-apply": 8, "latchkey-endpoint": 8, "latchctl": 1, "latchkey": 1}
+MAN = {"latchkeyd": 8, "latchkey-net": 8, "latchkey-medium": 8, "latchkey-apply": 8, "latchkey-endpoint": 8, "latchctl": 1, "latchkey": 1}
 
 
 def lint_options(build):

@@ -24,6 +24,7 @@ static void only_pending_codes_are_tried_again(void **state)
 	(void)state;
 	assert_true(code_is_retried(CODE_BUSY));
 	assert_true(code_is_retried(CODE_NO_SPACE));
+	assert_true(code_is_retried(CODE_NOT_YET));
 	assert_false(code_is_retried(CODE_AWAITING_CONFIRM));
 	assert_false(code_is_retried(CODE_OK));
 	assert_false(code_is_retried(CODE_IO_ERROR));

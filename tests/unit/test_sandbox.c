@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -42,7 +43,7 @@ static int without_files(void)
 	char byte = 0;
 	int ends[2];
 
-	if (sandbox_enter_network(false) < 0)
+	if (sandbox_enter_network(SANDBOX_SOCKETS) < 0)
 		return 1;
 	if (!refused(open("/etc/passwd", O_RDONLY), EPERM))
 		return 2;
@@ -73,7 +74,7 @@ static void P9_the_network_half_opens_and_starts_nothing(void **state)
 
 static int with_files(void)
 {
-	if (sandbox_enter_network(true) < 0)
+	if (sandbox_enter_network(SANDBOX_NAMES) < 0)
 		return 1;
 	if (open("/etc/passwd", O_RDONLY | O_CLOEXEC) < 0)
 		return 2;
@@ -88,6 +89,30 @@ static void P9_for_a_name_it_reads_files_and_writes_none(void **state)
 {
 	(void)state;
 	assert_int_equal(inside(with_files), 0);
+}
+
+static int with_a_directory(void)
+{
+	int notices = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+
+	if (notices < 0 || sandbox_enter_network(SANDBOX_FILES) < 0)
+		return 1;
+	if (open("/etc/passwd", O_RDONLY | O_CLOEXEC) < 0 || inotify_add_watch(notices, "/tmp", IN_MOVED_TO) < 0)
+		return 2;
+	if (!refused(open("/dev/null", O_WRONLY), EPERM) || !refused(open("/tmp", O_RDWR | O_TMPFILE, 0600), EPERM))
+		return 3;
+	if (!refused(socket(AF_INET, SOCK_STREAM, 0), EAFNOSUPPORT) ||
+		!refused(socket(AF_INET6, SOCK_DGRAM, 0), EAFNOSUPPORT))
+		return 4;
+	if (!refused(syscall(SYS_clone, CLONE_THREAD | CLONE_VM | CLONE_SIGHAND, NULL, NULL, NULL, NULL), EPERM))
+		return 5;
+	return 0;
+}
+
+static void P9_with_an_endpoint_of_files_it_reads_them_and_has_no_internet(void **state)
+{
+	(void)state;
+	assert_int_equal(inside(with_a_directory), 0);
 }
 
 static char tree[] = "/tmp/test-sandbox-XXXXXX";
@@ -136,6 +161,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(P9_the_network_half_opens_and_starts_nothing),
 		cmocka_unit_test(P9_for_a_name_it_reads_files_and_writes_none),
+		cmocka_unit_test(P9_with_an_endpoint_of_files_it_reads_them_and_has_no_internet),
 		cmocka_unit_test(P107_a_plugin_writes_only_where_its_manifest_says),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

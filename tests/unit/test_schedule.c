@@ -77,6 +77,50 @@ static void P84_retry_after_is_clamped_and_spread(void **state)
 	}
 }
 
+static void a_network_that_comes_a_moment_later_is_used_within_a_moment(void **state)
+{
+	uint64_t seed = 4;
+
+	(void)state;
+	for (unsigned round = 0; round < 2000; round++) {
+		struct schedule schedule;
+		int64_t now = 0, after_window;
+		unsigned requests = 1;
+		schedule_initialise(&schedule, 300000, 1000000);
+		assert_int_equal(schedule_next(&schedule, SCHEDULE_STARTED, -1, 1000000, 5), 0);
+		/* Nothing before 200 ms, then the network is there: the next request is at most that much later again.
+		 */
+		while (now < 200)
+			now += schedule_next(&schedule, SCHEDULE_SILENT, -1, 1000000 + now, next_random(&seed));
+		assert_in_range(now, 200, 200 + 500);
+		while (now < SCHEDULE_QUICK_MS) {
+			int64_t delay =
+				schedule_next(&schedule, SCHEDULE_SILENT, -1, 1000000 + now, next_random(&seed));
+			assert_in_range(delay, 125, SCHEDULE_QUICK_CAP_MS + SCHEDULE_REFILL_MS);
+			now += delay;
+			requests++;
+		}
+		assert_in_range(requests, 7, 20);
+		after_window = schedule_next(&schedule, SCHEDULE_SILENT, -1, 1000000 + now, next_random(&seed));
+		assert_in_range(after_window, 0, SCHEDULE_BASE_MS + 2000);
+		assert_int_equal(schedule.failures, 1); /* from here on it is the ordinary back-off */
+	}
+}
+
+static void an_answer_ends_the_quick_beginning(void **state)
+{
+	struct schedule schedule;
+
+	(void)state;
+	schedule_initialise(&schedule, 300000, 0);
+	(void)schedule_next(&schedule, SCHEDULE_STARTED, -1, 0, 5);
+	(void)schedule_next(&schedule, SCHEDULE_SILENT, -1, 10, 5);
+	(void)schedule_next(
+		&schedule, SCHEDULE_FAILED, -1, 300, 5); /* 503: the network is there, the endpoint is not */
+	assert_true(schedule.answered);
+	assert_int_equal(schedule_next(&schedule, SCHEDULE_SILENT, -1, 400, 7999), 7999); /* of U(0, 8 s) */
+}
+
 /* An endpoint that answers everything at once must not be asked more than once a second on average. */
 static void never_more_than_one_request_a_second_on_average(void **state)
 {
@@ -100,6 +144,8 @@ int main(void)
 		cmocka_unit_test(P84_back_off_has_full_jitter_and_a_cap),
 		cmocka_unit_test(P84_a_lost_long_poll_spreads_a_fleet_over_half_a_minute),
 		cmocka_unit_test(P84_retry_after_is_clamped_and_spread),
+		cmocka_unit_test(a_network_that_comes_a_moment_later_is_used_within_a_moment),
+		cmocka_unit_test(an_answer_ends_the_quick_beginning),
 		cmocka_unit_test(never_more_than_one_request_a_second_on_average),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,12 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """The slow half: cases that need a kernel, a disk and a clock of their own. Inside tests/rig/enter, by tests/vm/run."""
+import json
 import os
+import shutil
 import sys
 import time
 
 import stories
-from guest import Host, Suite, VirtualMachine, check, wait_for
+from guest import Host, Signer, Suite, VirtualMachine, check, wait_for
 
 suite, host = Suite("machine"), Host()
 URL = "http://10.0.2.2:8470"
@@ -106,6 +108,52 @@ def old_clock():
     check("clock_wrong" in first.must("latchctl status"), "and status says so")
 
 
+def make_medium(kind, documents):
+    """An image labelled LATCHKEY with these files in its first directory."""
+    folder, image = f"{first.folder}/medium", f"{first.folder}/medium.{kind}"
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    for name, text in documents.items():
+        with open(f"{folder}/{name}", "wb") as file:
+            file.write(text)
+    if kind == "iso9660":
+        first.must_run("genisoimage", "-quiet", "-V", "LATCHKEY", "-o", image, folder)
+    elif kind == "vfat":
+        first.must_run("mkfs.vfat", "-C", "-n", "LATCHKEY", image, "4096")
+        first.must_run("mcopy", "-i", image, *(f"{folder}/{name}" for name in documents), "::")
+    else:
+        first.must_run("mke2fs", "-q", "-t", "ext4", "-L", "LATCHKEY", "-d", folder, image, "8M")
+    return ("-drive", f"file={image},format=raw,if=virtio,readonly=on")
+
+
+def medium():
+    """A machine with no endpoint any more: signed documents on a medium, of each file system, at boot and not later."""
+    host.signer.path = f"{host.operator.environment['HOME']}/.config/latchkey/signing_key"
+    stranger = Signer("/tmp/stranger", "stranger")
+    first.must("sed -i '/^\\[endpoint\\]/,$d' /etc/latchkey/latchkey.conf")
+    seq = json.loads(first.must("latchctl status --json"))["seq"]
+    for kind in ("iso9660", "vfat", "ext4"):
+        first.stop()
+        documents = {"2.doc": stranger.document(seq + 2, [{"id": f"m-{kind}", "do": "user.ensure", "user": "mallory"}], VM),
+                     "1.doc": host.signer.document(seq + 1, [{"id": kind, "do": "user.ensure", "user": kind}], VM),
+                     "notes.txt": b"not for us\n"}
+        first.start(options=("-uuid", VM, *make_medium(kind, documents)))
+        wait_for(lambda: first.sh(f"id {kind}")[0] == 0, f"the document on {kind} is applied", 120)
+        wait_for(lambda: kind in first.must("latchctl commands"), "and shown", 30)
+        wait_for(lambda: first.sh("test -z \"$(ls /var/lib/latchkey/inbox)\"")[0] == 0, "the inbox is empty", 60)
+        check(first.sh("id mallory")[0] == 1 and first.sh("test -e /var/lib/latchkey/quarantine/inbox.0")[0] == 0,
+              f"{kind}: the operator's document is applied, the stranger's is set aside")
+        check(first.sh("grep -q /run/latchkey/medium /proc/mounts")[0] == 1, "  and the medium is mounted in nobody's sight")
+        print(first.must("journalctl -b --no-pager -o short-monotonic -u latchkey-medium"))
+        first.must("rm /var/lib/latchkey/quarantine/inbox.*")
+        settled = first.must("systemctl --failed --no-legend --plain")
+        check(settled == "", f"  no unit has failed {settled}")
+        seq += 1
+    first.must("mount -t tmpfs tmpfs /dev/disk/by-label; ln -s /dev/vda /dev/disk/by-label/LATCHKEY")
+    code, output = first.sh("/usr/libexec/latchkey/latchkey-medium")
+    check(code == 1, f"the machine's own disk under that name is in use: not taken ({output.strip()})")
+
+
 CASES = {
     "boot": ("a document that waits at boot is applied before sshd answers", boot_with_document),
     "online": ("reset and bind on the running machine", lambda: stories.online(host, first, VM)),
@@ -116,6 +164,7 @@ CASES = {
     "readonly": ("a read-only disk", read_only_disk),
     "clock": ("the clock says 1970", old_clock),
     "clone": ("a clone of the disk", clone),
+    "medium": ("documents on a medium", medium),
 }
 
 first, second = suite.guest(VirtualMachine("one", 2201)), suite.guest(VirtualMachine("two", 2202))

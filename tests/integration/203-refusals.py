@@ -1,0 +1,102 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""A refusal is told, but not for ever: to an endpoint that takes it once, whatever it goes on offering; to one that answers
+and does not take it, a number of times. The results of commands are not given up."""
+import json
+import os
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "rig"))
+from machine import Machine, Signer, check, main, payload_of, wait_for, write  # noqa: E402
+
+RESULTS = "/var/lib/latchkey/results"
+
+
+class Endpoint(BaseHTTPRequestHandler):
+    """Latches everybody, offers one document to whoever asks, and answers to results as told."""
+    document, results_code = b"", 204
+    posted, asked = [], 0
+
+    def answer(self, code, body=b""):
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        if self.path.endswith("/document") and Endpoint.document:
+            Endpoint.asked += 1
+            return self.answer(200, Endpoint.document)
+        return self.answer(404)
+
+    def do_PUT(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(200)
+
+    def do_POST(self):
+        Endpoint.posted.append(payload_of(self.rfile.read(int(self.headers["Content-Length"])).decode()))
+        self.answer(Endpoint.results_code)
+
+    def log_message(self, *arguments):
+        pass
+
+
+def test():
+    machine, ops, stranger = Machine(), Signer(), Signer("/tmp/stranger", "stranger")
+    write("/etc/latchkey/allowed_signers", ops.line())
+    server = ThreadingHTTPServer(("127.0.0.1", 8470), Endpoint)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def ask_again(times):
+        """A latchkey-net that was started again asks at once, and latchkeyd delivers at once."""
+        before = Endpoint.asked
+        machine.stop("latchkey-net")
+        machine.start_net()
+        wait_for(lambda: Endpoint.asked >= before + times, "it asks")
+
+    # --- one that takes it ------------------------------------------------------------------------------------------------
+    Endpoint.document = stranger.document(1, [])
+    machine.start_agent()
+    wait_for(lambda: Endpoint.posted, "the refusal is told")
+    for _ in range(3):
+        ask_again(1)
+    wait_for(lambda: not os.path.exists(f"{RESULTS}/0"), "it is taken")
+    check(len(Endpoint.posted) == 1 and Endpoint.posted[0]["document"] == "signer_unknown", "the same refusal is told once")
+    Endpoint.document = stranger.document(2, [])
+    ask_again(1)
+    wait_for(lambda: len(Endpoint.posted) == 2, "another document's")
+    check(True, "another document's refusal is told as well")
+
+    # --- one that answers, and does not take it ---------------------------------------------------------------------------------
+    Endpoint.results_code = 500
+    Endpoint.posted.clear()
+    Endpoint.document = stranger.document(3, [])
+    ask_again(1)
+    wait_for(lambda: Endpoint.posted, "it is posted")
+    for count in range(2, 9):
+        ask_again(1)
+        wait_for(lambda: len(Endpoint.posted) >= count, f"and again, for the {count}th time")
+    wait_for(lambda: not os.path.exists(f"{RESULTS}/0"), "it is given up")
+    check(len(Endpoint.posted) == 8, "after eight answers it is given up")
+    for _ in range(3):
+        ask_again(1)
+    check(len(Endpoint.posted) == 8 and not os.path.exists(f"{RESULTS}/0"), "  for good, although the document is still offered")
+
+    # --- results of commands are kept ---------------------------------------------------------------------------------------------
+    Endpoint.document = ops.document(4, [{"id": "u4", "do": "user.ensure", "user": "alice"}])
+    ask_again(1)
+    for count in range(9, 21):
+        wait_for(lambda: len(Endpoint.posted) >= count, "its results are posted")
+        ask_again(1)
+    check(os.path.exists(f"{RESULTS}/4"), "the results of commands are not given up")
+    Endpoint.results_code = 204
+    ask_again(1)
+    wait_for(lambda: not os.path.exists(f"{RESULTS}/4"), "they are taken")
+    check(Endpoint.posted[-1]["results"][0]["id"] == "u4", "  and arrive in the end")
+    server.shutdown()
+
+
+if __name__ == "__main__":
+    main(test)

@@ -12,8 +12,9 @@
 
 #define SKELETON_DEPTH_MAX 32u     /* directories in directories; skeletons have two or three levels */
 #define SKELETON_ENTRIES_MAX 4096u /* of one skeleton directory */
-#define SKELETON_KEPT_MAX 65536u   /* the bytes of its files that are kept in memory; what is larger is read each time \
-				    */
+#define SKELETON_KEPT_MAX                                                                          \
+	65536u /* the bytes of its files that are kept in memory; what is larger is read each time \
+		*/
 
 struct skeleton_entry {
 	char *name;

@@ -16,17 +16,48 @@
 #define HUGE_PAGE (2u << 20) /* on x86 and most others; where it is not, the advice is not taken */
 #define COMPONENT_MAX 255u   /* NAME_MAX */
 
+#define DIRECTORY_FLAGS (O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
+
+/* One component; one that is missing is made. */
+static int step(int directory, const char *name, bool create, mode_t mode, int *ret_descriptor)
+{
+	int next = sys.openat(directory, name, DIRECTORY_FLAGS, 0);
+
+	if (next < 0 && errno == ENOENT && create) {
+		if (sys.mkdirat(directory, name, mode) == 0) {
+			if (sys.fsync(directory) < 0)
+				return -errno;
+		} else if (errno != EEXIST) {
+			return -errno;
+		}
+		next = sys.openat(directory, name, DIRECTORY_FLAGS, 0);
+	}
+	if (next < 0) {
+		int error = errno;
+		struct stat status;
+
+		if (error == ENOTDIR && sys.fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+			S_ISLNK(status.st_mode))
+			error = ELOOP;
+		return -error;
+	}
+	*ret_descriptor = next;
+	return 0;
+}
+
 static int walk(int directory, const char *path, bool create, mode_t mode, int *ret_descriptor)
 {
 	cleanup_close int current = -1;
 
-	current = sys.openat(*path == '/' ? AT_FDCWD : directory, *path == '/' ? "/" : ".",
-		O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
-	if (current < 0)
-		return -errno;
+	if (*path == '/') {
+		current = sys.openat(AT_FDCWD, "/", DIRECTORY_FLAGS, 0);
+		if (current < 0)
+			return -errno;
+	}
 	while (*path) {
 		char component[COMPONENT_MAX + 1];
 		size_t size = strcspn(path, "/");
+		int next = -1;
 
 		if (size > COMPONENT_MAX)
 			return -ENAMETOOLONG;
@@ -38,26 +69,17 @@ static int walk(int directory, const char *path, bool create, mode_t mode, int *
 			continue;
 		if (strcmp(component, "..") == 0)
 			return -EINVAL;
-		if (create) {
-			if (sys.mkdirat(current, component, mode) == 0) {
-				if (sys.fsync(current) < 0)
-					return -errno;
-			} else if (errno != EEXIST) {
-				return -errno;
-			}
-		}
-		int next = sys.openat(current, component, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
-		if (next < 0) {
-			int error = errno;
-			struct stat status;
-
-			if (error == ENOTDIR && sys.fstatat(current, component, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-				S_ISLNK(status.st_mode))
-				error = ELOOP;
-			return -error;
-		}
-		(void)close(current);
+		int r = step(current >= 0 ? current : directory, component, create, mode, &next);
+		if (r < 0)
+			return r;
+		if (current >= 0)
+			(void)close(current);
 		current = next;
+	}
+	if (current < 0) {
+		current = sys.openat(directory, ".", DIRECTORY_FLAGS, 0);
+		if (current < 0)
+			return -errno;
 	}
 	*ret_descriptor = steal_descriptor(&current);
 	return 0;

@@ -22,6 +22,7 @@ enum link_type {
 	LINK_RESULTS = 4,  /* seq, body */
 	LINK_ASK = 5,      /* code 0: the document; 1: the trust document */
 	LINK_VIEW = 6,     /* descriptor: the view, read-only */
+	LINK_REPORT = 7,   /* body: the signed report */
 	/* up: latchkey-net to latchkeyd */
 	LINK_READY = 17,      /* code 1: the version */
 	LINK_DOCUMENT = 18,   /* etag, body */
@@ -29,6 +30,7 @@ enum link_type {
 	LINK_IDENTIFIED = 20, /* code: HTTP status, 0 no answer */
 	LINK_DELIVERED = 21,  /* seq, code */
 	LINK_ENDPOINT = 22,   /* code, text: why it is unreachable, or LINK_TEXT_FILES; on change only */
+	LINK_REPORTED = 23,   /* code */
 };
 
 struct link_message { /* host order, unused bytes zero */

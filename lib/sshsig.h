@@ -17,6 +17,7 @@
 #define SSHSIG_DOCUMENT "latchkey-document@1"
 #define SSHSIG_RESULTS "latchkey-results@1"
 #define SSHSIG_IDENTITY "latchkey-identity@1"
+#define SSHSIG_REPORT "latchkey-report@1"
 #define SSHSIG_TRUST "latchkey-trust@1"
 
 #define SSHSIG_SECRET_SIZE 64u /* libsodium's Ed25519 secret key: seed and public key */

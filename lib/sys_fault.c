@@ -100,7 +100,10 @@ static void read_memory_plan(void)
 	char text[128] = "";
 
 	memory.read = true;
-	memory.logs = access(LOG, F_OK) == 0; /* NOLINT */
+	int log = open(LOG, O_WRONLY | O_APPEND | O_CLOEXEC);
+	memory.logs = log >= 0;
+	if (log >= 0)
+		(void)close(log);
 	int plan = open(PLAN, O_RDONLY | O_CLOEXEC);
 	if (plan < 0)
 		return;

@@ -396,22 +396,41 @@ static int build(const struct apply *apply, int directory, int64_t generation, s
 	return buffer_status(payload);
 }
 
+static int read_generation(int directory, int64_t *ret_generation)
+{
+	int64_t generation = 0;
+	char line[32];
+
+	int r = read_line(directory, "generation", line, sizeof(line));
+	if (r < 0)
+		return r;
+	for (const char *at = line; *at >= '0' && *at <= '9' && generation < JSON_INTEGER_MAX / 10; at++)
+		generation = generation * 10 + (*at - '0');
+	*ret_generation = generation;
+	return 0;
+}
+
+int identity_generation(const struct apply *apply, int64_t *ret_generation)
+{
+	cleanup_close int directory = -1;
+
+	int r = apply_state_directory(apply, "identity", &directory);
+	return r < 0 ? r : read_generation(directory, ret_generation);
+}
+
 int identity_refresh(const struct apply *apply)
 {
 	cleanup_close int directory = -1;
 	cleanup_buffer struct buffer payload = {0};
 	cleanup_free char *old = NULL;
-	char line[32] = "0";
+	char line[32];
 	int64_t generation = 0;
 	size_t old_size = 0;
 
 	int r = apply_state_directory(apply, "identity", &directory);
 	if (r < 0)
 		return r;
-	if (read_line(directory, "generation", line, sizeof(line)) == 0) {
-		for (const char *at = line; *at >= '0' && *at <= '9' && generation < JSON_INTEGER_MAX / 10; at++)
-			generation = generation * 10 + (*at - '0');
-	}
+	(void)!read_generation(directory, &generation);
 	r = build(apply, directory, generation, &payload);
 	if (r < 0)
 		return r;

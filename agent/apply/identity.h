@@ -22,6 +22,8 @@ int identity_rotate_box(const struct apply *apply) MUST_CHECK;
 int identity_age_box(const struct apply *apply) MUST_CHECK;
 /* Of the key that signs, as the console pins it. -ENOENT before there is one. */
 int identity_fingerprint(const struct apply *apply, char ret_fingerprint[SSHKEY_FINGERPRINT_SIZE]) MUST_CHECK;
+/* Of the identity as it was made last. -ENOENT before there is one. */
+int identity_generation(const struct apply *apply, int64_t *ret_generation) MUST_CHECK;
 /* Appends the signature of the instance in that namespace. */
 int identity_sign(const struct apply *apply, const char *name_space, struct buffer *payload) MUST_CHECK;
 /* The host's public keys, "TYPE BASE64" each, as a JSON array member. */

@@ -168,7 +168,7 @@ static void put_list(struct json_writer *writer, const char *key, const struct b
 	json_end_array(writer);
 }
 
-/* One login.check; the reply's only result. */
+/* One login.check; the reply's only result. Without users and removal it is about sshd. */
 static enum code ask(const struct apply *apply, const char *const *users, size_t count, const struct removal *removal,
 	cJSON **ret_reply)
 {
@@ -183,6 +183,8 @@ static enum code ask(const struct apply *apply, const char *const *users, size_t
 	for (size_t i = 0; i < count; i++)
 		json_put_string(&writer, NULL, users[i]);
 	json_end_array(&writer);
+	if (count == 0 && !removal)
+		json_put_bool(&writer, "sshd", true);
 	if (removal) {
 		json_begin_object(&writer, "without");
 		put_list(&writer, "users", &removal->users);
@@ -240,4 +242,18 @@ enum code login_of_users(const struct apply *apply, const char *const *users, si
 		return CODE_PLUGIN_PROTOCOL;
 	*ret_login = cJSON_Duplicate(login, true);
 	return *ret_login ? CODE_OK : CODE_INTERNAL;
+}
+
+enum code login_about_sshd(const struct apply *apply, cJSON **ret_sshd)
+{
+	cleanup_json cJSON *reply = NULL;
+	const cJSON *sshd = NULL;
+
+	enum code code = ask(apply, NULL, 0, NULL, &reply);
+	if (code != CODE_OK)
+		return code;
+	if (json_get_object(only_result(reply), "sshd", &sshd) < 0)
+		return CODE_PLUGIN_PROTOCOL;
+	*ret_sshd = cJSON_Duplicate(sshd, true);
+	return *ret_sshd ? CODE_OK : CODE_INTERNAL;
 }

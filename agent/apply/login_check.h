@@ -38,3 +38,5 @@ int removal_copy(const struct removal *from, struct removal *ret_to) MUST_CHECK;
 enum code login_anyone(const struct apply *apply, const struct removal *removal, bool *ret_anyone);
 /* OK and {"alice":{"key":…,"password":…}} for these users, owned by the caller (cJSON_Delete). */
 enum code login_of_users(const struct apply *apply, const char *const *users, size_t count, cJSON **ret_login);
+/* OK and {"state","version","settings":{…}}: what sshd is and does, owned by the caller. */
+enum code login_about_sshd(const struct apply *apply, cJSON **ret_sshd);

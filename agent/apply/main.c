@@ -242,8 +242,11 @@ static void sweep(const struct apply *apply)
 		if (apply_state_directory(apply, folders[i], &directory) == 0)
 			file_sweep_temporaries(directory, INT64_MAX);
 	}
+	cleanup_close int report = -1;
 	if (apply->run >= 0)
 		file_sweep_temporaries(apply->run, INT64_MAX);
+	if (apply->run >= 0 && file_open_directory(apply->run, "report", &report) == 0)
+		file_sweep_temporaries(report, INT64_MAX);
 }
 
 static int do_redo(struct apply *apply)

@@ -32,6 +32,58 @@ static bool would_let_in(const struct document *document)
 	return false;
 }
 
+/* The more of these, the fewer can log in: whoever survives all of them survives each, in whatever order. */
+static bool only_takes(const struct command *command)
+{
+	static const char *const names[] = {
+		"keys.revoke", "keys.unbind", "password.remove", "user.lock", "user.remove"};
+
+	for (unsigned i = 0; i < ELEMENTS(names); i++) {
+		if (strcmp(command->do_name, names[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * One question for a run of at most *run such commands from `first` on, instead of one for each: a yes is a yes to all,
+ * and they are added to the sum. A no says nothing of any single one: the run is halved, and a single one is the
+ * caller's. How many of the batch are through, or negative errno.
+ */
+static ssize_t guard_run(const struct apply *apply, const struct trial *trial, struct command *const *batch,
+	size_t count, size_t first, size_t *run, struct removal *sum)
+{
+	for (; *run > 1; *run /= 2) {
+		cleanup_removal struct removal next = {0};
+		bool anyone = false;
+		size_t taken = 0, i = first;
+
+		int r = removal_copy(sum, &next);
+		for (; r >= 0 && i < count && taken < *run; i++) {
+			if (command_is_ended(batch[i]))
+				continue;
+			if (!only_takes(batch[i]))
+				break;
+			taken++;
+			r = removal_add(batch[i], &next);
+		}
+		if (r < 0)
+			return r;
+		if (taken < 2)
+			return 0;
+		removal_add_trial(trial, &next);
+		*run = taken;
+		if (login_anyone(apply, &next, &anyone) != CODE_OK || !anyone)
+			continue;
+		removal_free(sum);
+		*sum = next;
+		next = (struct removal){0};
+		*run = BATCH_MAX;
+		return (ssize_t)(i - first);
+	}
+	return 0;
+}
+
 /* Asks before each closing command whether anybody could still log in; what is refused no longer counts. */
 static int guard(const struct apply *apply, const struct document *document, struct command **batch, size_t count)
 {
@@ -46,11 +98,19 @@ static int guard(const struct apply *apply, const struct document *document, str
 	sum.users = trial.users;
 	trial.users = (struct buffer){0};
 
+	size_t run = BATCH_MAX;
 	for (size_t i = 0; i < count; i++) {
 		cleanup_removal struct removal next = {0};
 		bool accepted = false, anyone = false;
 		if (command_is_ended(batch[i]))
 			continue;
+		ssize_t through = guard_run(apply, &trial, batch, count, i, &run, &sum);
+		if (through < 0)
+			return (int)through;
+		if (through > 0) {
+			i += (size_t)through - 1;
+			continue;
+		}
 		int r = removal_copy(&sum, &next);
 		if (r == 0)
 			r = removal_add(batch[i], &next);
@@ -85,6 +145,7 @@ static int guard(const struct apply *apply, const struct document *document, str
 		removal_free(&sum);
 		sum = next;
 		next = (struct removal){0};
+		run = run < 2 ? 2 : run; /* after one that is refused the next is asked alone */
 	}
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include "agent/apply/ledger.h"
 #include "agent/apply/login_check.h"
 #include "agent/apply/sshd_paths.h"
+#include "agent/apply/state_report.h"
 #include "agent/apply/trust.h"
 #include "lib/account_files.h"
 #include "lib/account_index.h"
@@ -36,6 +37,8 @@ struct view {
 	size_t asked_count;
 	char **managed; /* the users of the account plugin's ledger, sorted */
 	size_t managed_count, managed_capacity;
+	struct state_report report;
+	int64_t trust_version;
 };
 
 static void put_problem(struct json_writer *writer, unsigned *count, const char *code, const char *detail)
@@ -127,7 +130,7 @@ static void put_drift(const struct apply *apply, struct json_writer *writer, uns
 	}
 }
 
-static int put_status(const struct view *view, const cJSON *old, const struct link_message *message, struct buffer *out)
+static int put_status(struct view *view, const cJSON *old, const struct link_message *message, struct buffer *out)
 {
 	struct apply *apply = view->apply;
 	cleanup_trust struct trust trust = {0};
@@ -143,6 +146,7 @@ static int put_status(const struct view *view, const cJSON *old, const struct li
 	bool history_unreadable = history_read_floors(apply, &apply->floors) < 0;
 	history_progress(apply, &pending, &verified);
 	int trust_result = trust_load(apply, &trust);
+	view->trust_version = trust.version;
 	if (apply->state < 0)
 		put_problem(
 			&problem_writer, &failing, "state_unusable", "/var/lib/latchkey cannot be opened or written");
@@ -204,13 +208,15 @@ static int put_status(const struct view *view, const cJSON *old, const struct li
 	return buffer_status(out);
 }
 
-/* Adds "uid" where the local files know the user. */
-static void put_uid(const struct view *view, struct json_writer *writer, const char *user)
+/* Adds "uid" where the local files know the user; it, or -1. */
+static int64_t put_uid(const struct view *view, struct json_writer *writer, const char *user)
 {
 	cleanup_account struct account account = {0};
 
-	if (view->have_passwd && account_find(&view->passwd, user, &account) == 0)
-		json_put_integer(writer, "uid", account.uid);
+	if (!view->have_passwd || account_find(&view->passwd, user, &account) < 0)
+		return -1;
+	json_put_integer(writer, "uid", account.uid);
+	return account.uid;
 }
 
 static void put_commands(struct view *view)
@@ -238,7 +244,7 @@ static void put_commands(struct view *view)
 				json_put_value(&writer, member->string, member);
 		}
 		if (json_get_string(tree, "user", &user) == 0)
-			put_uid(view, &writer, user);
+			(void)put_uid(view, &writer, user);
 		json_end_object(&writer);
 		buffer_append(&view->out, "\n", 1);
 		count++;
@@ -356,13 +362,16 @@ static void ask_unknown(struct view *view)
 	}
 }
 
-static void put_login(const struct view *view, struct json_writer *writer, const char *user, const char *method)
+/* True when it works. */
+static bool put_login(const struct view *view, struct json_writer *writer, const char *user, const char *method)
 {
 	const cJSON *login = json_member(find_login(view, user), method);
+	bool can = false;
 
 	if (login) {
 		json_put_value(writer, method, login);
-		return;
+		(void)!json_get_bool(login, "can", &can);
+		return can;
 	}
 	json_begin_object(writer, method);
 	json_put_bool(writer, "can", false);
@@ -370,6 +379,7 @@ static void put_login(const struct view *view, struct json_writer *writer, const
 	json_put_string(writer, NULL, "unknown");
 	json_end_array(writer);
 	json_end_object(writer);
+	return false;
 }
 
 static void put_user(struct view *view, const char *user, const cJSON *ledger_line)
@@ -387,7 +397,7 @@ static void put_user(struct view *view, const char *user, const cJSON *ledger_li
 	json_begin_object(&writer, NULL);
 	json_put_string(&writer, "t", "user");
 	json_put_string(&writer, "user", user);
-	put_uid(view, &writer, user);
+	int64_t uid = put_uid(view, &writer, user);
 	json_put_bool(&writer, "created", created);
 	json_put_string(&writer, "sudo", sudo);
 	json_begin_array(&writer, "groups");
@@ -397,8 +407,9 @@ static void put_user(struct view *view, const char *user, const cJSON *ledger_li
 			json_put_string(&writer, NULL, group->valuestring);
 	}
 	json_end_array(&writer);
-	put_login(view, &writer, user, "key");
-	put_login(view, &writer, user, "password");
+	bool by_key = put_login(view, &writer, user, "key");
+	bool by_password = put_login(view, &writer, user, "password");
+	state_report_add_user(&view->report, user, uid, by_key, by_password);
 	json_end_object(&writer);
 	buffer_append(&view->out, "\n", 1);
 }
@@ -472,7 +483,8 @@ static int visit_key(const cJSON *line, void *context)
 		if (member)
 			json_put_value(&writer, members[i], member);
 	}
-	put_uid(view, &writer, user);
+	(void)put_uid(view, &writer, user);
+	state_report_add_key(&view->report, line);
 	json_end_object(&writer);
 	buffer_append(&view->out, "\n", 1);
 	return 0;
@@ -551,7 +563,12 @@ static int fill(struct view *view, const struct link_message *message)
 		r = file_replace_simple(apply->run, "view", view->out.bytes, view->out.size, 0600);
 	if (r == 0)
 		r = file_replace_simple(apply->run, "status.json", status.bytes, status.size, 0644);
-	return r;
+	if (r < 0)
+		return r;
+	int reported = state_report_write(apply, &view->report, &status, view->trust_version);
+	if (reported < 0)
+		log_warning("the report for the endpoint cannot be made: %s", strerror(-reported));
+	return 0;
 }
 
 int view_write(struct apply *apply, const struct link_message *endpoint)
@@ -577,6 +594,7 @@ int view_write(struct apply *apply, const struct link_message *endpoint)
 	name_map_free(&view.known);
 	cJSON_Delete(view.logins);
 	account_table_free(&view.passwd);
+	state_report_free(&view.report);
 	buffer_free(&view.out);
 	return r;
 }

@@ -17,10 +17,12 @@
 #define RETRY_LAST_MS 600000
 #define DOCUMENT_BUCKET 10 /* signature checks (documents, trust documents): a burst of 10, then one a second */
 #define DOCUMENT_REFILL_MS 1000
-#define VIEW_DISTANCE_MS 1000   /* between views that only latchkey-net's word about the endpoint asks for */
-#define REFUSAL_TRIES_MAX 8     /* an answer each; with the distances above half an hour and more */
-#define BOX_DISTANCE_MS 3600000 /* between runs because a box key is due */
-#define TRUST_DISTANCE_MS 60000 /* between questions for the trust document because a signer is unknown */
+#define VIEW_DISTANCE_MS 1000    /* between views that only latchkey-net's word about the endpoint asks for */
+#define REFUSAL_TRIES_MAX 8      /* an answer each; with the distances above half an hour and more */
+#define BOX_DISTANCE_MS 3600000  /* between runs because a box key is due */
+#define REPORT_DISTANCE_MS 10000 /* between reports, and */
+#define REPORT_DUE_MS 3600000    /* between runs because one is due */
+#define TRUST_DISTANCE_MS 60000  /* between questions for the trust document because a signer is unknown */
 
 enum job_kind {
 	JOB_NONE,
@@ -77,6 +79,9 @@ struct daemon {
 	struct sent_file refusal_file;
 	bool result_stuck; /* the endpoint will never take result_name: the others go first */
 
+	bool report_in_flight;
+	struct sent_file report_file;
+
 	/* CLOCK_BOOTTIME in ms; 0: not set */
 	int64_t redo_at, redo_delay, results_at, results_delay, document_at, identity_at, identity_delay;
 	int64_t revert_at, revert_delay; /* not before; after a revert that could not be done */
@@ -84,6 +89,8 @@ struct daemon {
 	int64_t later_at, later_delay;   /* and for a redo because a command is due */
 	int64_t inbox_at, inbox_delay;   /* and for the inbox */
 	int64_t box_at;                  /* not before; after a run that could not renew the key */
+	int64_t report_at, report_delay; /* sent not before */
+	int64_t report_due_at;           /* made not before; after a run that could not make one */
 	int64_t view_at, trust_asked_at; /* not before; when last */
 	int64_t tokens, tokens_at;
 	bool endpoint_answered, is_ready;
@@ -134,3 +141,9 @@ void peer_send_ask(struct daemon *daemon, uint32_t what);
 /* deliver.c: results, one in flight. */
 void deliver_next(struct daemon *daemon);
 void deliver_done(struct daemon *daemon, uint64_t seq, uint32_t code);
+/* Removes the file only if it is still the one that was sent: another may have taken its place meanwhile. */
+int deliver_remove(int parent, const char *folder, const char *name, const struct sent_file *file) MUST_CHECK;
+
+/* report.c: the unsolicited report, behind the results. */
+void report_send(struct daemon *daemon);
+void report_done(struct daemon *daemon, uint32_t code);

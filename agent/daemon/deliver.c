@@ -135,19 +135,18 @@ static bool is_same(const struct sent_file *one, const struct sent_file *other)
 	return one->inode == other->inode && memcmp(&one->changed, &other->changed, sizeof(one->changed)) == 0;
 }
 
-/* Removes the file only if it is still the one that was sent: a pending result may have become final meanwhile. */
-static int remove_sent(const struct daemon *daemon)
+int deliver_remove(int parent, const char *folder, const char *name, const struct sent_file *file)
 {
 	cleanup_close int directory = -1;
 	struct stat status;
 
-	int r = file_open_directory(daemon->state, "results", &directory);
+	int r = file_open_directory(parent, folder, &directory);
 	if (r < 0)
 		return r;
-	if (sys.fstatat(directory, daemon->result_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
+	if (sys.fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	const struct sent_file now = {status.st_ino, status.st_ctim};
-	return is_same(&now, &daemon->result_file) ? file_remove(directory, daemon->result_name) : 0;
+	return is_same(&now, file) ? file_remove(directory, name) : 0;
 }
 
 /* A refusal is news of no command: an endpoint that keeps on answering, but does not take it, goes without. */
@@ -161,7 +160,7 @@ static void give_up_refusal(struct daemon *daemon, uint32_t code)
 	}
 	if (++daemon->refusal_tries < REFUSAL_TRIES_MAX)
 		return;
-	int r = remove_sent(daemon);
+	int r = deliver_remove(daemon->state, "results", daemon->result_name, &daemon->result_file);
 	log_warning("the endpoint does not take the refusal of a document (%u): given up%s%s", code, r < 0 ? ": " : "",
 		r < 0 ? strerror(-r) : "");
 }
@@ -172,7 +171,7 @@ void deliver_done(struct daemon *daemon, uint64_t seq, uint32_t code)
 		return;
 	daemon->result_in_flight = false;
 	if (code >= 200 && code < 300) {
-		int r = remove_sent(daemon);
+		int r = deliver_remove(daemon->state, "results", daemon->result_name, &daemon->result_file);
 		daemon->result_stuck = false;
 		daemon->results_delay = 0;
 		if (r < 0 && r != -ENOENT) {

@@ -252,4 +252,5 @@ void jobs_reap(struct daemon *daemon)
 	peer_send_identity(daemon);
 	peer_send_view(daemon);
 	deliver_next(daemon);
+	report_send(daemon);
 }

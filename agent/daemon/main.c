@@ -85,6 +85,11 @@ static int64_t next_later(const struct daemon *daemon)
 	return next_deadline(daemon->run, "later", (int64_t)time(NULL), daemon->later_at);
 }
 
+static int64_t next_report(const struct daemon *daemon)
+{
+	return next_deadline(daemon->run, "report", (int64_t)time(NULL), daemon->report_due_at);
+}
+
 /* When a key that passwords are sealed to has served its time, in CLOCK_BOOTTIME ms; 0: never. */
 static int64_t next_box(const struct daemon *daemon)
 {
@@ -105,8 +110,8 @@ static void arm(struct daemon *daemon)
 {
 	const int64_t times[] = {daemon->redo_at, daemon->results_at, daemon->document_at, next_revert(daemon),
 		next_sweep(daemon), next_later(daemon), next_box(daemon), daemon->inbox_at,
-		daemon->is_ready ? 0 : daemon->ready_at, daemon->watchdog_at, daemon->identity_at,
-		daemon->waiting.view && daemon->running == JOB_NONE ? daemon->view_at : 0};
+		daemon->is_ready ? 0 : daemon->ready_at, daemon->watchdog_at, next_report(daemon), daemon->report_at,
+		daemon->identity_at, daemon->waiting.view && daemon->running == JOB_NONE ? daemon->view_at : 0};
 	struct itimerspec when = {0};
 	int64_t earliest = 0;
 
@@ -123,7 +128,8 @@ static void arm(struct daemon *daemon)
 
 static void handle_times(struct daemon *daemon)
 {
-	int64_t revert = next_revert(daemon), sweep = next_sweep(daemon), later = next_later(daemon);
+	int64_t revert = next_revert(daemon), sweep = next_sweep(daemon), later = next_later(daemon),
+		report = next_report(daemon);
 	int64_t now = daemon_now();
 
 	if (daemon->redo_at > 0 && daemon->redo_at <= now) {
@@ -141,6 +147,11 @@ static void handle_times(struct daemon *daemon)
 		daemon->waiting.redo = true;
 	if (sweep > 0 && sweep <= now + 1000 && daemon->running != JOB_SWEEP)
 		daemon->waiting.sweep = true;
+	if (report > 0 && report <= now + 1000) {
+		/* Any run of latchkey-apply makes it. */
+		daemon->report_due_at = now + REPORT_DUE_MS;
+		daemon->waiting.view = true;
+	}
 	if (daemon->inbox_at > 0 && daemon->inbox_at <= now) {
 		daemon->inbox_at = 0;
 		inbox_look(daemon);
@@ -152,6 +163,8 @@ static void handle_times(struct daemon *daemon)
 	}
 	if (daemon->results_at > 0 && daemon->results_at <= now)
 		deliver_next(daemon);
+	if (daemon->report_at > 0 && daemon->report_at <= now)
+		report_send(daemon);
 	if (daemon->watchdog_at > 0 && daemon->watchdog_at <= now) {
 		notify_send(&daemon->notify, "WATCHDOG=1");
 		daemon->watchdog_at = now + (int64_t)(daemon->notify.watchdog_us / 2000);

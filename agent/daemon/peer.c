@@ -56,7 +56,8 @@ void peer_close(struct daemon *daemon, const char *why)
 		return;
 	log_info("the link to latchkey-net is closed: %s", why);
 	(void)close(steal_descriptor(&daemon->link));
-	daemon->link_waits = daemon->link_ready = daemon->identified = daemon->result_in_flight = false;
+	daemon->link_waits = daemon->link_ready = daemon->identified = daemon->result_in_flight =
+		daemon->report_in_flight = false;
 	daemon->identity_sent = (struct sent_file){0};
 	daemon->identity_at = daemon->identity_delay = 0;
 }
@@ -221,7 +222,9 @@ static int handle(struct daemon *daemon, const struct link_message *message, int
 		if (daemon->identified) {
 			daemon->identity_delay = 0;
 			daemon->results_at = daemon->results_delay = 0;
+			daemon->report_at = daemon->report_delay = 0;
 			deliver_next(daemon);
+			report_send(daemon);
 		} else if (message->code == 409) {
 			log_error("the endpoint knows another identity under this instance id (409): see OPERATIONS");
 		} else if (message->code == 403) {
@@ -236,6 +239,9 @@ static int handle(struct daemon *daemon, const struct link_message *message, int
 		return 0;
 	case LINK_DELIVERED:
 		deliver_done(daemon, message->seq, message->code);
+		return 0;
+	case LINK_REPORTED:
+		report_done(daemon, message->code);
 		return 0;
 	case LINK_ENDPOINT:
 		/* No answer may only be no network yet, which at boot is worth boot_wait; no text: none is configured.

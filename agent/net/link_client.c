@@ -52,6 +52,9 @@ static int handle(struct net *net, const struct link_message *message, int *desc
 		net->results_seq = message->seq;
 		r = take_body(message, *descriptor, &net->results, &net->results_size);
 		break;
+	case LINK_REPORT:
+		r = take_body(message, *descriptor, &net->report, &net->report_size);
+		break;
 	case LINK_HAVE:
 		poll_have(net, message->etag);
 		return 0;

@@ -212,6 +212,7 @@ int main(int argc, char **argv)
 	free(net.enrol);
 	free(net.identity);
 	free(net.results);
+	free(net.report);
 	if (net.link >= 0)
 		(void)close(net.link);
 	return r == 0 ? 0 : 1;

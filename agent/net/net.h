@@ -41,8 +41,8 @@ struct net {
 	bool waits_for_have;
 
 	/* work for the second slot, in this order */
-	char *identity, *results;
-	size_t identity_size, results_size;
+	char *identity, *results, *report;
+	size_t identity_size, results_size, report_size;
 	uint64_t results_seq;
 	bool ask_trust, trust_missed; /* trust_missed: the endpoint did not answer when it was asked for */
 

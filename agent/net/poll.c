@@ -201,6 +201,17 @@ static void results_answered(void *context, const struct http_answer *answer)
 	poll_other_work(net);
 }
 
+static void report_answered(void *context, const struct http_answer *answer)
+{
+	struct net *net = context;
+	struct link_message message = {.type = LINK_REPORTED, .code = (uint32_t)answer->code};
+
+	int r = link_client_send(net, &message, NULL, 0);
+	if (r < 0)
+		fatal_link(net, r);
+	poll_other_work(net);
+}
+
 static void trust_answered(void *context, const struct http_answer *answer)
 {
 	struct net *net = context;
@@ -226,6 +237,7 @@ void poll_other_work(struct net *net)
 	if (net->files) {
 		free(steal_pointer(&net->identity));
 		free(steal_pointer(&net->results));
+		free(steal_pointer(&net->report));
 	}
 	if (net->identity) {
 		make_path(net, "identity", path);
@@ -245,6 +257,12 @@ void poll_other_work(struct net *net)
 		request.method = "GET";
 		request.function = trust_answered;
 		net->ask_trust = false; /* files answer before start() returns, and more work is looked for then */
+	} else if (net->report) {
+		make_path(net, "report", path);
+		request.method = "POST";
+		request.body = net->report;
+		request.size = net->report_size;
+		request.function = report_answered;
 	} else {
 		return;
 	}
@@ -260,6 +278,8 @@ void poll_other_work(struct net *net)
 		free(steal_pointer(&net->identity));
 	else if (net->results)
 		free(steal_pointer(&net->results));
+	else if (request.function == report_answered)
+		free(steal_pointer(&net->report));
 }
 
 /* Nothing is configured: say so once, and be idle. */

@@ -31,7 +31,23 @@ static const struct {
 	{"all", NULL, OPTION_RESULTS, "also those that came before"},
 	{"no-wait", NULL, OPTION_CHANGE, "do not wait for the result"},
 	{"timeout", "SECONDS", OPTION_CHANGE | OPTION_RESULTS, "how long to wait for the result (default 120)"},
+	{"timeout", "SECONDS", OPTION_QUICKSTART, "how long to wait for the instance (default 1h)"},
+	{"instance", "ID", OPTION_QUICKSTART, "the instance's id (default: HOST)"},
+	{"listen", "ADDRESS:PORT", OPTION_QUICKSTART,
+		"where the endpoint listens that is started here (default: the address that HOST sees, port 8470)"},
+	{"keypair", "LABEL", OPTION_QUICKSTART,
+		"the key pair, made where it is new, its private key in ./LABEL (default quickstart)"},
+	{"user-data", "FILE", OPTION_QUICKSTART, "write the user-data to FILE instead of printing it"},
 	{"valid", "DURATION", OPTION_CHANGE, "how long the command may wait for the instance (default 1d, at most 7d)"},
+	{"dry-run", NULL, OPTION_CHANGE, "say what would be changed, and change nothing"},
+	{"not-before", "TIME", OPTION_CHANGE, "when the instance may do it at the earliest"},
+	{"targets", "FILE", OPTION_TARGETS,
+		"for each instance named in FILE (- for standard input) instead of INSTANCE"},
+	{"canary", "N[%]", OPTION_TARGETS, "first for so many of them; the others only when these went well"},
+	{"pause-on", "failed|never", OPTION_TARGETS,
+		"stop at a failed canary (the default) or, given, at any failed one"},
+	{"parallel", "N", OPTION_TARGETS, "how many at a time (default 16)"},
+	{"done", "FILE", OPTION_TARGETS, "leave out those that FILE names, and add those that are done"},
 	{"actor", "TEXT", OPTION_CHANGE, "on whose behalf, as the instance records it"},
 	{"discard-pending", NULL, OPTION_CHANGE, "drop what is pending when it cannot be verified"},
 	{"accept-new-identity", NULL, OPTION_CHANGE | OPTION_IDENTITY,
@@ -70,8 +86,9 @@ static const struct manifest_command *find_row(const struct manifest_set *manife
 	if (subcommand->do_name)
 		return manifest_find(manifests, subcommand->do_name);
 	/* `send INSTANCE DO` names its row itself */
-	return strcmp(subcommand->words, "send") == 0 && arguments->count > 1
-		       ? manifest_find(manifests, arguments->positional[1])
+	unsigned place = arguments_option(arguments, "targets") ? 0 : 1;
+	return strcmp(subcommand->words, "send") == 0 && arguments->count > place
+		       ? manifest_find(manifests, arguments->positional[place])
 		       : NULL;
 }
 
@@ -183,6 +200,12 @@ enum cli_exit arguments_parse(
 				take_subcommand(&arguments);
 		}
 	}
+	bool targets = arguments_option(&arguments, "targets") != NULL;
+	if (targets && arguments.count < ARGUMENTS_POSITIONAL_MAX) {
+		memmove(&arguments.positional[1], arguments.positional,
+			arguments.count++ * sizeof(*arguments.positional));
+		arguments.positional[0] = NULL;
+	}
 	arguments.help = arguments_option(&arguments, "help") != NULL;
 	arguments.version = arguments_option(&arguments, "version") != NULL;
 	if (!arguments.help && !arguments.version && !arguments.subcommand) {
@@ -193,7 +216,11 @@ enum cli_exit arguments_parse(
 	}
 	if (!arguments.help && arguments.subcommand &&
 		(arguments.count < arguments.subcommand->least || arguments.count > arguments.subcommand->most)) {
-		complain("usage: latchkey %s %s", arguments.subcommand->words, arguments.subcommand->positional);
+		const char *others = arguments.subcommand->positional;
+		if (targets)
+			others += strcspn(others, " ");
+		complain("usage: latchkey %s %s%s", arguments.subcommand->words, targets ? "--targets FILE" : "",
+			others);
 		return CLI_USAGE;
 	}
 	*ret_arguments = arguments;
@@ -248,8 +275,7 @@ int arguments_duration(const char *text, int64_t limit, int64_t *ret_seconds)
 	return 0;
 }
 
-/* Unix seconds, +DURATION, or YYYY-MM-DD[THH:MM[:SS]]Z. */
-static int parse_time(const char *text, int64_t now, int64_t *ret_time)
+int arguments_time(const char *text, int64_t now, int64_t *ret_time)
 {
 	static const char *const formats[] = {"%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%MZ", "%Y-%m-%dZ"};
 	int64_t seconds;
@@ -299,7 +325,7 @@ static cJSON *make_value(const struct field_type *type, const char *text, int64_
 	case FIELD_INT:
 		return parse_integer(text, strlen(text), &integer) < 0 ? NULL : cJSON_CreateNumber((double)integer);
 	case FIELD_TIME:
-		return parse_time(text, now, &integer) < 0 ? NULL : cJSON_CreateNumber((double)integer);
+		return arguments_time(text, now, &integer) < 0 ? NULL : cJSON_CreateNumber((double)integer);
 	case FIELD_BOOL:
 		if (strcmp(text, "") == 0 || strcmp(text, "true") == 0 || strcmp(text, "yes") == 0)
 			return cJSON_CreateTrue();

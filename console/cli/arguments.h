@@ -21,6 +21,8 @@ enum option_group {
 	OPTION_RESULTS = 32,
 	OPTION_IDENTITY = 64, /* may meet an instance for the first time */
 	OPTION_FORCE = 128,
+	OPTION_TARGETS = 256, /* may be for many instances */
+	OPTION_QUICKSTART = 512,
 };
 
 struct arguments;
@@ -46,8 +48,8 @@ struct argument_option {
 };
 
 struct arguments {
-	const struct subcommand *subcommand; /* NULL: none was given */
-	const char *positional[ARGUMENTS_POSITIONAL_MAX];
+	const struct subcommand *subcommand;              /* NULL: none was given */
+	const char *positional[ARGUMENTS_POSITIONAL_MAX]; /* with --targets the first is NULL, for targets_run to set */
 	unsigned count;
 	struct argument_option options[ARGUMENTS_OPTIONS_MAX];
 	unsigned option_count;
@@ -63,6 +65,8 @@ enum cli_exit arguments_parse(
 const char *arguments_option(const struct arguments *arguments, const char *name);
 /* A number of seconds: 90, 90s, 15m, 2h, 7d. -EINVAL. */
 int arguments_duration(const char *text, int64_t limit, int64_t *ret_seconds) MUST_CHECK;
+/* Unix seconds, +DURATION, or YYYY-MM-DD[THH:MM[:SS]]Z. -EINVAL. */
+int arguments_time(const char *text, int64_t now, int64_t *ret_time) MUST_CHECK;
 /*
  * Fills a command object with the fields that were given, typed as the manifest says: numbers, lists by commas, times
  * as Unix seconds, +DURATION or YYYY-MM-DD[THH:MM[:SS]]Z.

@@ -20,6 +20,21 @@ static enum cli_exit out_of_memory(void)
 	return CLI_LOCAL;
 }
 
+static enum cli_exit take_not_before(const struct arguments *arguments, struct change *change)
+{
+	const char *text = arguments_option(arguments, "not-before");
+	int64_t now = cli_now();
+
+	if (!text)
+		return CLI_OK;
+	if (arguments_time(text, now, &change->not_before) < 0 || change->not_before >= now + DOCUMENT_VALID_MAX) {
+		complain("--not-before is a time within the next 7 days");
+		return CLI_USAGE;
+	}
+	return cJSON_AddNumberToObject(change->command, "not_before", (double)change->not_before) ? CLI_OK
+												  : out_of_memory();
+}
+
 enum cli_exit change_begin(
 	struct cli *cli, const struct arguments *arguments, const char *do_name, struct change *ret_change)
 {
@@ -41,6 +56,9 @@ enum cli_exit change_begin(
 		return out_of_memory();
 	(void)!json_get_string(ret_change->command, "id", &ret_change->id);
 	enum cli_exit r = arguments_fields(arguments, row, cli_now(), ret_change->command);
+	ret_change->dry_run = arguments_option(arguments, "dry-run") != NULL;
+	if (r == CLI_OK)
+		r = take_not_before(arguments, ret_change);
 	if (r == CLI_OK)
 		r = pin_load(cli, arguments->positional[0], &ret_change->pin);
 	if (r == CLI_OK)
@@ -58,6 +76,7 @@ static enum cli_exit check_command(struct cli *cli, const struct change *change)
 	cleanup_json cJSON *checked = cJSON_Duplicate(change->command, true); /* the check adds defaults */
 	if (!checked || !row)
 		return out_of_memory();
+	cJSON_DeleteItemFromObjectCaseSensitive(checked, "not_before"); /* no field of the row */
 	enum code code = manifest_check(row, checked, detail);
 	if (code == CODE_OK)
 		return CLI_OK;
@@ -66,7 +85,8 @@ static enum cli_exit check_command(struct cli *cli, const struct change *change)
 }
 
 struct folding {
-	unsigned kept;
+	unsigned kept, superseded;
+	bool dry_run;
 };
 
 static void tell_fold(void *context, const cJSON *command, enum fold_verdict verdict)
@@ -76,7 +96,8 @@ static void tell_fold(void *context, const cJSON *command, enum fold_verdict ver
 
 	if (verdict == FOLD_KEPT)
 		folding->kept++;
-	if (verdict == FOLD_CLOSED || verdict == FOLD_EXPIRED)
+	folding->superseded += verdict == FOLD_SUPERSEDED;
+	if (verdict == FOLD_CLOSED || verdict == FOLD_EXPIRED || verdict == FOLD_DRY || folding->dry_run)
 		return;
 	output_command(&text, command);
 	if (buffer_status(&text) == 0)
@@ -110,12 +131,40 @@ static enum cli_exit read_closed(struct cli *cli, struct change *change, cJSON *
 	return *ret_closed ? CLI_OK : out_of_memory();
 }
 
+/*
+ * A dry run takes the place of the document that stands. What the instance has taken over goes on beside it; what it
+ * has not seen yet would be lost.
+ */
+static enum cli_exit carry(
+	const struct change *change, const struct folding *folding, const cJSON *commands, cJSON *carried)
+{
+	unsigned unseen = folding->superseded;
+	const cJSON *command;
+
+	cJSON_ArrayForEach(command, commands)
+	{
+		const char *id = "";
+		(void)!json_get_string(command, "id", &id);
+		unseen += json_member(change->outcomes, id) == NULL;
+		cJSON *copy = cJSON_CreateString(id);
+		if (!copy || !cJSON_AddItemToArray(carried, copy)) {
+			cJSON_Delete(copy);
+			return out_of_memory();
+		}
+	}
+	if (unseen == 0)
+		return CLI_OK;
+	complain("%u command%s still pending on %s, and a dry run would take the place: wait for the results first",
+		unseen, unseen == 1 ? " is" : "s are", change->pin.instance);
+	return CLI_FAILED;
+}
+
 /* What goes into the next document: what pends and the new command. */
 static enum cli_exit gather(struct cli *cli, struct change *change, const struct document *current, int64_t now,
-	cJSON *commands, int64_t *ret_latest)
+	cJSON *commands, cJSON *carried, int64_t *ret_latest)
 {
 	cleanup_json cJSON *closed = NULL;
-	struct folding folding = {0};
+	struct folding folding = {.dry_run = change->dry_run};
 
 	*ret_latest = 0;
 	enum cli_exit r = read_closed(cli, change, &closed);
@@ -128,6 +177,9 @@ static enum cli_exit gather(struct cli *cli, struct change *change, const struct
 		complain("the pending commands cannot be carried on: %s", strerror(-folded));
 		return CLI_LOCAL;
 	}
+	r = change->dry_run ? carry(change, &folding, commands, carried) : CLI_OK;
+	if (r != CLI_OK)
+		return r;
 	if (folding.kept == 0)
 		change->pin.results = change->cursor.after;
 	if (cJSON_GetArraySize(commands) >= DOCUMENT_COMMANDS_MAX) {
@@ -176,12 +228,12 @@ static enum cli_exit attempt(
 	struct cli *cli, const struct arguments *arguments, struct change *change, int64_t valid, bool *ret_again)
 {
 	cleanup_document struct document current = {0};
-	cleanup_json cJSON *commands = cJSON_CreateArray();
+	cleanup_json cJSON *commands = cJSON_CreateArray(), *carried = cJSON_CreateArray();
 	cleanup_buffer struct buffer text = {0};
 	const char *actor = arguments_option(arguments, "actor");
 	int64_t now = cli_now(), latest;
 
-	if (!commands)
+	if (!commands || !carried)
 		return out_of_memory();
 	enum cli_exit r = document_load(cli, &change->pin, &current);
 	if (r == CLI_TRUST && arguments_option(arguments, "discard-pending"))
@@ -190,14 +242,24 @@ static enum cli_exit attempt(
 		complain("nothing was changed; --discard-pending replaces it and drops what pends there");
 	if (r != CLI_OK && !(r == CLI_TRUST && arguments_option(arguments, "discard-pending")))
 		return r;
-	r = gather(cli, change, &current, now, commands, &latest);
+	r = gather(cli, change, &current, now, commands, carried, &latest);
 	if (r != CLI_OK)
 		return r;
 	change->seq = (current.seq > change->pin.seq ? current.seq : change->pin.seq) + 1;
-	int64_t expires = now + valid > latest ? now + valid : latest;
+	int64_t wanted = change->not_before > now ? change->not_before + valid : now + valid;
+	if (wanted > now + DOCUMENT_VALID_MAX)
+		wanted = now + DOCUMENT_VALID_MAX;
+	int64_t expires = wanted > latest ? wanted : latest;
 	if (!actor)
 		actor = cli->settings.actor ? cli->settings.actor : "operator";
-	r = document_sign(cli, change->pin.instance, change->seq, now, expires, actor, commands, &text, change->digest);
+	const struct document_draft draft = {.instance = change->pin.instance,
+		.actor = actor,
+		.seq = change->seq,
+		.issued = now,
+		.expires = expires,
+		.commands = commands,
+		.carried = change->dry_run ? carried : NULL};
+	r = document_sign(cli, &draft, &text, change->digest);
 	if (r == CLI_OK)
 		r = put(cli, change, &current, &text, ret_again);
 	if (r != CLI_OK || *ret_again)

@@ -11,6 +11,8 @@ struct change {
 	struct pin pin;
 	cJSON *command; /* id, do and fields; owned */
 	const char *id; /* in the command */
+	bool dry_run;
+	int64_t not_before; /* 0: at once */
 	int64_t seq;
 	char digest[DOCUMENT_DIGEST_SIZE]; /* of the document it went out in */
 	struct results_cursor cursor;

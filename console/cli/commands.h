@@ -5,6 +5,7 @@
 #include "console/cli/arguments.h"
 
 enum cli_exit command_init(struct cli *cli, const struct arguments *arguments);
+enum cli_exit command_quickstart(struct cli *cli, const struct arguments *arguments);
 enum cli_exit command_instance_add(struct cli *cli, const struct arguments *arguments);
 enum cli_exit command_instance_list(struct cli *cli, const struct arguments *arguments);
 enum cli_exit command_instance_reset(struct cli *cli, const struct arguments *arguments);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "console/cli/commands.h"
+#include "console/cli/init.h"
 #include "console/cli/private_key.h"
 #include "console/cli/state.h"
 #include "lib/file.h"
@@ -14,9 +15,8 @@
 
 #define SIGNING_KEY "signing_key"
 
-static enum cli_exit take_endpoint(struct cli *cli, const struct arguments *arguments)
+enum cli_exit init_endpoint(struct cli *cli, const char *url)
 {
-	const char *url = arguments_option(arguments, "endpoint");
 
 	if (!url || (strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0) ||
 		strpbrk(url, " \t\r\n@?#")) {
@@ -26,11 +26,12 @@ static enum cli_exit take_endpoint(struct cli *cli, const struct arguments *argu
 	size_t size = strlen(url);
 	while (url[size - 1] == '/')
 		size--;
+	free(cli->settings.endpoint);
 	cli->settings.endpoint = strndup(url, size);
 	return cli->settings.endpoint ? CLI_OK : CLI_LOCAL;
 }
 
-static enum cli_exit take_token(struct cli *cli, const struct arguments *arguments)
+enum cli_exit init_token(struct cli *cli, const struct arguments *arguments)
 {
 	const char *descriptor = arguments_option(arguments, "token-fd");
 	char token[STATE_TOKEN_MAX] = "";
@@ -126,11 +127,12 @@ static enum cli_exit take_key(struct cli *cli, const struct arguments *arguments
 	char resolved[PATH_MAX];
 
 	if (!given)
-		return make_key(cli, name);
+		return cli->settings.signing_key ? CLI_OK : make_key(cli, name);
 	if (!realpath(given, resolved)) {
 		complain("%s: %s", given, strerror(errno));
 		return CLI_USAGE;
 	}
+	free(cli->settings.signing_key);
 	cli->settings.signing_key = strdup(resolved);
 	return cli->settings.signing_key ? CLI_OK : CLI_LOCAL;
 }
@@ -142,7 +144,7 @@ static bool is_missing(int directory, const char *name)
 }
 
 /* The line for this operator's own list and for every instance. An existing list is the operator's to edit. */
-static enum cli_exit write_signers(struct cli *cli, const struct sshkey *key, const char *name)
+static enum cli_exit write_signers(struct cli *cli, const struct sshkey *key, const char *name, struct buffer *ret_line)
 {
 	cleanup_buffer struct buffer line = {0}, listed = {0};
 	cleanup_allowed_signers struct allowed_signers signers = {0};
@@ -183,14 +185,12 @@ static enum cli_exit write_signers(struct cli *cli, const struct sshkey *key, co
 		if (r != CLI_OK)
 			return r;
 	}
-	if (!cli->json)
-		(void)fputs("Put this line into /etc/latchkey/allowed_signers of every instance that shall obey:\n",
-			stderr);
-	(void)fputs(line.bytes, stdout);
+	*ret_line = line;
+	line = (struct buffer){0};
 	return CLI_OK;
 }
 
-enum cli_exit command_init(struct cli *cli, const struct arguments *arguments)
+enum cli_exit init_finish(struct cli *cli, const struct arguments *arguments, struct buffer *ret_line)
 {
 	const char *name = arguments_option(arguments, "name"), *ca_file = arguments_option(arguments, "ca-file");
 	cleanup_sshkey struct sshkey key = {0};
@@ -198,21 +198,37 @@ enum cli_exit command_init(struct cli *cli, const struct arguments *arguments)
 
 	if (!name)
 		name = "operator";
-	enum cli_exit r = take_endpoint(cli, arguments);
-	if (r == CLI_OK && ca_file) {
+	if (ca_file) {
 		if (!realpath(ca_file, resolved))
 			return failed(ca_file, -errno);
+		free(cli->settings.ca_file);
 		cli->settings.ca_file = strdup(resolved);
 	}
-	if (r == CLI_OK)
-		r = take_token(cli, arguments);
-	if (r == CLI_OK)
-		r = take_key(cli, arguments, name);
+	enum cli_exit r = take_key(cli, arguments, name);
 	if (r == CLI_OK)
 		r = read_public(cli, &key);
 	if (r == CLI_OK) {
+		free(cli->settings.actor);
 		cli->settings.actor = strdup(name);
 		r = state_save_settings(cli);
 	}
-	return r == CLI_OK ? write_signers(cli, &key, name) : r;
+	return r == CLI_OK ? write_signers(cli, &key, name, ret_line) : r;
+}
+
+enum cli_exit command_init(struct cli *cli, const struct arguments *arguments)
+{
+	cleanup_buffer struct buffer line = {0};
+
+	enum cli_exit r = init_endpoint(cli, arguments_option(arguments, "endpoint"));
+	if (r == CLI_OK)
+		r = init_token(cli, arguments);
+	if (r == CLI_OK)
+		r = init_finish(cli, arguments, &line);
+	if (r != CLI_OK)
+		return r;
+	if (!cli->json)
+		(void)fputs("Put this line into /etc/latchkey/allowed_signers of every instance that shall obey:\n",
+			stderr);
+	(void)fputs(line.bytes, stdout);
+	return CLI_OK;
 }

@@ -181,7 +181,7 @@ enum cli_exit command_bind(struct cli *cli, const struct arguments *arguments)
 	if (!cJSON_AddStringToObject(change.command, "key", line.bytes))
 		return CLI_LOCAL;
 	r = change_send(cli, arguments, &change);
-	if (r == CLI_OK)
+	if (r == CLI_OK && !change.dry_run)
 		r = binding_add(
 			cli, arguments->positional[2], arguments->positional[0], arguments->positional[1], change.id);
 	return r == CLI_OK ? change_finish(cli, arguments, &change) : r;
@@ -194,7 +194,7 @@ static enum cli_exit run_ending(struct cli *cli, const struct arguments *argumen
 	enum cli_exit r = change_begin(cli, arguments, arguments->subcommand->do_name, &change);
 	if (r == CLI_OK)
 		r = change_send(cli, arguments, &change);
-	if (r == CLI_OK)
+	if (r == CLI_OK && !change.dry_run)
 		r = binding_end(cli, label, arguments->positional[0], arguments->positional[1], change.id);
 	return r == CLI_OK ? change_finish(cli, arguments, &change) : r;
 }

@@ -9,6 +9,7 @@
 #include "console/cli/http.h"
 #include "console/cli/keypairs.h"
 #include "console/cli/output.h"
+#include "console/cli/report_status.h"
 #include "console/cli/state.h"
 
 static const cJSON *find_command(const struct document *document, const char *id)
@@ -30,14 +31,21 @@ struct looking {
 	cJSON *outcomes;
 	const char *code; /* of the newest refusal of a whole document */
 	char refusal[32];
+	int64_t seq, seq_time; /* of the newest document that a result speaks of, and when */
 };
 
 static void merge(void *context, const cJSON *payload)
 {
 	struct looking *looking = context;
 	const char *document;
+	int64_t seq, time;
 
 	(void)results_merge(looking->outcomes, payload);
+	if (json_get_integer(payload, "seq", &seq) == 0 && json_get_integer(payload, "time", &time) == 0 &&
+		seq > looking->seq) {
+		looking->seq = seq;
+		looking->seq_time = time;
+	}
 	if (json_get_string(payload, "document", &document) < 0)
 		return;
 	(void)snprintf(looking->refusal, sizeof(looking->refusal), "%s", strcmp(document, "ok") == 0 ? "" : document);
@@ -200,11 +208,14 @@ static enum cli_exit status_of_one(struct cli *cli, const struct arguments *argu
 	struct json_writer writer = {&text, false};
 	struct looking looking = {.outcomes = outcomes};
 	struct results_cursor cursor;
+	cleanup_report_status struct report_status report = {0};
 	char fingerprint[SSHKEY_FINGERPRINT_SIZE] = "";
 
 	if (!outcomes)
 		return CLI_LOCAL;
 	enum cli_exit r = look(cli, arguments, &pin, &document, &cursor, &looking);
+	if (r == CLI_OK)
+		r = report_status_load(cli, &pin, looking.seq, looking.seq_time, &report);
 	if (r != CLI_OK)
 		return r;
 	if (pin.sign)
@@ -221,6 +232,7 @@ static enum cli_exit status_of_one(struct cli *cli, const struct arguments *argu
 		json_put_integer(&writer, "pending", pending);
 		json_put_integer(&writer, "results", cursor.after);
 		json_put_string(&writer, "refused", looking.refusal);
+		report_status_put_json(&report, &writer);
 		json_end_object(&writer);
 	} else {
 		buffer_append_format(&text, "%s: %s%s\n", pin.instance,
@@ -232,10 +244,12 @@ static enum cli_exit status_of_one(struct cli *cli, const struct arguments *argu
 			buffer_append_text(&text, "  no document");
 		if (*looking.refusal)
 			buffer_append_format(&text, "\n  the newest document was refused: %s", looking.refusal);
+		report_status_put_text(&report, &pin, &text);
 	}
 	if (buffer_status(&text) == 0)
 		(void)printf("%s\n", text.bytes);
-	return settle(cli, outcomes);
+	r = settle(cli, outcomes);
+	return r == CLI_OK ? report_status_verdict(&report, &pin) : r;
 }
 
 enum cli_exit command_status(struct cli *cli, const struct arguments *arguments)

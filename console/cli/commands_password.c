@@ -150,9 +150,9 @@ static enum cli_exit generate(struct cli *cli, const struct arguments *arguments
 	bool is_hash;
 
 	if (arguments_option(arguments, "no-wait") || arguments_option(arguments, "password-fd") ||
-		arguments_option(arguments, "hash")) {
-		complain("--generate waits for the password and reads none: leave --no-wait, --password-fd and --hash "
-			 "out");
+		arguments_option(arguments, "hash") || arguments_option(arguments, "not-before")) {
+		complain("--generate waits for the password and reads none: leave --no-wait, --not-before, "
+			 "--password-fd and --hash out");
 		return CLI_USAGE;
 	}
 	enum cli_exit r = change_begin(cli, arguments, "password.generate", &change);
@@ -166,7 +166,7 @@ static enum cli_exit generate(struct cli *cli, const struct arguments *arguments
 	r = change_send(cli, arguments, &change);
 	if (r == CLI_OK)
 		r = change_finish(cli, arguments, &change);
-	if (r != CLI_OK)
+	if (r != CLI_OK || change.dry_run)
 		return r;
 	const struct sealed_password_binding binding = {change.pin.instance, change.id, arguments->positional[1]};
 	const cJSON *result = json_member(change.outcomes, change.id);

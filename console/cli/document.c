@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "console/cli/fold.h"
 #include "console/cli/http.h"
 #include "console/cli/state.h"
 #include "lib/process.h"
@@ -44,11 +45,13 @@ static bool is_document(const cJSON *payload, const char *instance, struct docum
 	const char *name;
 	int64_t version, issued;
 
+	document->dry_run = false;
 	return json_get_integer(payload, "v", &version) == 0 && version == 1 &&
 	       json_get_string(payload, "instance", &name) == 0 && strcmp(name, instance) == 0 &&
 	       json_get_integer(payload, "seq", &document->seq) == 0 && document->seq >= 1 &&
 	       json_get_integer(payload, "issued", &issued) == 0 &&
 	       json_get_integer(payload, "expires", &document->expires) == 0 &&
+	       json_get_bool(payload, "dry_run", &document->dry_run) != -EBADMSG &&
 	       json_get_array(payload, "commands", &commands) == 0;
 }
 
@@ -167,8 +170,8 @@ static enum cli_exit run_ssh_keygen(struct cli *cli, struct buffer *text)
 	return CLI_OK;
 }
 
-enum cli_exit document_sign(struct cli *cli, const char *instance, int64_t seq, int64_t issued, int64_t expires,
-	const char *actor, const cJSON *commands, struct buffer *text, char ret_digest[DOCUMENT_DIGEST_SIZE])
+enum cli_exit document_sign(
+	struct cli *cli, const struct document_draft *draft, struct buffer *text, char ret_digest[DOCUMENT_DIGEST_SIZE])
 {
 	unsigned char digest[crypto_hash_sha256_BYTES];
 	struct json_writer writer = {text, false};
@@ -176,12 +179,16 @@ enum cli_exit document_sign(struct cli *cli, const char *instance, int64_t seq, 
 
 	json_begin_object(&writer, NULL);
 	json_put_integer(&writer, "v", 1);
-	json_put_string(&writer, "instance", instance);
-	json_put_integer(&writer, "seq", seq);
-	json_put_integer(&writer, "issued", issued);
-	json_put_integer(&writer, "expires", expires);
-	json_put_string(&writer, "actor", actor);
-	json_put_value(&writer, "commands", commands);
+	json_put_string(&writer, "instance", draft->instance);
+	json_put_integer(&writer, "seq", draft->seq);
+	json_put_integer(&writer, "issued", draft->issued);
+	json_put_integer(&writer, "expires", draft->expires);
+	json_put_string(&writer, "actor", draft->actor);
+	if (draft->carried) {
+		json_put_bool(&writer, "dry_run", true);
+		json_put_value(&writer, FOLD_CARRIED, draft->carried);
+	}
+	json_put_value(&writer, "commands", draft->commands);
 	json_end_object(&writer);
 	buffer_append_text(text, "\n");
 	if (buffer_status(text) < 0) {
@@ -197,13 +204,13 @@ enum cli_exit document_sign(struct cli *cli, const char *instance, int64_t seq, 
 		complain("the document is larger than 1 MiB");
 		return CLI_LOCAL;
 	}
-	enum code code = check_signature(cli, instance, text->bytes, text->size, &parts, &r);
+	enum code code = check_signature(cli, draft->instance, text->bytes, text->size, &parts, &r);
 	if (r != CLI_OK)
 		return r;
 	if (code != CODE_OK) {
 		complain("your own signature would not be accepted (%s): %s/allowed_signers must list your Ed25519 key "
 			 "for %s",
-			code_name(code), cli->home_path, instance);
+			code_name(code), cli->home_path, draft->instance);
 		return CLI_TRUST;
 	}
 	return CLI_OK;

@@ -13,8 +13,9 @@
 #define DOCUMENT_SEQ_STEP 65535 /* one less than docs/PROTOCOL.md allows above the newest */
 
 struct document {
-	cJSON *payload;       /* owned; NULL when the endpoint has none */
-	char etag[128];       /* "" when it has none */
+	cJSON *payload; /* owned; NULL when the endpoint has none */
+	char etag[128]; /* "" when it has none */
+	bool dry_run;
 	int64_t seq, expires; /* seq is also the claim of a document that is not trusted, within DOCUMENT_SEQ_STEP */
 };
 
@@ -26,6 +27,14 @@ enum cli_exit document_load(struct cli *cli, const struct pin *pin, struct docum
 void document_free(struct document *document);
 #define cleanup_document CLEANUP(document_free)
 
-/* Makes {"v":1,…} of these commands, signs it through ssh-keygen, and checks that signature as an instance would. */
-enum cli_exit document_sign(struct cli *cli, const char *instance, int64_t seq, int64_t issued, int64_t expires,
-	const char *actor, const cJSON *commands, struct buffer *text, char ret_digest[DOCUMENT_DIGEST_SIZE]);
+/* What goes into a document. */
+struct document_draft {
+	const char *instance, *actor;
+	int64_t seq, issued, expires;
+	const cJSON *commands;
+	const cJSON *carried; /* NULL, or of a dry run the ids of commands that pend for real (fold.h) */
+};
+
+/* Makes {"v":1,…} of it, signs that through ssh-keygen, and checks the signature as an instance would. */
+enum cli_exit document_sign(struct cli *cli, const struct document_draft *draft, struct buffer *text,
+	char ret_digest[DOCUMENT_DIGEST_SIZE]);

@@ -75,6 +75,24 @@ static int keep(const cJSON *command, int64_t until, const char *actor, cJSON *c
 	return 0;
 }
 
+/* False for a command that a dry run only asked about. */
+static bool is_real(const cJSON *payload, const char *id)
+{
+	const cJSON *carried, *other;
+	bool dry = false;
+
+	if (json_get_bool(payload, "dry_run", &dry) < 0 || !dry)
+		return true;
+	if (json_get_array(payload, FOLD_CARRIED, &carried) < 0)
+		return false;
+	cJSON_ArrayForEach(other, carried)
+	{
+		if (cJSON_IsString(other) && strcmp(other->valuestring, id) == 0)
+			return true;
+	}
+	return false;
+}
+
 int fold_pending(const cJSON *payload, int64_t now, const cJSON *closed, const cJSON *added, cJSON *commands,
 	fold_visitor visitor, void *context, int64_t *ret_latest)
 {
@@ -99,7 +117,9 @@ int fold_pending(const cJSON *payload, int64_t now, const cJSON *closed, const c
 			return r;
 		if (until > expires)
 			until = expires;
-		if (json_member(closed, id))
+		if (!is_real(payload, id))
+			verdict = FOLD_DRY;
+		else if (json_member(closed, id))
 			verdict = FOLD_CLOSED;
 		else if (until <= now)
 			verdict = FOLD_EXPIRED;

@@ -10,10 +10,17 @@
 
 #include "lib/json.h"
 
+/*
+ * A document with `dry_run` is carried out by nobody; what pends beside it stands in it too, so that it is not lost
+ * from the document, and this member names its ids. Instances ignore x- members.
+ */
+#define FOLD_CARRIED "x-carried"
+
 enum fold_verdict {
 	FOLD_KEPT,
 	FOLD_CLOSED, /* a signed result is final */
 	FOLD_EXPIRED,
+	FOLD_DRY,        /* it was a dry run */
 	FOLD_SUPERSEDED, /* the new command sets the same fact: both would be refused as a conflict */
 };
 

@@ -11,13 +11,18 @@
 #include "console/cli/commands.h"
 #include "console/cli/http.h"
 #include "console/cli/state.h"
+#include "console/cli/targets.h"
 #include "lib/program.h"
 
-#define CHANGE OPTION_CHANGE
+#define CHANGE (OPTION_CHANGE | OPTION_TARGETS)
 
 const struct subcommand subcommands[] = {
 	{"init", "--endpoint URL", 0, 0, NULL, NULL, {0}, {0}, OPTION_INIT,
 		"Makes the state directory and a signing key, and prints the line that instances need.", command_init},
+	{"quickstart", "[USER@]HOST[:PORT]", 1, 1, NULL, NULL, {0}, {0},
+		OPTION_INIT | OPTION_IDENTITY | OPTION_QUICKSTART,
+		"From nothing to a login: keys, an endpoint, user-data, the instance's identity, a user with a key.",
+		command_quickstart},
 	{"instance add", "INSTANCE", 1, 1, NULL, NULL, {0}, {0}, 0,
 		"Lets an instance register, and prints its enrolment secret, once.", command_instance_add},
 	{"instance list", "", 0, 0, NULL, NULL, {0}, {0}, 0, "Lists the endpoint's instances and their pinned keys.",
@@ -46,7 +51,7 @@ const struct subcommand subcommands[] = {
 	{"revoke", "INSTANCE FINGERPRINT", 2, 2, "keys.revoke", NULL, {"fingerprint"}, {0}, CHANGE,
 		"Refuses a key for every user, whoever holds copies of it.", change_run},
 	{"reset-password", "INSTANCE USER", 2, 2, "password.set", "password.generate", {"user"},
-		{"sealed", "hash", "to"}, CHANGE | OPTION_PASSWORD,
+		{"sealed", "hash", "to"}, OPTION_CHANGE | OPTION_PASSWORD,
 		"Sets a password, typed without echo and sealed to the instance, or made by it (--generate).",
 		command_reset_password},
 	{"password remove", "INSTANCE USER", 2, 2, "password.remove", NULL, {"user"}, {0}, CHANGE,
@@ -75,10 +80,10 @@ const struct subcommand subcommands[] = {
 	{"send", "INSTANCE DO", 2, 2, NULL, NULL, {0}, {0}, CHANGE,
 		"Sends any command of the manifests (latchkey send i-1 keys.revoke --fingerprint SHA256:…).",
 		change_run},
-	{"results", "INSTANCE", 1, 1, NULL, NULL, {0}, {0}, OPTION_RESULTS | OPTION_IDENTITY,
+	{"results", "INSTANCE", 1, 1, NULL, NULL, {0}, {0}, OPTION_RESULTS | OPTION_IDENTITY | OPTION_TARGETS,
 		"Shows what became of the commands, as the instance signed it.", command_results},
-	{"status", "[INSTANCE]", 0, 1, NULL, NULL, {0}, {0}, OPTION_IDENTITY,
-		"Shows the endpoint's instances, or one of them.", command_status},
+	{"status", "[INSTANCE]", 0, 1, NULL, NULL, {0}, {0}, OPTION_IDENTITY | OPTION_TARGETS,
+		"Shows the endpoint's instances, or one of them and what it last reported.", command_status},
 	{0},
 };
 
@@ -157,7 +162,7 @@ static enum cli_exit run(struct cli *cli, const struct arguments *arguments, con
 {
 	const char *given = arguments_option(arguments, "home");
 	cleanup_buffer struct buffer path = {0};
-	bool init = strcmp(arguments->subcommand->words, "init") == 0;
+	bool init = (arguments->subcommand->groups & OPTION_INIT) != 0;
 
 	if (given || environment->latchkey_home)
 		buffer_append_text(&path, given ? given : environment->latchkey_home);
@@ -179,7 +184,10 @@ static enum cli_exit run(struct cli *cli, const struct arguments *arguments, con
 	enum cli_exit r = state_open(cli, resolved ? resolved : path.bytes, init);
 	if (r == CLI_OK && !init)
 		r = state_load_settings(cli);
-	return r == CLI_OK ? arguments->subcommand->run(cli, arguments) : r;
+	if (r != CLI_OK)
+		return r;
+	return arguments_option(arguments, "targets") ? targets_run(cli, arguments)
+						      : arguments->subcommand->run(cli, arguments);
 }
 
 int main(int argc, char **argv)

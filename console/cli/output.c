@@ -99,8 +99,7 @@ static void put_login(struct buffer *text, const cJSON *login)
 	}
 }
 
-/* Texts of an instance go to a terminal: whatever it could act on is replaced. */
-static void print_line(struct buffer *text)
+void output_text(struct buffer *text)
 {
 	if (buffer_status(text) < 0)
 		return;
@@ -146,7 +145,7 @@ void output_result(const struct cli *cli, const char *instance, const char *word
 	if (*detail)
 		buffer_append_format(&text, ": %s", detail);
 	put_login(&text, json_member(result, "login"));
-	print_line(&text);
+	output_text(&text);
 }
 
 struct waiting {
@@ -167,7 +166,10 @@ static void visit(void *context, const cJSON *payload)
 		(void)snprintf(waiting->code, sizeof(waiting->code), "%s", document);
 		waiting->refusal = waiting->code;
 	}
-	waiting->failed = !results_merge(waiting->change->outcomes, payload) || waiting->failed;
+	bool ours = strcmp(digest, waiting->change->digest) == 0 && waiting->change->dry_run;
+	bool merged = ours ? results_merge_dry(waiting->change->outcomes, payload)
+			   : results_merge(waiting->change->outcomes, payload);
+	waiting->failed = !merged || waiting->failed;
 }
 
 /* The result of the change, once it needs no more waiting for; a pending one is shown when it is new. */
@@ -179,7 +181,7 @@ static const cJSON *look(const struct waiting *waiting, char shown[32])
 	if (!result || result_is_final(result))
 		return result;
 	code = text_of(result, "code");
-	if (strcmp(code, "awaiting_confirm") == 0)
+	if (strcmp(code, "awaiting_confirm") == 0 || strcmp(code, "not_yet") == 0)
 		return result;
 	if (strncmp(shown, code, 31) != 0)
 		note("%s: pending, %s: %s", waiting->change->pin.instance, code, text_of(result, "detail"));
@@ -203,6 +205,8 @@ static enum cli_exit tell(struct cli *cli, struct change *change, const cJSON *r
 				change->pin.instance, change->id);
 		return CLI_OK;
 	}
+	if (strcmp(text_of(result, "code"), "not_yet") == 0)
+		return CLI_OK;
 	return result_is_good(result) ? CLI_OK : CLI_FAILED;
 }
 
@@ -247,6 +251,8 @@ enum cli_exit output_wait(struct cli *cli, const struct arguments *arguments, st
 		if (waiting.refusal) {
 			complain("%s refused the whole document %" PRIi64 ": %s", change->pin.instance, change->seq,
 				waiting.refusal);
+			if (change->dry_run && strcmp(waiting.refusal, "malformed") == 0)
+				note("an agent that knows no dry run answers so; nothing was done");
 			return CLI_FAILED;
 		}
 		int64_t left = begin + seconds - cli_now();

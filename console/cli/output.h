@@ -9,6 +9,8 @@ void output_command(struct buffer *text, const cJSON *command);
 void output_sent(const struct cli *cli, const struct change *change);
 /* One result with who can now log in; `words` is the command as output_command has it, or NULL when it is not known. */
 void output_result(const struct cli *cli, const char *instance, const char *words, const cJSON *result);
+/* A line for people: texts of an instance go to a terminal, so whatever that could act on is replaced. */
+void output_text(struct buffer *text);
 /* One JSON object as a line. */
 void output_json(const cJSON *root);
 

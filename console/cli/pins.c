@@ -59,10 +59,14 @@ enum cli_exit pin_load(struct cli *cli, const char *instance, struct pin *ret_pi
 	const cJSON *entry = json_member(root, instance);
 	if (entry) {
 		pin.generation = take_integer(entry, "generation");
+		pin.generation_seen = take_integer(entry, "generation_seen");
 		pin.seq = take_integer(entry, "seq");
 		pin.expires = take_integer(entry, "expires");
 		pin.results = take_integer(entry, "results");
 		pin.when = take_integer(entry, "when");
+		for (unsigned i = 0; i < REPORT_MARKS; i++)
+			pin.report.values[i] =
+				take_integer(json_member(entry, "report"), report_mark_name((enum report_mark)i));
 		if (json_get_string(entry, "sign", &sign) == 0 && json_get_string(entry, "box", &box) == 0) {
 			pin.sign = strdup(sign);
 			pin.box = strdup(box);
@@ -90,10 +94,17 @@ void pin_free(struct pin *pin)
 static bool add_members(const struct pin *pin, cJSON *entry)
 {
 	bool good = cJSON_AddNumberToObject(entry, "generation", (double)pin->generation) &&
+		    cJSON_AddNumberToObject(entry, "generation_seen", (double)pin->generation_seen) &&
 		    cJSON_AddNumberToObject(entry, "seq", (double)pin->seq) &&
 		    cJSON_AddNumberToObject(entry, "expires", (double)pin->expires) &&
 		    cJSON_AddNumberToObject(entry, "results", (double)pin->results) &&
 		    cJSON_AddNumberToObject(entry, "when", (double)pin->when);
+	if (good && pin->report.values[REPORT_TIME] > 0) {
+		cJSON *report = cJSON_AddObjectToObject(entry, "report");
+		for (unsigned i = 0; (good = good && report) && i < REPORT_MARKS; i++)
+			good = cJSON_AddNumberToObject(
+				report, report_mark_name((enum report_mark)i), (double)pin->report.values[i]);
+	}
 	if (good && pin->sign)
 		good = cJSON_AddStringToObject(entry, "sign", pin->sign) &&
 		       cJSON_AddStringToObject(entry, "box", pin->box);
@@ -127,6 +138,7 @@ enum cli_exit pin_forget(struct cli *cli, const char *instance)
 	free(steal_pointer(&pin.sign));
 	free(steal_pointer(&pin.box));
 	pin.generation = 0;
+	pin.report = (struct report_marks){0};
 	return pin_save(cli, &pin);
 }
 
@@ -145,6 +157,7 @@ static enum cli_exit set_keys(struct pin *pin, const struct identity *identity)
 	pin->sign = buffer_steal(&line);
 	pin->box = box;
 	pin->generation = identity->generation;
+	pin->generation_seen = cli_now();
 	return decode_sign(pin);
 }
 

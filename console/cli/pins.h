@@ -8,17 +8,19 @@
 
 #include "console/cli/arguments.h"
 #include "console/cli/cli.h"
+#include "console/cli/report.h"
 #include "lib/identity.h"
 
 struct pin {
 	char *instance;
-	char *sign; /* "ssh-ed25519 BASE64"; NULL: not met yet */
-	char *box;  /* base64 */
-	int64_t generation;
-	int64_t seq;     /* the highest of a document whose signature was verified */
-	int64_t expires; /* of that document */
-	int64_t results; /* how many of the endpoint's results need not be read again */
-	int64_t when;    /* of the first meeting */
+	char *sign;                          /* "ssh-ed25519 BASE64"; NULL: not met yet */
+	char *box;                           /* base64 */
+	int64_t generation, generation_seen; /* and since when that one is known here */
+	int64_t seq;                         /* the highest of a document whose signature was verified */
+	int64_t expires;                     /* of that document */
+	int64_t results;                     /* how many of the endpoint's results need not be read again */
+	int64_t when;                        /* of the first meeting */
+	struct report_marks report;          /* the highest of each in reports that it signed */
 	unsigned char *sign_blob;
 	size_t sign_blob_size;
 };

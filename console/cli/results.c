@@ -100,7 +100,19 @@ bool result_is_good(const cJSON *result)
 	return strcmp(status, "ok") == 0 || strcmp(status, "observed") == 0;
 }
 
+bool results_are_dry(const cJSON *payload)
+{
+	bool dry = false;
+	(void)!json_get_bool(payload, "dry_run", &dry);
+	return dry;
+}
+
 bool results_merge(cJSON *outcomes, const cJSON *payload)
+{
+	return results_are_dry(payload) || results_merge_dry(outcomes, payload);
+}
+
+bool results_merge_dry(cJSON *outcomes, const cJSON *payload)
 {
 	const cJSON *list, *result;
 	const char *id, *status;

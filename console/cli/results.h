@@ -22,7 +22,10 @@ typedef void (*results_visitor)(void *context, const cJSON *payload);
 enum cli_exit results_read(struct cli *cli, const struct pin *pin, struct results_cursor *cursor, int wait, bool quiet,
 	results_visitor visitor, void *context);
 
+/* True of a text about a document that was only a dry run: its ids do not count. */
+bool results_are_dry(const cJSON *payload);
 /* What became of commands: an object id → result, folded: a later one replaces a pending one, never a final one. */
-bool results_merge(cJSON *outcomes, const cJSON *payload);
+bool results_merge(cJSON *outcomes, const cJSON *payload); /* of a dry run: nothing */
+bool results_merge_dry(cJSON *outcomes, const cJSON *payload);
 bool result_is_final(const cJSON *result);
 bool result_is_good(const cJSON *result); /* done, or found done, or observed */

@@ -6,54 +6,18 @@
 #include <string.h>
 #include <time.h>
 
-#include "console/endpoint/documents.h"
+#include "console/endpoint/latched.h"
 #include "console/endpoint/routes.h"
-#include "lib/identity.h"
 #include "lib/json.h"
 #include "lib/log.h"
 #include "lib/sshsig.h"
-
-/* 0 when the latched key of the instance signed the body; otherwise an answer. */
-static int check_results(struct request *request, struct answer *answer)
-{
-	cleanup_store_instance struct store_instance instance = {0};
-	cleanup_identity struct identity identity = {0};
-	cleanup_json cJSON *payload = NULL;
-	struct signed_text parts;
-	const char *name;
-
-	int r = store_get_instance(request->server->store, request->instance, &instance);
-	if (r < 0 && r != -ENOENT) {
-		answer_failure(answer, r);
-		return r;
-	}
-	if (r == -ENOENT || !instance.identity ||
-		identity_read(instance.identity, instance.identity_size, &identity) != CODE_OK) {
-		answer_error(answer, MHD_HTTP_UNAUTHORIZED, "no identity is latched for this instance");
-		return -EACCES;
-	}
-	enum code code = sshsig_verify_text(request->body.bytes, request->body.size, SSHSIG_RESULTS, identity.sign.blob,
-		identity.sign.blob_size, &parts);
-	if (code != CODE_OK) {
-		answer_error(answer, MHD_HTTP_UNAUTHORIZED, "not signed by the latched key: %s", code_name(code));
-		return -EACCES;
-	}
-	r = document_read(request, &parts, &payload, answer);
-	if (r < 0)
-		return r;
-	if (json_get_string(payload, "instance", &name) < 0 || strcmp(name, request->instance) != 0) {
-		answer_error(answer, MHD_HTTP_UNPROCESSABLE_CONTENT, "the results are of another instance");
-		return -EBADMSG;
-	}
-	return 0;
-}
 
 void handle_post_results(struct request *request, struct answer *answer)
 {
 	unsigned char hash[STORE_HASH_SIZE];
 	bool is_new;
 
-	if (check_results(request, answer) < 0)
+	if (latched_check(request, SSHSIG_RESULTS, answer) < 0)
 		return;
 	(void)crypto_hash_sha256(hash, (const unsigned char *)request->body.bytes, request->body.size);
 	int r = store_add_results(request->server->store, request->instance, hash, request->body.bytes,

@@ -13,6 +13,8 @@ static const struct route routes[] = {
 	{"PUT", "/latchkey/v1/instances/*/document", ROUTE_CONSOLE, STORE_HELPDESK, handle_put_document},
 	{"GET", "/latchkey/v1/instances/*/results", ROUTE_CONSOLE, STORE_READER, handle_get_results},
 	{"POST", "/latchkey/v1/instances/*/results", ROUTE_AGENT, STORE_OPERATOR, handle_post_results},
+	{"GET", "/latchkey/v1/instances/*/report", ROUTE_CONSOLE, STORE_READER, handle_get_report},
+	{"POST", "/latchkey/v1/instances/*/report", ROUTE_AGENT, STORE_OPERATOR, handle_post_report},
 	{"GET", "/latchkey/v1/instances/*/identity", ROUTE_CONSOLE, STORE_READER, handle_get_identity},
 	{"PUT", "/latchkey/v1/instances/*/identity", ROUTE_AGENT, STORE_OPERATOR, handle_put_identity},
 	{"POST", "/latchkey/v1/instances/*/reset", ROUTE_CONSOLE, STORE_OPERATOR, handle_post_reset},

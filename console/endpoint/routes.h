@@ -27,6 +27,8 @@ void handle_get_trust(struct request *request, struct answer *answer);
 void handle_put_trust(struct request *request, struct answer *answer);
 void handle_get_results(struct request *request, struct answer *answer);
 void handle_post_results(struct request *request, struct answer *answer);
+void handle_get_report(struct request *request, struct answer *answer);
+void handle_post_report(struct request *request, struct answer *answer);
 void handle_get_identity(struct request *request, struct answer *answer);
 void handle_put_identity(struct request *request, struct answer *answer);
 void handle_get_instances(struct request *request, struct answer *answer);

@@ -17,6 +17,7 @@
 #define STORE_ETAG_SIZE 48u /* with quotes and NUL; the contract allows 120 bytes */
 #define STORE_NAME_SIZE 65u
 #define STORE_RESULTS_KEPT 10000            /* of one instance; older ones are dropped, their numbers stay used */
+#define STORE_REPORTS_KEPT 8                /* of one instance: what went back in time shows beside what was before */
 #define STORE_RESULTS_ANSWER_MAX (4u << 20) /* bytes of texts in one answer; `next` says where to go on */
 
 enum store_role { STORE_READER, STORE_HELPDESK, STORE_OPERATOR };
@@ -38,6 +39,7 @@ struct store_document {
 };
 
 typedef int (*store_visitor)(void *context, const char *name, const char *text);
+typedef int (*store_report_visitor)(void *context, int64_t received, const char *text);
 
 int store_open(const char *path, struct store **ret_store) MUST_CHECK;
 void store_close(struct store **store);
@@ -79,3 +81,10 @@ int store_count_results(struct store *store, const char *instance, int64_t *ret_
 /* Visits those after the first `after`, in order of arrival; ret_next is the number of the last one visited. */
 int store_list_results(struct store *store, const char *instance, int64_t after, store_visitor visitor, void *context,
 	int64_t *ret_next) MUST_CHECK;
+
+/* A text that is there already stays as it is; the oldest beyond STORE_REPORTS_KEPT go. */
+int store_add_report(struct store *store, const char *instance, const unsigned char hash[STORE_HASH_SIZE],
+	const char *text, size_t size, int64_t now) MUST_CHECK;
+/* In order of arrival. */
+int store_list_reports(
+	struct store *store, const char *instance, store_report_visitor visitor, void *context) MUST_CHECK;

@@ -27,6 +27,11 @@ static const char schema[] =
 	" received INTEGER, PRIMARY KEY (instance, number), UNIQUE (instance, hash));"
 	"PRAGMA user_version = 1;";
 
+/* Came later; a latchkey-endpoint that does not know it opens the database all the same. */
+static const char schema_reports[] =
+	"CREATE TABLE IF NOT EXISTS reports (number INTEGER PRIMARY KEY AUTOINCREMENT, instance TEXT NOT NULL,"
+	" hash BLOB NOT NULL, text BLOB NOT NULL, received INTEGER, UNIQUE (instance, hash));";
+
 static int fail(struct store *store, const char *what)
 {
 	int code = sqlite3_extended_errcode(store->database);
@@ -160,6 +165,8 @@ int store_open(const char *path, struct store **ret_store)
 	r = execute(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
 	if (r == 0)
 		r = make_schema(store);
+	if (r == 0)
+		r = execute(store, schema_reports);
 	(void)umask(mask);
 	if (r < 0)
 		return r;
@@ -467,4 +474,56 @@ int store_list_results(struct store *store, const char *instance, int64_t after,
 		return r;
 	*ret_next = next;
 	return 0;
+}
+
+static int insert_report(struct store *store, const char *instance, const unsigned char hash[STORE_HASH_SIZE],
+	const char *text, size_t size, int64_t now)
+{
+	cleanup_statement sqlite3_stmt *insert = NULL, *prune = NULL;
+
+	int r = prepare(store, &insert, "INSERT INTO reports (instance, hash, text, received) VALUES (?,?,?,?)", "tbxi",
+		instance, hash, text, size, now);
+	if (r == 0)
+		r = finish(store, insert);
+	if (r < 0)
+		return r;
+	r = prepare(store, &prune,
+		"DELETE FROM reports WHERE instance = ?1 AND number NOT IN"
+		" (SELECT number FROM reports WHERE instance = ?1 ORDER BY number DESC LIMIT ?2)",
+		"ti", instance, (int64_t)STORE_REPORTS_KEPT);
+	return r < 0 ? r : finish(store, prune);
+}
+
+int store_add_report(struct store *store, const char *instance, const unsigned char hash[STORE_HASH_SIZE],
+	const char *text, size_t size, int64_t now)
+{
+	int r = execute(store, "BEGIN IMMEDIATE");
+	if (r < 0)
+		return r;
+	r = insert_report(store, instance, hash, text, size, now);
+	if (r == 0)
+		r = execute(store, "COMMIT");
+	if (r < 0)
+		(void)execute(store, "ROLLBACK");
+	return r == -EEXIST ? 0 : r;
+}
+
+int store_list_reports(struct store *store, const char *instance, store_report_visitor visitor, void *context)
+{
+	cleanup_statement sqlite3_stmt *statement = NULL;
+
+	int r = prepare(store, &statement, "SELECT received, text FROM reports WHERE instance = ? ORDER BY number", "t",
+		instance);
+	if (r < 0)
+		return r;
+	while ((r = step(store, statement)) > 0) {
+		cleanup_free char *text = NULL;
+		size_t size;
+		r = take_blob(statement, 1, &text, &size);
+		if (r == 0)
+			r = visitor(context, sqlite3_column_int64(statement, 0), text);
+		if (r < 0)
+			return r;
+	}
+	return r;
 }

@@ -305,7 +305,7 @@ int account_state_create(
 		return -EEXIST;
 	}
 	if (batch->applying) {
-		r = home_build(batch->request->root, home, batch->defaults.skel, uid, gid, batch->defaults.home_mode,
+		r = home_build(batch->request->root, home, &batch->skeleton, uid, gid, batch->defaults.home_mode,
 			batch->sync_once ? &batch->homes : NULL, &state);
 		if (r < 0)
 			return r;

@@ -93,6 +93,7 @@ static int batch_open(struct batch *batch, struct plugin_request *request, const
 	r = account_defaults_read(request->root, &batch->defaults);
 	if (r < 0)
 		return r;
+	batch->skeleton = skeleton_of(batch->defaults.skel);
 	*ret_what = "ledger";
 	r = ledger_read(request->state, &batch->ledger);
 	return r < 0 ? r : elsewhere_ask(request, &batch->database, &batch->elsewhere);
@@ -106,6 +107,7 @@ static void batch_free(struct batch *batch)
 	free(batch->moved);
 	elsewhere_free(&batch->elsewhere);
 	home_sync_free(&batch->homes);
+	skeleton_free(&batch->skeleton);
 	new_homes_free(&batch->new_homes);
 	database_free(&batch->database);
 	ledger_free(&batch->ledger);

@@ -39,6 +39,7 @@ struct batch {
 	int broken;     /* why a command stopped half-way: then nothing of the batch is written */
 	bool sync_once; /* many homes: to disk all at once, before an account file names one */
 	struct home_sync homes;
+	struct skeleton skeleton;
 	struct new_homes new_homes;
 	struct deferred *deferred;
 	unsigned deferred_count;

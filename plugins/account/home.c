@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lib/attributes.h"
 #include "lib/file.h"
 #include "lib/sys.h"
 
@@ -104,95 +103,6 @@ int home_look(int root, const char *path, uid_t uid, enum home_state *ret_state)
 	return r < 0 ? r : look_at(parent, name, uid, ret_state);
 }
 
-static int copy_file(int from, const char *name, int to, uid_t uid, gid_t gid, bool later)
-{
-	cleanup_close int source = -1, target = -1;
-	struct stat status;
-	char bytes[16384];
-
-	int r = file_open(from, name, &source, &status);
-	if (r < 0)
-		return r;
-	target = sys.openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, status.st_mode & 0777);
-	if (target < 0)
-		return -errno;
-	for (;;) {
-		ssize_t size = sys.read(source, bytes, sizeof(bytes));
-		if (size < 0 && errno == EINTR)
-			continue;
-		if (size < 0)
-			return -errno;
-		if (size == 0)
-			break;
-		r = file_write_all(target, bytes, (size_t)size);
-		if (r < 0)
-			return r;
-	}
-	if (sys.fchown(target, uid, gid) < 0)
-		return -errno;
-	r = attributes_copy(source, target);
-	if (r < 0)
-		return r;
-	return !later && sys.fsync(target) < 0 ? -errno : 0;
-}
-
-static int copy_link(int from, const char *name, int to, uid_t uid, gid_t gid)
-{
-	char target[4097];
-	ssize_t size = readlinkat(from, name, target, sizeof(target) - 1);
-
-	if (size < 0)
-		return -errno;
-	target[size] = '\0';
-	if (sys.symlinkat(target, to, name) < 0)
-		return -errno;
-	cleanup_close int link = sys.openat(to, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
-	if (link < 0 || fchownat(link, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
-	return 0;
-}
-
-/* The target directory is root's 0700 until its contents are complete. */
-static int copy_tree(int from, int to, uid_t uid, gid_t gid, bool later, unsigned depth)
-{
-	cleanup_names char **names = NULL;
-	size_t count;
-
-	if (depth == HOME_DEPTH_MAX)
-		return -E2BIG;
-	int r = file_list(from, ".", HOME_ENTRIES_MAX, &names, &count);
-	for (size_t i = 0; r == 0 && i < count; i++) {
-		cleanup_close int source = -1, target = -1;
-		struct stat status;
-
-		if (sys.fstatat(from, names[i], &status, AT_SYMLINK_NOFOLLOW) < 0)
-			return -errno;
-		if (S_ISREG(status.st_mode))
-			r = copy_file(from, names[i], to, uid, gid, later);
-		else if (S_ISLNK(status.st_mode))
-			r = copy_link(from, names[i], to, uid, gid);
-		if (!S_ISDIR(status.st_mode))
-			continue; /* sockets, FIFOs and devices have no place in a home */
-		r = file_open_directory(from, names[i], &source);
-		if (r < 0)
-			return r;
-		if (sys.mkdirat(to, names[i], 0700) < 0)
-			return -errno;
-		r = file_open_directory(to, names[i], &target);
-		if (r == 0)
-			r = copy_tree(source, target, uid, gid, later, depth + 1);
-		if (r == 0 && (sys.fchmod(target, status.st_mode & 0777) < 0 || sys.fchown(target, uid, gid) < 0))
-			r = -errno;
-		if (r == 0)
-			r = attributes_copy(source, target);
-		if (r == 0 && !later && sys.fsync(target) < 0)
-			r = -errno;
-	}
-	if (r == 0 && !later && sys.fsync(to) < 0)
-		r = -errno;
-	return r;
-}
-
 static int mount_of(int descriptor, uint64_t *ret_mount)
 {
 	struct statx status;
@@ -251,23 +161,6 @@ static int remove_directory(int parent, const char *name, uint64_t mount)
 	return r;
 }
 
-static int fill(int root, int target, const char *skel, uid_t uid, gid_t gid, mode_t mode, bool later)
-{
-	cleanup_close int source = -1;
-
-	int r = file_open_directory(root, skel + strspn(skel, "/"), &source);
-	if (r == 0)
-		r = copy_tree(source, target, uid, gid, later, 0);
-	else if (r == -ENOENT)
-		r = 0; /* a minimal image without a skeleton */
-	if (r < 0)
-		return r;
-	/* The owner last: until here nobody but root can look inside. */
-	if (sys.fchmod(target, mode) < 0 || sys.fchown(target, uid, gid) < 0 || (!later && sys.fsync(target) < 0))
-		return -errno;
-	return 0;
-}
-
 /* Keeps a descriptor of the file system. False when there are too many: then nothing may wait. */
 static bool sync_later(struct home_sync *sync, int parent)
 {
@@ -306,51 +199,66 @@ void home_sync_free(struct home_sync *sync)
 	sync->count = 0;
 }
 
-int home_build(int root, const char *path, const char *skel, uid_t uid, gid_t gid, mode_t mode, struct home_sync *sync,
-	enum home_state *ret_state)
+/* Under the same name each time, so that the redo finds what a crash left; only root can write here. */
+static int make_temporary(int parent, const char *name)
+{
+	uint64_t mount;
+
+	if (sys.mkdirat(parent, name, 0700) == 0)
+		return 0;
+	if (errno != EEXIST)
+		return -errno;
+	int r = mount_of(parent, &mount);
+	if (r == 0)
+		r = remove_directory(parent, name, mount);
+	return r == 0 && sys.mkdirat(parent, name, 0700) < 0 ? -errno : r;
+}
+
+/* Takes back what was made; whatever stays is root's. */
+static int take_back(int parent, const char *name, int error)
+{
+	uint64_t mount;
+
+	if (mount_of(parent, &mount) == 0)
+		(void)!remove_directory(parent, name, mount);
+	return error;
+}
+
+int home_build(int root, const char *path, struct skeleton *skeleton, uid_t uid, gid_t gid, mode_t mode,
+	struct home_sync *sync, enum home_state *ret_state)
 {
 	cleanup_close int parent = -1, target = -1;
-	enum home_state state;
-	uint64_t mount;
 	const char *name;
 	char temporary[NAME_MAX + 1];
 
-	int r = home_look(root, path, uid, &state);
-	if (r < 0)
-		return r;
-	if (state != HOME_MISSING) {
-		*ret_state = state;
+	int r = open_parent(root, path, true, &parent, &name);
+	if (r == -EPERM || r == -ENOTDIR) {
+		*ret_state = HOME_NOT_SAFE;
 		return 0;
 	}
-	r = open_parent(root, path, true, &parent, &name);
-	if (r < 0)
+	if (r == 0)
+		r = look_at(parent, name, uid, ret_state);
+	if (r < 0 || *ret_state != HOME_MISSING)
 		return r;
-	/* The same name each time, so that the redo finds what a crash left; only root can write here. */
 	if (snprintf(temporary, sizeof(temporary), FILE_TEMPORARY_PREFIX "%s", name) >= (int)sizeof(temporary))
 		return -ENAMETOOLONG;
-	r = mount_of(parent, &mount);
-	if (r == 0)
-		r = remove_directory(parent, temporary, mount);
+	r = make_temporary(parent, temporary);
 	if (r < 0)
 		return r;
-	if (sys.mkdirat(parent, temporary, 0700) < 0)
-		return -errno;
 	bool later = sync_later(sync, parent);
 	r = file_open_directory(parent, temporary, &target);
 	if (r == 0)
-		r = fill(root, target, skel, uid, gid, mode, later);
+		r = skeleton_copy(skeleton, root, target, uid, gid, later);
+	/* The owner last: until here nobody but root can look inside. */
+	if (r == 0 &&
+		(sys.fchmod(target, mode) < 0 || sys.fchown(target, uid, gid) < 0 || (!later && sys.fsync(target) < 0)))
+		r = -errno;
 	if (r == 0 && sys.renameat2(parent, temporary, parent, name, RENAME_NOREPLACE) < 0)
 		r = -errno;
-	if (r < 0) {
-		(void)!remove_directory(parent, temporary, mount);
-		return r;
-	}
-	if (!later && sys.fsync(parent) < 0) {
-		r = -errno;
-		(void)!remove_directory(parent, name, mount);
-		return r;
-	}
-	*ret_state = HOME_MISSING;
+	if (r < 0)
+		return take_back(parent, temporary, r);
+	if (!later && sys.fsync(parent) < 0)
+		return take_back(parent, name, -errno);
 	return 0;
 }
 

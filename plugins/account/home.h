@@ -9,9 +9,8 @@
 #include <sys/types.h>
 
 #include "lib/cleanup.h"
+#include "plugins/account/skeleton.h"
 
-#define HOME_DEPTH_MAX 32u     /* directories in directories; skeletons have two or three levels */
-#define HOME_ENTRIES_MAX 4096u /* of one skeleton directory */
 #define HOME_DELETE_DEPTH_MAX 256u
 #define HOME_SYNC_MAX 8u /* file systems with homes; on a ninth each home is brought to disk by itself */
 
@@ -35,8 +34,8 @@ struct home_sync {
  * Builds it where it is missing, creating parents 0755. ret_state tells what stood before. With `sync` it is on disk
  * only after home_sync_finish.
  */
-int home_build(int root, const char *path, const char *skel, uid_t uid, gid_t gid, mode_t mode, struct home_sync *sync,
-	enum home_state *ret_state) MUST_CHECK;
+int home_build(int root, const char *path, struct skeleton *skeleton, uid_t uid, gid_t gid, mode_t mode,
+	struct home_sync *sync, enum home_state *ret_state) MUST_CHECK;
 /* Brings all of them to disk. */
 int home_sync_finish(struct home_sync *sync) MUST_CHECK;
 void home_sync_free(struct home_sync *sync);

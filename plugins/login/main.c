@@ -5,12 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/field.h"
 #include "lib/plugin.h"
 #include "plugins/login/guard.h"
 #include "plugins/login/look.h"
 
-#define INDEX_FROM 4 /* users; for fewer reading the lines is as fast */
-#define LOOKS_MAX 4u /* homes that are looked at at once */
+#define INDEX_FROM 4                 /* users; for fewer reading the lines is as fast */
+#define SSHD_REPORTED_VALUE_MAX 256u /* bytes of one setting, for the report */
+#define LOOKS_MAX 4u                 /* homes that are looked at at once */
 
 static bool is_address(const char *text)
 {
@@ -90,6 +92,35 @@ static int look_at_all(struct world *world, const cJSON *users, struct json_writ
 	return r;
 }
 
+/* What sshd itself is and does, for the report: with root, whom PermitRootLogin is about, if a Match tells users apart.
+ */
+static int write_sshd(struct world *world, struct json_writer *writer)
+{
+	static const char *const keywords[] = {"pubkeyauthentication", "passwordauthentication",
+		"kbdinteractiveauthentication", "permitrootlogin", "usepam", "authorizedkeysfile"};
+	const struct sshd_effective *effective = NULL;
+	char detail[SSHD_DETAIL_MAX + 1], version[32] = "";
+	unsigned major, minor;
+
+	int r = world->sshd ? sshd_get_effective(world->sshd, "root", &effective, detail) : world->sshd_error;
+	if (r == -ENOMEM)
+		return r;
+	if (world->sshd && sshd_get_version(world->sshd, &major, &minor) == 0)
+		(void)snprintf(version, sizeof(version), "OpenSSH_%u.%u", major, minor);
+	json_begin_object(writer, "sshd");
+	json_put_string(writer, "state", r == 0 ? "ok" : r == -ENOENT ? "none" : r == -EBADMSG ? "invalid" : "unknown");
+	json_put_string(writer, "version", version);
+	json_begin_object(writer, "settings");
+	for (size_t i = 0; r == 0 && i < ELEMENTS(keywords); i++) {
+		const char *value = sshd_value(effective, keywords[i]);
+		if (value && field_is_text(value, SSHD_REPORTED_VALUE_MAX))
+			json_put_string(writer, keywords[i], value);
+	}
+	json_end_object(writer);
+	json_end_object(writer);
+	return 0;
+}
+
 static int check(
 	const struct plugin_request *request, const struct plugin_command *command, struct plugin_result *result)
 {
@@ -114,6 +145,12 @@ static int check(
 			return r;
 		json_put_bool(&writer, "anyone", anyone);
 	}
+	bool about_sshd = false;
+	(void)!json_get_bool(command->fields, "sshd", &about_sshd);
+	if (about_sshd)
+		r = write_sshd(&world, &writer);
+	if (r < 0)
+		return r;
 	json_begin_object(&writer, "login");
 	r = look_at_all(&world, users, &writer);
 	if (r < 0)

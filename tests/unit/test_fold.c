@@ -28,7 +28,7 @@ static void count(void *context, const cJSON *command, enum fold_verdict verdict
 
 struct folded {
 	char *commands;
-	unsigned counts[4];
+	unsigned counts[5];
 	int64_t latest;
 	int r;
 };
@@ -130,6 +130,36 @@ static void which_facts_are_the_same(void **state)
 	}
 }
 
+static void a_dry_run_pends_for_nobody_and_carries_what_does(void **state)
+{
+	(void)state;
+	static const char commands[] = "{\"id\":\"a\",\"do\":\"user.lock\",\"user\":\"u\"},"
+				       "{\"id\":\"b\",\"do\":\"user.lock\",\"user\":\"v\"}]";
+	cleanup_buffer struct buffer text = {0}, out = {0};
+	struct json_writer writer = {&out, false};
+	unsigned counts[5] = {0};
+	int64_t latest;
+
+	for (unsigned i = 0; i < 3; i++) {
+		static const char *const members[] = {"\"dry_run\":true,", "\"dry_run\":true,\"x-carried\":[\"b\"],",
+			"\"dry_run\":false,\"x-carried\":[\"b\"],"};
+		static const unsigned dry[] = {2, 1, 0};
+		buffer_append_format(
+			&text, "{%s\"expires\":2000,\"actor\":\"anna\",\"commands\":[%s}", members[i], commands);
+		assert_int_equal(buffer_status(&text), 0);
+		cleanup_json cJSON *payload = parse(text.bytes), *closed = parse("{}"), *list = cJSON_CreateArray();
+		memset(counts, 0, sizeof(counts));
+		assert_int_equal(fold_pending(payload, NOW, closed, NULL, list, count, counts, &latest), 0);
+		assert_int_equal(counts[FOLD_DRY], dry[i]);
+		assert_int_equal(counts[FOLD_KEPT], 2 - dry[i]);
+		if (i == 1)
+			json_put_value(&writer, NULL, list);
+		buffer_free(&text);
+	}
+	assert_int_equal(buffer_status(&out), 0);
+	assert_non_null(strstr(out.bytes, "\"b\""));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -138,6 +168,7 @@ int main(void)
 		cmocka_unit_test(one_that_sets_the_same_fact_is_superseded),
 		cmocka_unit_test(a_malformed_command_is_not_carried_on),
 		cmocka_unit_test(which_facts_are_the_same),
+		cmocka_unit_test(a_dry_run_pends_for_nobody_and_carries_what_does),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -158,11 +158,12 @@ int decide_commands(const struct apply *apply, struct document *document)
 		r = history_answer(&history, document);
 	if (r < 0)
 		return r;
+	bool trials = revert_any(apply);
 	for (size_t i = 0; i < document->count; i++) {
 		struct command *command = &document->commands[i];
 		if (command_is_ended(command) || command->redo)
 			continue;
-		if (!command->put_off && revert_is_pending(apply, command->id))
+		if (trials && !command->put_off && revert_is_pending(apply, command->id))
 			outcome_set(&command->outcome, CODE_AWAITING_CONFIRM, "applied; waits for sshd.confirm");
 		else if (command->until <= apply->now && command->put_off)
 			give_up(command);

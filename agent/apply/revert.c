@@ -85,6 +85,17 @@ int revert_find(const struct apply *apply, const char *id, int64_t *ret_seq)
 	return find_entry(apply, id, false, ret_seq);
 }
 
+bool revert_any(const struct apply *apply)
+{
+	cleanup_names char **names = NULL;
+	size_t count;
+
+	if (apply->state < 0)
+		return false;
+	int r = file_list(apply->state, "revert", REVERTS_MAX, &names, &count);
+	return r < 0 ? r != -ENOENT : count > 0;
+}
+
 bool revert_is_pending(const struct apply *apply, const char *id)
 {
 	int64_t seq;

@@ -12,6 +12,8 @@
 #define RESTORE_MARK "+" /* access.restore's steps are ID+FIELD: no document's id has a plus */
 #define RESTORE_ID_SIZE 128u
 
+/* Whether anything is on trial: asked once where each of many commands would look. True when that cannot be read. */
+bool revert_any(const struct apply *apply);
 bool revert_is_pending(const struct apply *apply, const char *id);
 /* Before the step is applied. An entry of the same id stays as it is. */
 int revert_prepare(const struct apply *apply, const struct document *document, struct command *command,

@@ -397,11 +397,13 @@ static int run_batch(struct apply *apply, struct document *document, struct jour
 		return 0;
 	}
 	kept = 0;
+	bool trials = revert_any(apply);
 	for (size_t i = 0; i < count; i++) {
 		if (!command_is_ended(batch[i]) && strcmp(batch[i]->do_name, "sshd.confirm") == 0 &&
 			!decide_only_observes(apply, document))
 			confirm(apply, document, batch[i]);
-		if (!command_is_ended(batch[i]) && may_repeat(batch[i]) && revert_walk(apply, repeats, batch[i]) < 0)
+		if (trials && !command_is_ended(batch[i]) && may_repeat(batch[i]) &&
+			revert_walk(apply, repeats, batch[i]) < 0)
 			outcome_set(&batch[i]->outcome, CODE_IO_ERROR, "what is on trial cannot be read");
 		if (!command_is_ended(batch[i]) && !accounts[i].exists)
 			wait_for_account(document, batch[i]);
@@ -409,6 +411,7 @@ static int run_batch(struct apply *apply, struct document *document, struct jour
 			r = restore_access(apply, document, batch[i]);
 			if (r < 0)
 				return r;
+			trials = revert_any(apply); /* its steps are */
 		}
 		if (command_is_ended(batch[i]))
 			continue;

@@ -87,14 +87,14 @@ static void put_endpoint(const struct apply *apply, const cJSON *old, const stru
 static void read_progress(const struct apply *apply, int64_t *ret_pending, int64_t *ret_verified)
 {
 	cleanup_history struct history history = {0};
-	unsigned file = 1;
+	unsigned file;
 	const char *line;
-	size_t size;
+	size_t end, size;
 
 	*ret_pending = *ret_verified = 0;
 	if (history_load(apply, &history) < 0)
 		return;
-	size_t end = history.sizes[1];
+	history_newest(&history, &file, &end);
 	while (*ret_verified == 0 && history_previous_line(&history, &file, &end, &line, &size)) {
 		cleanup_json cJSON *tree = NULL;
 		const char *type = "", *status = "";
@@ -181,9 +181,9 @@ static int put_status(const struct view *view, const cJSON *old, const struct li
 	bool history_unreadable = history_read_floors(apply, &apply->floors) < 0;
 	read_progress(apply, &pending, &verified);
 	int trust_result = trust_load(apply, &trust);
-	if (apply->state < 0)
-		put_problem(
-			&problem_writer, &failing, "state_unusable", "/var/lib/latchkey cannot be opened or written");
+	const char *state_detail = "", *state_problem = apply_state_problem(apply, &state_detail);
+	if (state_problem)
+		put_problem(&problem_writer, apply->state < 0 ? &failing : &degraded, state_problem, state_detail);
 	if (history_unreadable)
 		put_problem(&problem_writer, &failing, "history_unreadable",
 			"the history cannot be read, so no document is taken over");
@@ -254,13 +254,13 @@ static void put_uid(const struct view *view, struct json_writer *writer, const c
 static void put_commands(struct view *view)
 {
 	cleanup_history struct history history = {0};
-	unsigned file = 1, count = 0;
+	unsigned file, count = 0;
 	const char *line;
-	size_t size;
+	size_t end, size;
 
 	if (history_load(view->apply, &history) < 0)
 		return;
-	size_t end = history.sizes[1];
+	history_newest(&history, &file, &end);
 	while (count < VIEW_COMMANDS_MAX && history_previous_line(&history, &file, &end, &line, &size)) {
 		cleanup_json cJSON *tree = NULL;
 		struct json_writer writer = {&view->out, false};

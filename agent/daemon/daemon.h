@@ -69,6 +69,7 @@ struct daemon {
 	bool result_in_flight;
 	uint64_t result_seq;
 	char result_name[40];
+	int result_parent; /* state, or run where the disk could not take it */
 	struct sent_file result_file;
 	bool result_stuck; /* the endpoint will never take result_name: the others go first */
 

@@ -167,8 +167,9 @@ class Container(Guest):
 class VirtualMachine(Guest):
     """A whole machine under qemu without KVM: its own kernel, disk and clock. The endpoint is at 10.0.2.2."""
 
-    def __init__(self, name, port):
+    def __init__(self, name, port, uuid):
         super().__init__(name, port)
+        self.uuid = uuid
         self.process = self.serial = None
         self.disk = f"{self.folder}/disk.qcow2"
         self.buffer = b""
@@ -193,7 +194,7 @@ class VirtualMachine(Guest):
         self.log = open(f"{self.folder}/console.log", "ab")
         self.process = subprocess.Popen(
             ["nice", "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "384", "-nodefaults",
-             "-display", "none", "-no-reboot", "-kernel", f"{ROOT}/boot/{kernel}", "-initrd", f"{ROOT}/boot/{initrd}", "-append",
+             "-display", "none", "-no-reboot", "-uuid", self.uuid, "-kernel", f"{ROOT}/boot/{kernel}", "-initrd", f"{ROOT}/boot/{initrd}", "-append",
              f"root=/dev/vda {'ro' if read_only else 'rw'} console=ttyS0 quiet net.ifnames=0 mitigations=off {append}",
              "-drive", f"file={self.disk},if=virtio,cache=unsafe,discard=unmap",
              "-netdev", f"user,id=n,hostfwd=tcp:127.0.0.1:{self.logins.port}-:22", "-device", "virtio-net-pci,netdev=n",
@@ -285,12 +286,16 @@ class Suite:
                 print(f"--- the endpoint\n{log.read()[-2000:]}", flush=True)
         self.times.append((time.monotonic() - began, title))
 
+    def end_guest(self, guest):
+        self.guests.remove(guest)
+        if guest.process is not None:
+            guest.stop()
+        subprocess.run(["umount", guest.tree])
+        shutil.rmtree(guest.folder, ignore_errors=True)
+
     def end(self, host):
-        for guest in self.guests:
-            if guest.process is not None:
-                guest.stop()
-            subprocess.run(["umount", guest.tree])
-            shutil.rmtree(guest.folder, ignore_errors=True)
+        for guest in list(self.guests):
+            self.end_guest(guest)
         host.machine.stop_all()
         print()
         for seconds, title in self.times:

@@ -123,6 +123,12 @@ def identity(guest):
     return guest.must("sha256sum </var/lib/latchkey/identity/sign")
 
 
+def final_results(host, vm):
+    """How many commands have ended."""
+    texts = json.loads(endpoint_request(host, "GET", f"/instances/{vm}/results?after=0")[1])["results"]
+    return sum(result["status"] != "pending" for text in texts for result in json.loads(text.split("-----BEGIN SSH SIGNATURE-----")[0])["results"])
+
+
 def make_keys(host):
     for label in ("laptop", "tablet"):
         if not os.path.exists(f"{host.operator.environment['HOME']}/{label}"):

@@ -172,7 +172,7 @@ class VirtualMachine(Guest):
         self.uuid = uuid
         self.process = self.serial = None
         self.disk = f"{self.folder}/disk.qcow2"
-        self.buffer = b""
+        self.buffer, self.asked = b"", 0
 
     def make_disk(self, size="1400M"):
         """From the tree, once; afterwards the tree is no longer looked at."""
@@ -224,7 +224,10 @@ class VirtualMachine(Guest):
         except TimeoutError:
             pass
         self.serial.settimeout(seconds)
-        marked = f"{script}\n"
+        # What was asked before and not waited for may still be answered: each answer begins with its question's number.
+        self.asked += 1
+        number = str(self.asked)
+        marked = f"echo {number}\n{script}\n"
         self.serial.sendall(base64.b64encode(marked.encode()) + b"\n")
         end = time.monotonic() + seconds
         while True:
@@ -232,7 +235,9 @@ class VirtualMachine(Guest):
             for line in lines[:-1]:
                 if line.startswith(b":") and line.count(b":") == 3 and line.endswith(b":"):
                     _, code, output, _ = line.split(b":")
-                    return int(code), base64.b64decode(output).decode(errors="replace")
+                    first, _, rest = base64.b64decode(output).decode(errors="replace").partition("\n")
+                    if first == number:
+                        return int(code), rest
             if time.monotonic() > end:
                 raise TimeoutError(f"{self.name}: no answer to {script}")
             more = self.serial.recv(65536)

@@ -211,6 +211,7 @@ class VirtualMachine(Guest):
         # Its name is there a moment before it listens.
         wait_for(lambda: self.serial.connect_ex(path) == 0, "qemu runs")
         self.buffer = b""
+        self.patience = 2
         wait_for(self.shell_answers, "the guest's shell answers", 180)
         if wait:
             self.wait_active("multi-user.target", 180)
@@ -223,8 +224,10 @@ class VirtualMachine(Guest):
         return None
 
     def shell_answers(self):
+        # Asked ever more patiently: a slow machine that is asked too often would never come to the newest question.
+        self.patience *= 2
         try:
-            return self.sh("echo hello", 3)[1].strip() == "hello"
+            return self.sh("echo hello", self.patience)[1].strip() == "hello"
         except TimeoutError:
             return False
 

@@ -206,7 +206,7 @@ static int write_temporary(int descriptor, const void *bytes, size_t size, const
 }
 
 /* `temporary` gets the name, and what stood there becomes `backup`; there is no moment without either. */
-static int exchange(int directory, const char *temporary, const char *name, const char *backup, int old)
+static int exchange(int directory, const char *temporary, const char *name, const char *backup)
 {
 	if (sys.renameat2(directory, temporary, directory, name, RENAME_EXCHANGE) < 0)
 		return errno == EINVAL || errno == ENOSYS ? -EOPNOTSUPP : -errno;
@@ -215,9 +215,6 @@ static int exchange(int directory, const char *temporary, const char *name, cons
 		(void)sys.renameat2(directory, temporary, directory, name, RENAME_EXCHANGE);
 		return -error;
 	}
-	/* What failed here leaves a backup that those can read who could read the file. */
-	if (sys.fchown(old, 0, 0) == 0)
-		(void)!sys.fchmod(old, 0600);
 	return 0;
 }
 
@@ -253,7 +250,7 @@ static int put(int directory, const char *name, const void *bytes, size_t size, 
 		return -error;
 	r = write_temporary(descriptor, bytes, size, &attributes);
 	if (r == 0 && backup)
-		r = exchange(directory, temporary, name, backup, attributes.like);
+		r = exchange(directory, temporary, name, backup);
 	else if (r == 0 && sys.renameat2(directory, temporary, directory, name, rename_flags) < 0)
 		r = -errno;
 	if (r < 0) {
@@ -262,6 +259,12 @@ static int put(int directory, const char *name, const void *bytes, size_t size, 
 	}
 	if (!attributes.unsynced && sys.fsync(directory) < 0)
 		return -errno;
+	/*
+	 * Only now is it sure that this inode is the backup: after a power failure its new mode could stand, and the
+	 * names as they were before. What fails here leaves a backup that those can read who could read the file.
+	 */
+	if (backup && sys.fchown(attributes.like, 0, 0) == 0)
+		(void)!sys.fchmod(attributes.like, 0600);
 	return 0;
 }
 

@@ -17,6 +17,9 @@
 
 #define NOBODY 65534u
 #define NSSWITCH_MAX 65536u
+#define LISTED_FROM 32u  /* questions from which on systemd's few users are listed instead of asked for one by one */
+#define LISTED_MAX 4096u /* more than that are asked for by name again */
+#define USERDB "/run/systemd/userdb"
 
 bool name_service_others(const char *text, size_t size, const char *database, char *ret_services, size_t services_size)
 {
@@ -59,13 +62,60 @@ struct asking {
 	const struct name_service_question *question;
 	struct services {
 		enum answer answer;
-		char others[256]; /* for ASK_OTHERS */
+		char others[256];   /* for ASK_OTHERS */
+		char unlisted[256]; /* of these what is asked by name when systemd's are listed */
+		bool is_listed;
 	} users, groups;
 };
 
-static void read_services(struct asking *asking)
+/*
+ * A question by name to nss-systemd(8) is some seventy system calls, and it has no more to tell than its list, as long
+ * as only systemd's own services stand behind it: another one may know names that it does not list.
+ */
+static bool systemd_lists_all(void)
+{
+	static const char *const known[] = {"io.systemd.DynamicUser", "io.systemd.Home", "io.systemd.Multiplexer",
+		"io.systemd.NameServiceSwitch", "io.systemd.DropIn", "io.systemd.Machine"};
+	cleanup_close int directory = -1;
+	cleanup_names char **names = NULL;
+	size_t count;
+
+	int r = file_open_directory(AT_FDCWD, USERDB, &directory);
+	if (r == 0)
+		r = file_list(directory, ".", ELEMENTS(known) + 1, &names, &count);
+	if (r < 0)
+		return r == -ENOENT;
+	for (size_t i = 0; i < count; i++) {
+		bool found = false;
+		for (size_t j = 0; j < ELEMENTS(known); j++)
+			found = found || strcmp(names[i], known[j]) == 0;
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
+/* Takes `systemd` out of the services that are asked by name. */
+static void split_services(struct services *services)
+{
+	char copy[sizeof(services->others)], *rest = copy;
+	size_t used = 0;
+
+	memcpy(copy, services->others, sizeof(copy));
+	while (rest) {
+		const char *word = strsep(&rest, " ");
+		if (strcmp(word, "systemd") == 0)
+			services->is_listed = true;
+		else if (*word)
+			used += (size_t)snprintf(services->unlisted + used, sizeof(services->unlisted) - used, "%s%s",
+				used ? " " : "", word);
+	}
+}
+
+static void read_services(struct asking *asking, size_t count)
 {
 #ifdef __GLIBC__
+	bool lists = count >= LISTED_FROM && systemd_lists_all();
 	cleanup_close int etc = -1;
 	cleanup_free char *text = NULL;
 	size_t size;
@@ -81,16 +131,19 @@ static void read_services(struct asking *asking)
 		struct services *services = rows[i].services;
 		if (name_service_others(text, size, rows[i].database, services->others, sizeof(services->others)))
 			services->answer = *services->others ? ASK_OTHERS : ASK_NOBODY;
+		if (lists && services->answer == ASK_OTHERS)
+			split_services(services);
 	}
 #else
 	(void)asking;
+	(void)count;
 #endif
 }
 
-static int choose_services(const char *database, const struct services *services)
+static int choose_services(const char *database, const char *services)
 {
 #ifdef __GLIBC__
-	if (services->answer == ASK_OTHERS && __nss_configure_lookup(database, services->others) < 0)
+	if (__nss_configure_lookup(database, services) < 0)
 		return -errno;
 #else
 	(void)database;
@@ -99,57 +152,124 @@ static int choose_services(const char *database, const struct services *services
 	return 0;
 }
 
-/* An entry too large for the buffer is an entry. */
-static void answer(struct buffer *output, bool found, int error)
+/* Marks what systemd lists; false when it is too long a list. */
+static bool list_users(const struct name_service_question *question, bool *users, bool *uids, char *bytes, size_t size)
 {
-	buffer_append(output, found || error == ERANGE ? "1" : "0", 1);
+	struct passwd entry, *found = NULL;
+	unsigned listed = 0;
+
+	setpwent();
+	while (listed < LISTED_MAX && getpwent_r(&entry, bytes, size, &found) == 0 && found) {
+		listed++;
+		for (unsigned i = 0; i < question->user_count; i++)
+			users[i] = users[i] || strcmp(question->users[i], entry.pw_name) == 0;
+		for (unsigned i = 0; i < question->uid_count; i++)
+			uids[i] = uids[i] || question->uids[i] == entry.pw_uid;
+	}
+	endpwent();
+	return listed < LISTED_MAX;
 }
 
-static void ask_for_users(const struct asking *asking, struct buffer *output, char *bytes, size_t size)
+static bool list_groups(
+	const struct name_service_question *question, bool *groups, bool *gids, char *bytes, size_t size)
+{
+	struct group entry, *found = NULL;
+	unsigned listed = 0;
+
+	setgrent();
+	while (listed < LISTED_MAX && getgrent_r(&entry, bytes, size, &found) == 0 && found) {
+		listed++;
+		for (unsigned i = 0; i < question->group_count; i++)
+			groups[i] = groups[i] || strcmp(question->groups[i], entry.gr_name) == 0;
+		for (unsigned i = 0; i < question->gid_count; i++)
+			gids[i] = gids[i] || question->gids[i] == entry.gr_gid;
+	}
+	endgrent();
+	return listed < LISTED_MAX;
+}
+
+/* An entry too large for the buffer is an entry. */
+static bool is_entry(const void *found, int error)
+{
+	return found != NULL || error == ERANGE;
+}
+
+/* Which services answer by name from now on; false: none. */
+static bool choose_by_name(const char *database, const struct services *services, bool listed, int *ret)
+{
+	const char *others = listed ? services->unlisted : services->others;
+
+	*ret = 0;
+	if (services->answer == ASK_NOBODY || (services->answer == ASK_OTHERS && *others == '\0'))
+		return false;
+	if (services->answer == ASK_OTHERS)
+		*ret = choose_services(database, others);
+	return *ret == 0;
+}
+
+static int ask_for_users(const struct asking *asking, bool *known, char *bytes, size_t size)
 {
 	const struct name_service_question *question = asking->question;
-	bool ask = asking->users.answer != ASK_NOBODY;
+	bool *users = known, *uids = known + question->user_count, listed = false;
 	struct passwd entry, *found = NULL;
+	int r = 0;
 
+	if (asking->users.is_listed) {
+		r = choose_services("passwd", "systemd");
+		listed = r == 0 && list_users(question, users, uids, bytes, size);
+	}
+	if (r < 0 || !choose_by_name("passwd", &asking->users, listed, &r))
+		return r;
 	for (unsigned i = 0; i < question->user_count; i++) {
-		int error = ask ? getpwnam_r(question->users[i], &entry, bytes, size, &found) : 0;
-		answer(output, found != NULL, error);
+		int error = getpwnam_r(question->users[i], &entry, bytes, size, &found);
+		users[i] = users[i] || is_entry(found, error);
 	}
 	for (unsigned i = 0; i < question->uid_count; i++) {
-		int error = ask ? getpwuid_r(question->uids[i], &entry, bytes, size, &found) : 0;
-		answer(output, found != NULL, error);
+		int error = getpwuid_r(question->uids[i], &entry, bytes, size, &found);
+		uids[i] = uids[i] || is_entry(found, error);
 	}
+	return 0;
 }
 
-static void ask_for_groups(const struct asking *asking, struct buffer *output, char *bytes, size_t size)
+static int ask_for_groups(const struct asking *asking, bool *known, char *bytes, size_t size)
 {
 	const struct name_service_question *question = asking->question;
-	bool ask = asking->groups.answer != ASK_NOBODY;
+	bool *groups = known, *gids = known + question->group_count, listed = false;
 	struct group entry, *found = NULL;
+	int r = 0;
 
+	if (asking->groups.is_listed) {
+		r = choose_services("group", "systemd");
+		listed = r == 0 && list_groups(question, groups, gids, bytes, size);
+	}
+	if (r < 0 || !choose_by_name("group", &asking->groups, listed, &r))
+		return r;
 	for (unsigned i = 0; i < question->group_count; i++) {
-		int error = ask ? getgrnam_r(question->groups[i], &entry, bytes, size, &found) : 0;
-		answer(output, found != NULL, error);
+		int error = getgrnam_r(question->groups[i], &entry, bytes, size, &found);
+		groups[i] = groups[i] || is_entry(found, error);
 	}
 	for (unsigned i = 0; i < question->gid_count; i++) {
-		int error = ask ? getgrgid_r(question->gids[i], &entry, bytes, size, &found) : 0;
-		answer(output, found != NULL, error);
+		int error = getgrgid_r(question->gids[i], &entry, bytes, size, &found);
+		gids[i] = gids[i] || is_entry(found, error);
 	}
+	return 0;
 }
 
 static int ask(void *context, struct buffer *output)
 {
 	const struct asking *asking = context;
+	const struct name_service_question *question = asking->question;
+	size_t users = (size_t)question->user_count + question->uid_count;
+	size_t count = users + question->group_count + question->gid_count;
 	char bytes[65536];
+	cleanup_free bool *known = calloc(count + 1, sizeof(*known));
 
-	int r = choose_services("passwd", &asking->users);
+	int r = known ? ask_for_users(asking, known, bytes, sizeof(bytes)) : -ENOMEM;
 	if (r == 0)
-		r = choose_services("group", &asking->groups);
-	if (r < 0)
-		return r;
-	ask_for_users(asking, output, bytes, sizeof(bytes));
-	ask_for_groups(asking, output, bytes, sizeof(bytes));
-	return 0;
+		r = ask_for_groups(asking, known + users, bytes, sizeof(bytes));
+	for (size_t i = 0; r == 0 && i < count; i++)
+		buffer_append(output, known[i] ? "1" : "0", 1);
+	return r;
 }
 
 int name_service_ask(const struct account_table *passwd, const struct name_service_question *question, bool *ret_known)
@@ -163,7 +283,7 @@ int name_service_ask(const struct account_table *passwd, const struct name_servi
 
 	for (size_t i = 0; i < count; i++)
 		ret_known[i] = false;
-	read_services(&asking);
+	read_services(&asking, count);
 	if ((users == 0 || asking.users.answer == ASK_NOBODY) && (count == users || asking.groups.answer == ASK_NOBODY))
 		return 0; /* nobody else is to be asked */
 	if (account_find(passwd, AGENT_USER, &agent) == 0) {

@@ -4,7 +4,8 @@
  * "PROGRAM NUMBER ACTION": in the first process of that name that gets so far, its call of that number fails with the
  * errno ACTION, or is cut short (`short`), or ends the process before it is made (`kill`). The file is removed when it
  * strikes, so that what is run again runs well. Every call is appended to /run/latchkey-fault.log as "PROGRAM NUMBER
- * CALL". See tests/fault.
+ * CALL". With the ACTION `alloc` NUMBER counts allocations, libraries' among them: that one fails; with `memory` it and
+ * all that follow in that process. See tests/fault.
  */
 #include "lib/sys.h"
 
@@ -64,7 +65,7 @@ static enum action next_action(const char *call)
 	if (!at || strncmp(text, name, (size_t)(at - text)) != 0 || name[at - text] != '\0')
 		return ACTION_NONE;
 	at++;
-	if (parse_number(&at) != calls)
+	if (parse_number(&at) != calls || *at == 'a' || *at == 'm')
 		return ACTION_NONE;
 	/* Children that have become a user cannot remove it; it strikes only at this number anyway. */
 	(void)unlink(PLAN);
@@ -77,6 +78,99 @@ static enum action next_action(const char *call)
 		return ACTION_SHORT;
 	errno = (int)parse_number(&at);
 	return ACTION_ERROR;
+}
+
+/* --- memory: glibc's own allocator stands behind it ----------------------------------------------------------------
+ */
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *bytes, size_t size);
+
+static struct {
+	bool read; /* the plan, once in a program's life */
+	bool logs; /* each allocation is appended to the log */
+	bool all;  /* from that number on */
+	bool struck;
+	unsigned long at, count;
+	char name[16];
+} memory;
+
+static void read_memory_plan(void)
+{
+	char text[128] = "";
+
+	memory.read = true;
+	memory.logs = access(LOG, F_OK) == 0; /* NOLINT */
+	int plan = open(PLAN, O_RDONLY | O_CLOEXEC);
+	if (plan < 0)
+		return;
+	ssize_t size = read(plan, text, sizeof(text) - 1);
+	(void)close(plan);
+	const char *at = size > 0 ? strchr(text, ' ') : NULL;
+	if (!at || (size_t)(at - text) >= sizeof(memory.name))
+		return;
+	memcpy(memory.name, text, (size_t)(at - text));
+	at++;
+	unsigned long number = parse_number(&at);
+	memory.all = strncmp(at, "memory", 6) == 0;
+	if (memory.all || strncmp(at, "alloc", 5) == 0)
+		memory.at = number;
+}
+
+static bool is_out_of_memory(void)
+{
+	char name[16] = "", line[64];
+
+	if (!memory.read)
+		read_memory_plan();
+	memory.count++;
+	if (memory.logs) {
+		(void)prctl(PR_GET_NAME, name);
+		int log = open(LOG, O_WRONLY | O_APPEND | O_CLOEXEC);
+		if (log >= 0) {
+			/* snprintf may allocate. */
+			size_t size = strlen(name), digits = 1;
+			memcpy(line, name, size);
+			line[size++] = ' ';
+			for (unsigned long rest = memory.count; rest >= 10; rest /= 10)
+				digits++;
+			unsigned long rest = memory.count;
+			for (size_t i = digits; i > 0; i--, rest /= 10)
+				line[size + i - 1] = (char)('0' + rest % 10);
+			size += digits;
+			memcpy(line + size, " alloc\n", 7);
+			(void)!write(log, line, size + 7);
+			(void)close(log);
+		}
+	}
+	if (memory.at == 0 || memory.count < memory.at || (memory.struck && !memory.all))
+		return false;
+	if (!memory.struck) {
+		(void)prctl(PR_GET_NAME, name);
+		if (memory.count != memory.at || strcmp(name, memory.name) != 0)
+			return false;
+		/* Somebody else may have had it since this program read the plan. */
+		if (unlink(PLAN) < 0 && geteuid() == 0)
+			return false;
+		memory.struck = true;
+	}
+	errno = ENOMEM;
+	return true;
+}
+
+void *malloc(size_t size)
+{
+	return is_out_of_memory() ? NULL : __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+	return is_out_of_memory() ? NULL : __libc_calloc(count, size);
+}
+
+void *realloc(void *bytes, size_t size)
+{
+	return is_out_of_memory() ? NULL : __libc_realloc(bytes, size);
 }
 
 static bool fails(const char *call)

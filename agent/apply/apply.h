@@ -160,6 +160,8 @@ void document_put_off(struct apply *apply, struct document *document, int error)
 /* outcome */
 void outcome_set(struct outcome *outcome, enum code code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+/* Once, and no more than PLUGIN_USERS_MAX; -ENOMEM. */
+int outcome_add_user(struct outcome *outcome, const char *user) MUST_CHECK;
 void outcome_free(struct outcome *outcome);
 /* For those that have none yet. */
 void outcome_fail_open(struct command **batch, size_t count, enum code code, const char *why);

@@ -228,7 +228,7 @@ static struct command *find_command(const struct document *document, const char 
 	return NULL;
 }
 
-static void read_outcome(const cJSON *node, const struct document *document)
+static int read_outcome(const cJSON *node, const struct document *document)
 {
 	const char *id, *name, *detail = "", *sealed = NULL;
 	const cJSON *users, *user;
@@ -236,10 +236,10 @@ static void read_outcome(const cJSON *node, const struct document *document)
 
 	if (json_get_string(node, "id", &id) < 0 || json_get_string(node, "code", &name) < 0 ||
 		code_from_name(name, &code) < 0)
-		return;
+		return 0;
 	struct command *command = find_command(document, id);
 	if (!command)
-		return;
+		return 0;
 	outcome_free(&command->outcome);
 	/* What was only put off is tried again: it stays open and is planned anew. */
 	if (code_is_retried(code)) {
@@ -247,25 +247,30 @@ static void read_outcome(const cJSON *node, const struct document *document)
 		command->redo = false;
 		command->put_off = true;
 		command->pending_code = code;
-		return;
+		return 0;
 	}
 	(void)!json_get_string(node, "detail", &detail);
 	outcome_set(&command->outcome, code, "%s", detail);
 	(void)!json_get_bool(node, "changed", &command->outcome.changed);
-	if (json_get_string(node, "sealed", &sealed) == 0)
+	if (json_get_string(node, "sealed", &sealed) == 0) {
 		command->outcome.sealed = strdup(sealed);
+		if (!command->outcome.sealed)
+			return -ENOMEM;
+	}
 	if (json_get_array(node, "users", &users) == 0) {
 		cJSON_ArrayForEach(user, users)
 		{
-			if (cJSON_IsString(user) && command->outcome.user_count < PLUGIN_USERS_MAX)
-				command->outcome.users[command->outcome.user_count++] = strdup(user->valuestring);
+			if (cJSON_IsString(user) && outcome_add_user(&command->outcome, user->valuestring) < 0)
+				return -ENOMEM;
 		}
 	}
+	return 0;
 }
 
-static void read_line(const cJSON *line, struct document *document)
+static int read_line(const cJSON *line, struct document *document)
 {
 	const cJSON *results, *result, *plans, *plan;
+	int r = 0;
 
 	if (json_get_object(line, "plans", &plans) == 0) {
 		cJSON_ArrayForEach(plan, plans)
@@ -276,6 +281,8 @@ static void read_line(const cJSON *line, struct document *document)
 			if (!command)
 				continue;
 			json_put_value(&writer, NULL, plan);
+			if (buffer_status(&text) < 0)
+				return -ENOMEM;
 			free(command->plan);
 			command->plan = buffer_steal(&text);
 			command->redo = true;
@@ -284,9 +291,10 @@ static void read_line(const cJSON *line, struct document *document)
 	if (json_get_array(line, "results", &results) == 0) {
 		cJSON_ArrayForEach(result, results)
 		{
-			read_outcome(result, document);
+			r = r < 0 ? r : read_outcome(result, document);
 		}
 	}
+	return r;
 }
 
 static int read_document_line(const struct apply *apply, const cJSON *line, struct document *ret_document)
@@ -360,13 +368,9 @@ static int read_journal(const struct apply *apply, struct journal *journal, stru
 		r = json_parse_object(bytes + offset, length, &line);
 		if (r < 0)
 			return r;
-		if (first) {
-			r = read_document_line(apply, line, ret_document);
-			if (r < 0)
-				return r;
-		} else {
-			read_line(line, ret_document);
-		}
+		r = first ? read_document_line(apply, line, ret_document) : read_line(line, ret_document);
+		if (r < 0)
+			return r;
 		first = false;
 		offset += length + 1;
 		journal->end = (int64_t)offset;

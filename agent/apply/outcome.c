@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/apply/apply.h"
@@ -18,6 +20,21 @@ void outcome_set(struct outcome *outcome, enum code code, const char *format, ..
 		if ((unsigned char)*at < 0x20 || (unsigned char)*at >= 0x7f)
 			*at = '?';
 	}
+}
+
+int outcome_add_user(struct outcome *outcome, const char *user)
+{
+	for (unsigned i = 0; i < outcome->user_count; i++) {
+		if (strcmp(outcome->users[i], user) == 0)
+			return 0;
+	}
+	if (outcome->user_count == PLUGIN_USERS_MAX)
+		return 0;
+	char *copy = strdup(user);
+	if (!copy)
+		return -ENOMEM;
+	outcome->users[outcome->user_count++] = copy;
+	return 0;
 }
 
 void outcome_free(struct outcome *outcome)

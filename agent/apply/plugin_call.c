@@ -196,13 +196,10 @@ int plugin_read_result(const cJSON *result, enum plugin_verb verb, struct comman
 	if (json_get_array(result, "users", &users) == 0) {
 		cJSON_ArrayForEach(user, users)
 		{
-			bool repeated = false;
 			if (!cJSON_IsString(user))
 				return -EBADMSG;
-			for (unsigned i = 0; i < outcome->user_count; i++)
-				repeated = repeated || strcmp(outcome->users[i], user->valuestring) == 0;
-			if (!repeated && outcome->user_count < PLUGIN_USERS_MAX)
-				outcome->users[outcome->user_count++] = strdup(user->valuestring);
+			if (outcome_add_user(outcome, user->valuestring) < 0)
+				return -ENOMEM;
 		}
 	}
 	if (verb == PLUGIN_PLAN && code == CODE_OK && changes) {

@@ -325,13 +325,9 @@ int restore_access(struct apply *apply, const struct document *document, struct 
 
 	(void)!json_get_string(command->node, "method", &wanted);
 	(void)!json_get_integer(command->node, "keep", &restore.keep);
-	if (command->outcome.user_count == 0) {
-		command->outcome.users[0] = strdup(command->user);
-		if (!command->outcome.users[0])
-			return -ENOMEM;
-		command->outcome.user_count = 1;
-	}
-	int r = look(&restore);
+	int r = outcome_add_user(&command->outcome, command->user);
+	if (r == 0)
+		r = look(&restore);
 	if (r < 0)
 		return r == -EIO ? 0 : r;
 	if (!choose_method(&restore, wanted))

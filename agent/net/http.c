@@ -20,7 +20,8 @@ struct exchange {
 	struct buffer upload, body;
 	size_t header_bytes;
 	unsigned header_lines;
-	bool refused; /* over a cap */
+	bool has_length, has_coding; /* Content-Length, Transfer-Encoding */
+	bool refused;                /* over a cap, or where the body ends is said twice */
 	struct http_answer answer;
 	char error[CURL_ERROR_SIZE];
 	http_function function;
@@ -99,8 +100,16 @@ static size_t take_header(char *line, size_t size, size_t count, void *context)
 
 	exchange->header_bytes += total;
 	exchange->header_lines++;
+	/* Two answers to where a body ends are how one message is read as another (RFC 9112, 6.3). */
+	bool length = header_value(line, total, "Content-Length", &value_size) != NULL;
+	value = header_value(line, total, "Transfer-Encoding", &value_size);
+	bool coding = value != NULL;
+	bool unclear = ((length || coding) && (exchange->has_length || exchange->has_coding)) ||
+		       (coding && (value_size != 7 || strncasecmp(value, "chunked", 7) != 0));
+	exchange->has_length |= length;
+	exchange->has_coding |= coding;
 	if (exchange->header_bytes > HTTP_HEADER_BYTES_MAX || exchange->header_lines > HTTP_HEADER_LINES_MAX ||
-		memchr(line, '\0', total)) {
+		unclear || memchr(line, '\0', total)) {
 		exchange->refused = true;
 		return 0;
 	}
@@ -135,7 +144,7 @@ static void complete(struct exchange *exchange, CURLcode result)
 		(void)curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &answer.code);
 	else
 		(void)snprintf(error, sizeof(error), "%s",
-			exchange->refused    ? "the answer is larger than it may be"
+			exchange->refused    ? "the answer is larger than it may be, or its length is not clear"
 			: exchange->error[0] ? exchange->error
 					     : curl_easy_strerror(result));
 	/* The slot is free when the function is called, so that it can start the next request. */

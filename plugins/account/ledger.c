@@ -211,6 +211,14 @@ int ledger_set_group(struct ledger *ledger, struct ledger_entry *entry, const ch
 	return 0;
 }
 
+/* A removal that a power failure cut short is noted again by the redo: the uid is remembered once. */
+static bool is_noted_before(const struct ledger *ledger, const struct ledger_entry *entry)
+{
+	const struct ledger_entry *created = ledger_find_created(ledger, entry->user);
+
+	return entry->gone && !entry->created && created && created->gone && created->uid == entry->uid;
+}
+
 int ledger_write(int state, struct ledger *ledger)
 {
 	cleanup_buffer struct buffer out = {0};
@@ -222,6 +230,9 @@ int ledger_write(int state, struct ledger *ledger)
 	for (unsigned i = 0; i < ledger->count; i++) {
 		const struct ledger_entry *entry = &ledger->entries[i];
 		struct json_writer writer = {&out, false};
+
+		if (is_noted_before(ledger, entry))
+			continue;
 
 		json_begin_object(&writer, NULL);
 		json_put_string(&writer, "user", entry->user);

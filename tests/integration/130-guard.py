@@ -74,7 +74,7 @@ def test():
     for hash in ("LOCKED-NOLOG!", "$foo$" + "x" * 60, "$6$salt"):
         must("useradd", "-m", "-s", "/bin/bash", "-p", hash, "bob")
         refused(f"a hash that no password matches: {hash[:14]}")
-        must("userdel", "-r", "bob")
+        must("userdel", "-f", "-r", "bob")
 
     must("useradd", "-m", "-s", "/bin/bash", "-p", "*", "bob")
     for list in ("!*", "nowhere.example", "*,!0.0.0.0/0,!::/0"):
@@ -100,7 +100,7 @@ def test():
     put_keys("alice", f"{first} latchkey:a\n")
     write(CONFIG, plain)
     os.unlink("/root/.ssh/authorized_keys")
-    must("userdel", "-r", "bob")
+    must("userdel", "-f", "-r", "bob")
     reload_sshd()
 
     check(do({"do": "user.ensure", "user": "service", "shell": "/usr/sbin/nologin"})[0][0] == "ok",

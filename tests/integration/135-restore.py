@@ -192,7 +192,7 @@ def test():
         check(not again or rig.key("dave"), "  who still logs in")
         consistent = subprocess.run(["pwck", "-r"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False).stdout
         check("dave" not in consistent.replace("/home/dave", ""), "  and pwck has nothing to say of him")
-    must("userdel", "-r", "dave")
+    must("userdel", "-f", "-r", "dave")
 
     # --- what is on trial is not said to be there for good ---------------------------------------------------------------
     rig.do({"do": "user.lock", "user": "bob"})

@@ -143,7 +143,7 @@ def test():
     do({"do": "user.ensure", "user": "bob"}, {"do": "keys.bind", "user": "bob", "keypair": "bobs", "key": keys["other"]})
     do({"do": "keys.bind", "user": "bob", "keypair": "bobs-too", "key": keys["two"], "location": "runtime"})
     check(os.path.exists("/run/latchkey/authorized_keys/bob"), "bob has a key at runtime")
-    subprocess.run(["userdel", "-r", "bob"], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(["userdel", "-f", "-r", "bob"], check=True, stderr=subprocess.DEVNULL)
     sweep()
     check("bobs" not in ledger() and "one" in ledger(), "a user who is gone is forgotten")
     check(not os.path.exists("/run/latchkey/authorized_keys/bob"), "whoever gets the name later finds no key of his")
@@ -158,7 +158,7 @@ def test():
     check(do({"do": "user.remove", "user": "cara", "home": "delete"})[0]["code"] == "ok" and "caras" not in ledger(),
           "what was bound to an account is forgotten with it")
     do({"do": "user.ensure", "user": "cara", "uid": numbers["cara"]})
-    subprocess.run(["userdel", "-r", "dora"], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(["userdel", "-f", "-r", "dora"], check=True, stderr=subprocess.DEVNULL)
     subprocess.run(["useradd", "-m", "-u", "7100", "dora"], check=True)
     subprocess.run(["usermod", "-u", "7200", "emil"], check=True)
     log = sweep()

@@ -194,7 +194,7 @@ def rows(rig):
         return lambda: put_keys("alice", text.replace("KEY", rig.public) + "\n")
 
     plain = config("")
-    yield Row("no_such_user", call("userdel", "-r", "alice"))
+    yield Row("no_such_user", call("userdel", "-f", "-r", "alice"))
     yield Row("sshd_missing", rig.server.stop, call("mv", SSHD, "/usr/sbin/sshd.away"),
               hand=lambda: (must("mv", "/usr/sbin/sshd.away", SSHD), rig.server.start()))
     yield Row("sshd_not_running", rig.server.stop, hand=rig.server.start)

@@ -41,7 +41,9 @@ endif()
 # For size: functions nobody calls go, and no tables for unwinding (the debug symbols have their own). Said to the linker too,
 # which is the compiler where packages are optimized at link time.
 if(NOT LATCHKEY_SANITIZE AND NOT LATCHKEY_FUZZ)
-	set(size -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-unwind-tables)
+	check_c_compiler_flag(-Oz LATCHKEY_HAS_OZ)
+	# -fno-plt: all is bound at start anyway, and a table of jumps for each program was 13 kB.
+	set(size $<$<BOOL:${LATCHKEY_HAS_OZ}>:-Oz> -fno-plt -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-unwind-tables)
 	target_compile_options(latchkey_flags INTERFACE "$<$<CONFIG:MinSizeRel>:${size}>")
 	target_link_options(latchkey_flags INTERFACE "$<$<CONFIG:MinSizeRel>:${size};LINKER:--gc-sections>")
 endif()

@@ -114,6 +114,9 @@ int apply_lock(struct apply *apply) MUST_CHECK;
 /* A directory of the state by name, created 0700 where it is missing. */
 int apply_state_directory(const struct apply *apply, const char *name, int *ret_directory) MUST_CHECK;
 
+/* What keeps the state from being written, as a problem of status; NULL when nothing does. */
+const char *apply_state_problem(const struct apply *apply, const char **ret_detail);
+
 /* verify.c: a signed text becomes a document, or the code that refuses it. */
 enum code verify_document(const struct apply *apply, const char *text, size_t size, struct document *ret_document,
 	char ret_detail[DETAIL_MAX + 1]);
@@ -141,7 +144,10 @@ int stages_run(struct apply *apply, struct document *document, struct journal *j
 /* prove.c: asks the login plugin as a stranger would, and fills each outcome's login. */
 void prove_document(struct apply *apply, struct document *document);
 /* report.c */
-int report_document(const struct apply *apply, const struct document *document) MUST_CHECK;
+/* With `for_this_boot` a record in /run is enough where the disk cannot take it. */
+int report_document(const struct apply *apply, const struct document *document, bool for_this_boot) MUST_CHECK;
+/* Why nothing of it was begun, told from /run; the document's digest goes, for it is not taken over. */
+int report_not_begun(const struct apply *apply, struct document *document) MUST_CHECK;
 /* A refusal of a whole document, as results/0. */
 int report_refusal(const struct apply *apply, const char *digest, enum code code, const char *detail) MUST_CHECK;
 /* One more result for a command of an earlier document (confirmed, reverted). */
@@ -152,6 +158,9 @@ int report_set_aside(const struct apply *apply) MUST_CHECK;
 
 /* run.c: the whole way of one document; an exit code. */
 int document_run(struct apply *apply, struct document *document, struct journal *journal);
+/* It cannot be journalled (negative errno), so nothing of it is begun; the console hears of it, once for each reason.
+ */
+void document_put_off(struct apply *apply, struct document *document, int error);
 
 /* outcome */
 void outcome_set(struct outcome *outcome, enum code code, const char *format, ...)
@@ -164,5 +173,7 @@ void outcome_fail_open(struct command **batch, size_t count, enum code code, con
 /* True when the plugin did not end as it should, so that nobody knows what it did: the way back stays until its time.
  */
 bool outcome_may_have_changed(const struct outcome *outcome);
+/* What it does is gone at the next boot: a key at `runtime`. */
+bool command_is_for_this_boot(const struct command *command);
 /* True when nothing more will be done for the command in this run. */
 bool command_is_ended(const struct command *command);

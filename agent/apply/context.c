@@ -2,11 +2,13 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/statvfs.h>
 #include <time.h>
 
 #include "agent/apply/apply.h"
 #include "agent/apply/history.h"
 #include "agent/apply/identity.h"
+#include "agent/apply/journal.h"
 #include "lib/agent_config.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -154,6 +156,28 @@ int apply_state_directory(const struct apply *apply, const char *name, int *ret_
 	if (apply->state < 0)
 		return -EROFS;
 	return file_make_directory(apply->state, name, 0700, ret_directory);
+}
+
+const char *apply_state_problem(const struct apply *apply, const char **ret_detail)
+{
+	struct statvfs status;
+
+	if (apply->state < 0) {
+		*ret_detail = "/var/lib/latchkey cannot be opened or written";
+		return "state_unusable";
+	}
+	if (fstatvfs(apply->state, &status) < 0)
+		return NULL;
+	if (status.f_flag & ST_RDONLY) {
+		*ret_detail =
+			"the disk under /var/lib/latchkey is read-only: nothing is begun but keys.bind at runtime";
+		return "read_only";
+	}
+	if ((uint64_t)status.f_bavail * status.f_frsize < JOURNAL_SPARE_SIZE) {
+		*ret_detail = "the disk under /var/lib/latchkey is full";
+		return "no_space";
+	}
+	return NULL;
 }
 
 void apply_close(struct apply *apply)

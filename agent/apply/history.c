@@ -12,6 +12,7 @@
 
 #define CURRENT "current"
 #define PREVIOUS "previous"
+#define IN_RUN "history" /* a file below /run/latchkey, at most HISTORY_FILE_MAX */
 #define COMMAND_HEAD "{\"t\":\"command\",\"id\":\""
 #define DOCUMENT_HEAD "{\"t\":\"document\","
 #define RESET_HEAD "{\"t\":\"reset\","
@@ -24,13 +25,16 @@ int history_load(const struct apply *apply, struct history *ret_history)
 	cleanup_close int directory = -1;
 
 	int r = apply_state_directory(apply, "history", &directory);
-	/* A state that cannot be had, or a disk that turned read-only before there was a history. */
-	if (r == -EROFS) {
-		*ret_history = history;
-		return 0;
-	}
-	for (unsigned i = 0; r == 0 && i < 2; i++) {
+	for (unsigned i = 0; r == 0 && i < ELEMENTS(names); i++) {
 		r = file_read(directory, names[i], HISTORY_READ_MAX, &history.texts[i], &history.sizes[i]);
+		if (r == -ENOENT)
+			r = 0;
+	}
+	/* A state that cannot be had, or a disk that turned read-only before there was a history. */
+	if (r == -EROFS)
+		r = 0;
+	if (r == 0 && apply->run >= 0) {
+		r = file_read(apply->run, IN_RUN, HISTORY_READ_MAX, &history.texts[2], &history.sizes[2]);
 		if (r == -ENOENT)
 			r = 0;
 	}
@@ -45,9 +49,15 @@ int history_load(const struct apply *apply, struct history *ret_history)
 
 void history_free(struct history *history)
 {
-	free(history->texts[0]);
-	free(history->texts[1]);
+	for (unsigned i = 0; i < HISTORY_FILES; i++)
+		free(history->texts[i]);
 	*history = (struct history){0};
+}
+
+void history_newest(const struct history *history, unsigned *ret_file, size_t *ret_end)
+{
+	*ret_file = HISTORY_FILES - 1;
+	*ret_end = history->sizes[HISTORY_FILES - 1];
 }
 
 bool history_previous_line(
@@ -56,8 +66,7 @@ bool history_previous_line(
 	while (*end == 0) {
 		if (*file == 0)
 			return false;
-		*file = 0;
-		*end = history->sizes[0];
+		*end = history->sizes[--*file];
 	}
 	const char *text = history->texts[*file];
 	/* *end is just behind a newline, or behind a torn last line, which counts as none */
@@ -132,11 +141,12 @@ static void answer(struct command *command, const cJSON *line)
 
 int history_answer(const struct history *history, struct document *document)
 {
-	unsigned file = 1;
-	size_t end = history->sizes[1], size;
+	unsigned file;
+	size_t end, size;
 	const char *line;
 
-	if (document->count == 0 || history->sizes[0] + history->sizes[1] == 0)
+	history_newest(history, &file, &end);
+	if (document->count == 0)
 		return 0;
 	cleanup_free struct command **sorted = calloc(document->count, sizeof(struct command *));
 	if (!sorted)
@@ -166,10 +176,11 @@ int history_answer(const struct history *history, struct document *document)
 
 int history_find(const struct history *history, const char *id, cJSON **ret_line)
 {
-	unsigned file = 1;
-	size_t end = history->sizes[1], size, id_size;
+	unsigned file;
+	size_t end, size, id_size;
 	const char *line;
 
+	history_newest(history, &file, &end);
 	while (history_previous_line(history, &file, &end, &line, &size)) {
 		const char *found = line_id(line, size, &id_size);
 		cleanup_json cJSON *tree = NULL;
@@ -186,15 +197,15 @@ void history_progress(const struct apply *apply, int64_t *ret_pending, int64_t *
 {
 	cleanup_history struct history history = {0};
 	cleanup_name_map struct name_map seen = {0};
-	unsigned file = 1;
+	unsigned file;
 	const char *line;
 	int64_t newest = 0;
-	size_t size;
+	size_t size, end;
 
 	*ret_pending = *ret_verified = 0;
 	if (history_load(apply, &history) < 0)
 		return;
-	size_t end = history.sizes[1];
+	history_newest(&history, &file, &end);
 	/* A command that is tried again has a line only where something about it changed: its newest one counts. */
 	while (history_previous_line(&history, &file, &end, &line, &size)) {
 		cleanup_json cJSON *tree = NULL;
@@ -249,14 +260,14 @@ int history_read_floors(const struct apply *apply, struct floors *ret_floors)
 {
 	cleanup_history struct history history = {0};
 	struct floors floors = {0};
-	unsigned file = 1;
+	unsigned file;
 	const char *line;
-	size_t size;
+	size_t end, size;
 
 	int r = history_load(apply, &history);
 	if (r < 0)
 		return r;
-	size_t end = history.sizes[1];
+	history_newest(&history, &file, &end);
 	while (history_previous_line(&history, &file, &end, &line, &size)) {
 		cleanup_json cJSON *tree = NULL;
 		const char *digest = "";
@@ -318,23 +329,20 @@ static int rotate(int directory)
 	return 0;
 }
 
-static int append_lines(const struct apply *apply, const struct buffer *lines)
+static int append_to(int directory, const char *name, size_t most, const struct buffer *lines)
 {
-	cleanup_close int directory = -1, descriptor = -1;
+	cleanup_close int descriptor = -1;
 	struct stat status;
+	int r = 0;
 
-	int r = apply_state_directory(apply, "history", &directory);
-	if (r < 0)
-		return r;
-	r = rotate(directory);
-	if (r < 0)
-		return r;
 	descriptor =
-		sys.openat(directory, CURRENT, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+		sys.openat(directory, name, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
 	if (descriptor < 0 || sys.fstat(descriptor, &status) < 0)
 		return -errno;
 	if (!S_ISREG(status.st_mode))
 		return -EINVAL;
+	if (status.st_size > (off_t)most)
+		return -ENOSPC;
 	/* A torn last line of a crash is ended here, so that the next line is whole. */
 	char last = '\n';
 	if (status.st_size > 0 && pread(descriptor, &last, 1, status.st_size - 1) == 1 && last != '\n')
@@ -348,6 +356,32 @@ static int append_lines(const struct apply *apply, const struct buffer *lines)
 	if (status.st_size == 0 && sys.fsync(directory) < 0)
 		return -errno;
 	return 0;
+}
+
+/* On disk, behind what could only be noted in /run before. */
+static int append_lines(const struct apply *apply, const struct buffer *lines)
+{
+	cleanup_close int directory = -1;
+	cleanup_free char *noted = NULL;
+	cleanup_buffer struct buffer all = {0};
+	size_t size = 0;
+
+	int r = apply_state_directory(apply, "history", &directory);
+	if (r < 0)
+		return r;
+	r = rotate(directory);
+	if (r == 0 && apply->run >= 0)
+		r = file_read(apply->run, IN_RUN, HISTORY_READ_MAX, &noted, &size);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (!noted)
+		return append_to(directory, CURRENT, SIZE_MAX >> 1, lines);
+	buffer_append(&all, noted, size);
+	buffer_append(&all, lines->bytes, lines->size);
+	r = buffer_status(&all);
+	if (r == 0)
+		r = append_to(directory, CURRENT, SIZE_MAX >> 1, &all);
+	return r < 0 ? r : file_remove(apply->run, IN_RUN);
 }
 
 int history_reset_floors(const struct apply *apply)
@@ -374,10 +408,9 @@ static bool needs_line(const struct command *command)
 		 command->known_pending == outcome->code);
 }
 
-int history_append(const struct apply *apply, const struct document *document)
+static int put_lines(const struct apply *apply, const struct document *document, struct buffer *lines)
 {
-	cleanup_buffer struct buffer lines = {0};
-	struct json_writer writer = {&lines, false};
+	struct json_writer writer = {lines, false};
 
 	for (size_t i = 0; i < document->count; i++) {
 		if (needs_line(&document->commands[i]))
@@ -395,8 +428,25 @@ int history_append(const struct apply *apply, const struct document *document)
 		if (document->dry_run)
 			json_put_bool(&writer, "dry_run", true);
 		json_end_object(&writer);
-		buffer_append(&lines, "\n", 1);
+		buffer_append(lines, "\n", 1);
 	}
-	int r = buffer_status(&lines);
+	return buffer_status(lines);
+}
+
+int history_append(const struct apply *apply, const struct document *document)
+{
+	cleanup_buffer struct buffer lines = {0};
+
+	int r = put_lines(apply, document, &lines);
 	return r < 0 ? r : append_lines(apply, &lines);
+}
+
+int history_append_in_run(const struct apply *apply, const struct document *document)
+{
+	cleanup_buffer struct buffer lines = {0};
+
+	if (apply->run < 0)
+		return -EROFS;
+	int r = put_lines(apply, document, &lines);
+	return r < 0 ? r : append_to(apply->run, IN_RUN, HISTORY_FILE_MAX, &lines);
 }

@@ -123,10 +123,7 @@ static int begin_in(int parent, const struct document *document, struct journal 
 static bool needs_only_runtime(const struct document *document)
 {
 	for (size_t i = 0; i < document->count; i++) {
-		const char *location = NULL;
-		if (strcmp(document->commands[i].do_name, "keys.bind") != 0 ||
-			json_get_string(document->commands[i].node, "location", &location) < 0 ||
-			strcmp(location, "runtime") != 0)
+		if (!command_is_for_this_boot(&document->commands[i]))
 			return false;
 	}
 	return document->count > 0;
@@ -336,6 +333,22 @@ static int read_document_line(const struct apply *apply, const cJSON *line, stru
 	return 0;
 }
 
+/* It must not follow the next line, which is written over its beginning. Not by truncating: what is preallocated stays.
+ */
+static int cut_torn_rest(const struct journal *journal, size_t size)
+{
+	cleanup_free char *zeros = calloc(1, size - (size_t)journal->end);
+
+	if (!zeros)
+		return -ENOMEM;
+	if (lseek(journal->descriptor, journal->end, SEEK_SET) < 0)
+		return -errno;
+	int r = file_write_all(journal->descriptor, zeros, size - (size_t)journal->end);
+	if (r == 0 && sys.fdatasync(journal->descriptor) < 0)
+		r = -errno;
+	return r;
+}
+
 static int read_journal(const struct apply *apply, struct journal *journal, struct document *ret_document)
 {
 	cleanup_free char *bytes = NULL;
@@ -364,10 +377,7 @@ static int read_journal(const struct apply *apply, struct journal *journal, stru
 	}
 	if (first)
 		return -EBADMSG;
-	/* The torn rest must not follow the next line that is written over its beginning. */
-	if (sys.ftruncate(journal->descriptor, journal->end) < 0)
-		return -errno;
-	return 0;
+	return journal->end < (int64_t)size ? cut_torn_rest(journal, size) : 0;
 }
 
 static int64_t parse_seq(const char *name)

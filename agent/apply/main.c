@@ -116,6 +116,9 @@ static int redo(struct apply *apply, bool only_in_hand)
 		}
 		if (r == -EBADMSG)
 			continue; /* set aside; perhaps there is another */
+		/* On a read-only disk no step can be in hand, and a key at `runtime` must not wait for those. */
+		if (r == -EROFS && only_in_hand)
+			return EXIT_TAKEN_OVER;
 		if (r < 0) {
 			log_error("the journal cannot be read: %s", strerror(-r));
 			return EXIT_TRY_AGAIN;
@@ -177,6 +180,7 @@ static int take_over(struct apply *apply, struct document *document)
 	if (r < 0) {
 		log_error("document %lld cannot be journalled, so nothing is begun: %s", (long long)document->seq,
 			strerror(-r));
+		document_put_off(apply, document, r);
 		return EXIT_TRY_AGAIN;
 	}
 	/* Where the operator has moved AuthorizedKeysFile, keys go there, and sshd reads them there. */

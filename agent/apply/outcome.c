@@ -65,3 +65,11 @@ bool outcome_may_have_changed(const struct outcome *outcome)
 	enum code code = outcome->code;
 	return code == CODE_TIMEOUT || code == CODE_PLUGIN_CRASHED || code == CODE_PLUGIN_PROTOCOL;
 }
+
+bool command_is_for_this_boot(const struct command *command)
+{
+	const char *location = NULL;
+
+	return strcmp(command->do_name, "keys.bind") == 0 &&
+	       json_get_string(command->node, "location", &location) == 0 && strcmp(location, "runtime") == 0;
+}

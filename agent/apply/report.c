@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fifth step: the results, signed by the instance, kept in results/SEQ until the endpoint has them. */
+/*
+ * Fifth step: the results, signed by the instance, kept in results/SEQ until the endpoint has them. Where the disk is
+ * full or read-only they are told from /run/latchkey/results: of what is gone at reboot, or has not ended, that is
+ * enough; of anything else the journal stays until they stand on disk.
+ */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -64,6 +68,13 @@ static int finish(const struct apply *apply, int directory, const char *name, st
 	if (r < 0)
 		return r;
 	return file_replace_simple(directory, name, writer->out->bytes, writer->out->size, 0600);
+}
+
+static int open_results(const struct apply *apply, bool in_run, int *ret_directory)
+{
+	if (!in_run)
+		return apply_state_directory(apply, "results", ret_directory);
+	return apply->run < 0 ? -EROFS : file_make_directory(apply->run, "results", 0700, ret_directory);
 }
 
 /* results/SEQ, then results/SEQ.1 and so on. */
@@ -205,8 +216,8 @@ static void drop_oldest(int directory)
 		log_warning("results/%s cannot be removed: %s", names[oldest], strerror(-r));
 }
 
-static int write_results(
-	const struct apply *apply, const struct document *document, const struct command *commands, size_t count)
+static int write_results(const struct apply *apply, bool in_run, const struct document *document,
+	const struct command *commands, size_t count)
 {
 	int64_t seq = document->seq;
 	struct results results = {
@@ -215,7 +226,7 @@ static int write_results(
 	cJSON *waiting[PARTS_MAX] = {NULL};
 	char name[PART_NAME_SIZE];
 
-	int r = apply_state_directory(apply, "results", &directory);
+	int r = open_results(apply, in_run, &directory);
 	if (r < 0)
 		return r;
 	for (unsigned i = 0; i < PARTS_MAX; i++) {
@@ -266,17 +277,48 @@ int report_set_aside(const struct apply *apply)
 	return r;
 }
 
-int report_document(const struct apply *apply, const struct document *document)
+/* What stands on disk now says more than what was told from /run. */
+static void forget_in_run(const struct apply *apply, int64_t seq)
 {
-	int r = write_results(apply, document, document->commands, document->count);
-	return r < 0 ? r : history_append(apply, document);
+	cleanup_close int directory = -1;
+	char name[PART_NAME_SIZE];
+
+	if (apply->run < 0 || file_open_directory(apply->run, "results", &directory) < 0)
+		return;
+	for (unsigned i = 0; i < PARTS_MAX; i++) {
+		part_name(seq, i, name);
+		if (sys.unlinkat(directory, name, 0) < 0)
+			return;
+	}
+}
+
+int report_document(const struct apply *apply, const struct document *document, bool for_this_boot)
+{
+	int r = write_results(apply, false, document, document->commands, document->count);
+	if (r == 0) {
+		forget_in_run(apply, document->seq);
+		r = history_append(apply, document);
+		return r < 0 && for_this_boot ? history_append_in_run(apply, document) : r;
+	}
+	int told = write_results(apply, true, document, document->commands, document->count);
+	if (told == 0 && for_this_boot)
+		return history_append_in_run(apply, document);
+	return r;
+}
+
+int report_not_begun(const struct apply *apply, struct document *document)
+{
+	int r = write_results(apply, true, document, document->commands, document->count);
+	/* Without a digest no line of the document's own: it is not taken over. */
+	document->digest[0] = '\0';
+	return r < 0 ? r : history_append_in_run(apply, document);
 }
 
 int report_late(const struct apply *apply, int64_t seq, const struct command *command)
 {
 	struct command copy = *command;
 	struct document document = {.seq = seq, .commands = &copy, .count = 1};
-	int r = write_results(apply, &document, command, 1);
+	int r = write_results(apply, false, &document, command, 1);
 	if (r < 0)
 		return r;
 	/* Who asked for it stands in the history's line of the pending result. */
@@ -339,7 +381,7 @@ int report_refusal(const struct apply *apply, const char *digest, enum code code
 	const char *old_digest = "", *old_code = "";
 	struct stat status;
 
-	int r = apply_state_directory(apply, "results", &directory);
+	int r = open_results(apply, false, &directory);
 	if (r < 0)
 		return r;
 	/* The same refusal again says nothing new; the endpoint may be offering it for ever. */

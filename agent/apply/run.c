@@ -67,6 +67,19 @@ static void end_dry_run(struct document *document)
 	}
 }
 
+/* Nothing has ended of which a later boot must know: a record in /run is enough. */
+static bool is_for_this_boot(const struct document *document)
+{
+	for (size_t i = 0; i < document->count; i++) {
+		const struct command *command = &document->commands[i];
+		const struct outcome *outcome = &command->outcome;
+		if (outcome->known && !outcome->in_history && outcome->status != STATUS_PENDING &&
+			!command_is_for_this_boot(command))
+			return false;
+	}
+	return true;
+}
+
 int document_run(struct apply *apply, struct document *document, struct journal *journal)
 {
 	later_forget(apply, document);
@@ -82,10 +95,9 @@ int document_run(struct apply *apply, struct document *document, struct journal 
 		end_dry_run(document);
 	prove_document(apply, document);
 	log_outcomes(document);
-	r = report_document(apply, document);
+	r = report_document(apply, document, document->dry_run || is_for_this_boot(document));
 	if (r < 0) {
-		/* The journal stays, and with it the work of reporting; only a runtime journal has nowhere to report
-		 * to. */
+		/* The journal stays, and with it the work of reporting. */
 		log_error("the results of document %lld cannot be kept: %s", (long long)document->seq, strerror(-r));
 		return document->dry_run ? EXIT_TRY_AGAIN : EXIT_TAKEN_OVER;
 	}
@@ -106,4 +118,23 @@ int document_run(struct apply *apply, struct document *document, struct journal 
 	}
 	journal_prepare_spare(apply);
 	return EXIT_TAKEN_OVER;
+}
+
+void document_put_off(struct apply *apply, struct document *document, int error)
+{
+	enum code code = code_from_errno(-error);
+	bool is_news = false;
+
+	if (!code_is_retried(code) || decide_commands(apply, document) < 0)
+		return;
+	for (size_t i = 0; i < document->count; i++) {
+		struct command *command = &document->commands[i];
+		if (command_is_ended(command))
+			continue;
+		is_news = is_news || !command->is_known_pending || command->known_pending != code;
+		outcome_set(&command->outcome, code, "not begun, for it cannot be journalled: %s", strerror(-error));
+	}
+	int r = is_news ? report_not_begun(apply, document) : 0;
+	if (r < 0)
+		log_warning("that document %lld waits cannot be told: %s", (long long)document->seq, strerror(-r));
 }

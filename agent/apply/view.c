@@ -147,9 +147,9 @@ static int put_status(struct view *view, const cJSON *old, const struct link_mes
 	history_progress(apply, &pending, &verified);
 	int trust_result = trust_load(apply, &trust);
 	view->trust_version = trust.version;
-	if (apply->state < 0)
-		put_problem(
-			&problem_writer, &failing, "state_unusable", "/var/lib/latchkey cannot be opened or written");
+	const char *state_detail = "", *state_problem = apply_state_problem(apply, &state_detail);
+	if (state_problem)
+		put_problem(&problem_writer, apply->state < 0 ? &failing : &degraded, state_problem, state_detail);
 	if (history_unreadable)
 		put_problem(&problem_writer, &failing, "history_unreadable",
 			"the history cannot be read, so no document is taken over");
@@ -222,13 +222,13 @@ static int64_t put_uid(const struct view *view, struct json_writer *writer, cons
 static void put_commands(struct view *view)
 {
 	cleanup_history struct history history = {0};
-	unsigned file = 1, count = 0;
+	unsigned file, count = 0;
 	const char *line;
-	size_t size;
+	size_t end, size;
 
 	if (history_load(view->apply, &history) < 0)
 		return;
-	size_t end = history.sizes[1];
+	history_newest(&history, &file, &end);
 	while (count < VIEW_COMMANDS_MAX && history_previous_line(&history, &file, &end, &line, &size)) {
 		cleanup_json cJSON *tree = NULL;
 		struct json_writer writer = {&view->out, false};

@@ -74,6 +74,7 @@ struct daemon {
 	bool result_in_flight;
 	uint64_t result_seq;
 	char result_name[40];
+	int result_parent; /* state, or run where the disk could not take it */
 	struct sent_file result_file;
 	unsigned refusal_tries; /* answered deliveries of results/0, as it is */
 	struct sent_file refusal_file;

@@ -15,6 +15,7 @@
 struct entry {
 	uint64_t seq, part;
 	const char *name;
+	int parent; /* whose results/ it stands in: the state's, or /run's where the disk could not take it */
 };
 
 static bool parse_number(const char **at, uint64_t *ret_number)
@@ -48,41 +49,66 @@ static int compare_entries(const void *a, const void *b)
 	return left->part < right->part ? -1 : left->part > right->part;
 }
 
-static int read_entry(
-	struct daemon *daemon, int directory, const struct entry *entry, char **ret_text, size_t *ret_size)
+static int read_entry(struct daemon *daemon, const struct entry *entry, char **ret_text, size_t *ret_size)
 {
-	cleanup_close int descriptor = -1;
+	cleanup_close int directory = -1, descriptor = -1;
 	struct stat status;
 
-	int r = file_open(directory, entry->name, &descriptor, &status);
+	int r = file_open_directory(entry->parent, "results", &directory);
+	if (r == 0)
+		r = file_open(directory, entry->name, &descriptor, &status);
 	if (r == 0)
 		r = file_read_descriptor(descriptor, LINK_BODY_MAX, ret_text, ret_size);
 	if (r < 0)
 		return r;
 	(void)snprintf(daemon->result_name, sizeof(daemon->result_name), "%s", entry->name);
+	daemon->result_parent = entry->parent;
 	daemon->result_file = (struct sent_file){status.st_ino, status.st_ctim};
 	return 0;
 }
 
-/* The oldest results that can be read: a file that cannot does not hold up those behind it. */
-static int read_next(struct daemon *daemon, int directory, uint64_t *ret_seq, char **ret_text, size_t *ret_size)
+/* Of one results/, the oldest first, behind those that are there. */
+static void add_entries(int parent, char **names, size_t count, struct entry *entries, size_t *kept)
 {
-	cleanup_names char **names = NULL;
-	size_t count, kept = 0;
+	size_t before = *kept;
 
-	int r = file_list(directory, ".", RESULTS_MAX, &names, &count);
+	for (size_t i = 0; i < count; i++) {
+		if (parse_name(names[i], &entries[*kept]))
+			entries[(*kept)++].parent = parent;
+	}
+	qsort(entries + before, *kept - before, sizeof(*entries), compare_entries);
+}
+
+static int list_results(int parent, char ***ret_names, size_t *ret_count)
+{
+	int r = parent < 0 ? -ENOENT : file_list(parent, "results", RESULTS_MAX, ret_names, ret_count);
+	return r == -ENOENT ? 0 : r;
+}
+
+/*
+ * The oldest results that can be read: a file that cannot does not hold up those behind it. Those in /run come first,
+ * for on a disk that is read-only what was delivered cannot be removed, and would be the oldest for ever.
+ */
+static int read_next(struct daemon *daemon, uint64_t *ret_seq, char **ret_text, size_t *ret_size)
+{
+	cleanup_names char **in_run = NULL;
+	cleanup_names char **in_state = NULL;
+	size_t run_count = 0, state_count = 0, kept = 0;
+
+	int r = list_results(daemon->run, &in_run, &run_count);
+	if (r == 0)
+		r = list_results(daemon->state, &in_state, &state_count);
 	if (r < 0)
 		return r;
-	cleanup_free struct entry *entries = calloc(count + 1, sizeof(*entries));
+	cleanup_free struct entry *entries = calloc(run_count + state_count + 1, sizeof(*entries));
 	if (!entries)
 		return -ENOMEM;
-	for (size_t i = 0; i < count; i++)
-		kept += parse_name(names[i], &entries[kept]);
-	qsort(entries, kept, sizeof(*entries), compare_entries);
+	add_entries(daemon->run, in_run, run_count, entries, &kept);
+	add_entries(daemon->state, in_state, state_count, entries, &kept);
 	/* What the endpoint will never take is tried again when everything else is gone. */
 	for (size_t i = 0; daemon->result_stuck && i + 1 < kept; i++) {
 		struct entry entry = entries[i];
-		if (strcmp(entry.name, daemon->result_name) != 0)
+		if (entry.parent != daemon->result_parent || strcmp(entry.name, daemon->result_name) != 0)
 			continue;
 		memmove(&entries[i], &entries[i + 1], (kept - i - 1) * sizeof(*entries));
 		entries[kept - 1] = entry;
@@ -90,7 +116,7 @@ static int read_next(struct daemon *daemon, int directory, uint64_t *ret_seq, ch
 	}
 	r = -ENOENT;
 	for (size_t i = 0; i < kept; i++) {
-		int failed = read_entry(daemon, directory, &entries[i], ret_text, ret_size);
+		int failed = read_entry(daemon, &entries[i], ret_text, ret_size);
 		if (failed == 0) {
 			*ret_seq = entries[i].seq;
 			return 0;
@@ -106,17 +132,13 @@ static int read_next(struct daemon *daemon, int directory, uint64_t *ret_seq, ch
 void deliver_next(struct daemon *daemon)
 {
 	struct link_message message = {.type = LINK_RESULTS};
-	cleanup_close int directory = -1;
 	cleanup_free char *text = NULL;
 	size_t size;
 
-	if (!daemon->link_ready || !daemon->identified || daemon->result_in_flight ||
-		daemon->results_at > daemon_now() || daemon->state < 0)
+	if (!daemon->link_ready || !daemon->identified || daemon->result_in_flight || daemon->results_at > daemon_now())
 		return;
 	daemon->results_at = 0;
-	int r = file_open_directory(daemon->state, "results", &directory);
-	if (r == 0)
-		r = read_next(daemon, directory, &message.seq, &text, &size);
+	int r = read_next(daemon, &message.seq, &text, &size);
 	if (r == -ENOENT)
 		return;
 	if (r == 0)
@@ -160,7 +182,7 @@ static void give_up_refusal(struct daemon *daemon, uint32_t code)
 	}
 	if (++daemon->refusal_tries < REFUSAL_TRIES_MAX)
 		return;
-	int r = deliver_remove(daemon->state, "results", daemon->result_name, &daemon->result_file);
+	int r = deliver_remove(daemon->result_parent, "results", daemon->result_name, &daemon->result_file);
 	log_warning("the endpoint does not take the refusal of a document (%u): given up%s%s", code, r < 0 ? ": " : "",
 		r < 0 ? strerror(-r) : "");
 }
@@ -171,7 +193,7 @@ void deliver_done(struct daemon *daemon, uint64_t seq, uint32_t code)
 		return;
 	daemon->result_in_flight = false;
 	if (code >= 200 && code < 300) {
-		int r = deliver_remove(daemon->state, "results", daemon->result_name, &daemon->result_file);
+		int r = deliver_remove(daemon->result_parent, "results", daemon->result_name, &daemon->result_file);
 		daemon->result_stuck = false;
 		daemon->results_delay = 0;
 		if (r < 0 && r != -ENOENT) {

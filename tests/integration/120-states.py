@@ -166,9 +166,25 @@ def test():
     check(machine.login_with_key("alice", "/tmp/lonely"), f"P105_ a runtime key logs in with the state read-only {log}")
     code, _ = machine.apply(ops.document(15, [{"id": "r2", "do": "user.ensure", "user": "zoe"}]))
     check(code == 75 and "zoe:" not in read("/etc/passwd"), "P86_ anything else is not begun: try again")
+
+    def told(seq):
+        return json.loads(read(f"/run/latchkey/results/{seq}").split("-----BEGIN SSH SIGNATURE-----")[0])["results"][0]
+
+    check(os.listdir("/run/latchkey/journal") == [], "P105_ the runtime bind's journal ends, for its result is kept in /run")
+    check(told(14)["code"] == "ok" and told(15)["status"] == "pending" and told(15)["code"] == "read_only", "  and says ok; the other is pending, read_only")
+    check(machine.status()["seq"] == 14, "  what is not begun is not taken over")
+    check("read_only" in [p["code"] for p in machine.status()["problems"]], "  status says that the disk is read-only")
+    first = os.stat("/run/latchkey/results/15").st_mtime_ns
+    machine.apply(ops.document(15, [{"id": "r2", "do": "user.ensure", "user": "zoe"}]))
+    check(os.stat("/run/latchkey/results/15").st_mtime_ns == first, "  which is told once")
+    # The same id again, in a document of its own: the history in /run answers.
+    os.unlink("/run/latchkey/authorized_keys/alice")
+    machine.apply(ops.document(16, [{"id": "r1", "do": "keys.bind", "user": "alice", "keypair": "rescue", "key": lonely, "location": "runtime"}]))
+    check(told(16)["code"] == "ok" and not os.path.exists("/run/latchkey/authorized_keys/alice"), "P20_ an id is answered from the history in /run")
     umount("/var/lib/latchkey")
-    for name in glob.glob("/run/latchkey/journal/*"):
-        os.unlink(name)
+    code, _ = machine.apply(ops.document(17, [{"id": "r2", "do": "user.ensure", "user": "zoe"}]))
+    check(code == 0 and "zoe:" in read("/etc/passwd") and machine.result(17, "r2")["code"] == "ok", "  the disk can be written again: it is done")
+    check(not os.path.exists("/run/latchkey/history") and '"id":"r1"' in read("/var/lib/latchkey/history/current"), "  and the history on disk takes /run's along")
 
     # --- a wrong clock ---------------------------------------------------------------------------------------------------------------
     machine.apply(ops.document(20, []))

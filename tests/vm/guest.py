@@ -45,15 +45,15 @@ class Host:
 class Guest:
     """What both kinds have: files put in before the start, a root shell that needs no sshd, logins over ssh."""
 
-    def __init__(self, name, port):
-        self.name, self.folder = name, f"{VM}/guest-{name}"
+    def __init__(self, name, port, root=ROOT):
+        self.name, self.root, self.folder = name, root, f"{VM}/guest-{name}"
         self.logins = Machine.__new__(Machine)
         self.logins.port = port
         shutil.rmtree(self.folder, ignore_errors=True)
         for part in ("upper", "work", "tree"):
             os.makedirs(f"{self.folder}/{part}")
         self.must_run("mount", "-t", "overlay", "overlay", "-o",
-                      f"lowerdir={ROOT},upperdir={self.folder}/upper,workdir={self.folder}/work", self.tree)
+                      f"lowerdir={self.root},upperdir={self.folder}/upper,workdir={self.folder}/work", self.tree)
         with open(f"{self.tree}/etc/group") as file:
             self.group = int(next(line for line in file if line.startswith("latchkey:")).split(":")[2])
 
@@ -167,50 +167,67 @@ class Container(Guest):
 class VirtualMachine(Guest):
     """A whole machine under qemu without KVM: its own kernel, disk and clock. The endpoint is at 10.0.2.2."""
 
-    def __init__(self, name, port):
-        super().__init__(name, port)
+    def __init__(self, name, port, uuid, root=ROOT):
+        super().__init__(name, port, root)
+        self.uuid = uuid
         self.process = self.serial = None
+        self.append = ""
         self.disk = f"{self.folder}/disk.qcow2"
-        self.buffer = b""
+        self.buffer, self.asked = b"", 0
 
     def make_disk(self, size="1400M"):
         """From the tree, once; afterwards the tree is no longer looked at."""
-        raw = f"{self.folder}/disk.raw"
+        raw, contexts = f"{self.folder}/disk.raw", f"{self.tree}/etc/selinux/default/contexts/files/file_contexts"
+        if os.path.exists(contexts):
+            self.must_run("setfiles", "-F", "-r", self.tree, contexts, f"{self.tree}/etc/latchkey")
         self.must_run("mke2fs", "-q", "-t", "ext4", "-F", "-E", "hash_seed=6a1d1f8e-3b1b-4b8e-9b1a-0a0a0a0a0a0a", "-d", self.tree,
                       raw, size)
+        if os.path.exists(contexts):
+            # The one inode whose attributes are not taken along.
+            self.must_run("debugfs", "-w", "-R", "ea_set / security.selinux system_u:object_r:root_t:s0", raw)
         self.must_run("qemu-img", "create", "-q", "-f", "qcow2", "-b", raw, "-F", "raw", self.disk)
 
     def copy_disk(self, other):
         """What a clone of the disk is: same bytes, another machine."""
         shutil.copy(other.disk, self.disk)
 
-    def start(self, wait=True, options=(), append="", read_only=False):
-        kernel = next(n for n in sorted(os.listdir(f"{ROOT}/boot")) if n.startswith("vmlinuz"))
-        initrd = next(n for n in sorted(os.listdir(f"{ROOT}/boot")) if n.startswith("initrd"))
+    def start(self, wait=True, options=(), read_only=False):
+        kernel = next(n for n in sorted(os.listdir(f"{self.root}/boot")) if n.startswith("vmlinuz"))
+        initrd = next(n for n in sorted(os.listdir(f"{self.root}/boot")) if n.startswith("initrd"))
         path = f"/tmp/{self.name}.serial"
         if os.path.exists(path):
             os.unlink(path)
         self.log = open(f"{self.folder}/console.log", "ab")
         self.process = subprocess.Popen(
             ["nice", "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "384", "-nodefaults",
-             "-display", "none", "-no-reboot", "-kernel", f"{ROOT}/boot/{kernel}", "-initrd", f"{ROOT}/boot/{initrd}", "-append",
-             f"root=/dev/vda {'ro' if read_only else 'rw'} console=ttyS0 quiet net.ifnames=0 mitigations=off {append}",
+             "-display", "none", "-no-reboot", "-uuid", self.uuid, "-kernel", f"{self.root}/boot/{kernel}", "-initrd", f"{self.root}/boot/{initrd}", "-append",
+             f"root=/dev/vda {'ro' if read_only else 'rw'} console=ttyS0 quiet net.ifnames=0 mitigations=off {self.append}",
              "-drive", f"file={self.disk},if=virtio,cache=unsafe,discard=unmap",
              "-netdev", f"user,id=n,hostfwd=tcp:127.0.0.1:{self.logins.port}-:22", "-device", "virtio-net-pci,netdev=n",
              "-chardev", f"file,id=console,append=on,path={self.folder}/serial.log", "-serial", "chardev:console",
              "-chardev", f"socket,id=shell,server=on,wait=off,path={path}", "-serial", "chardev:shell", *options],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-        wait_for(lambda: os.path.exists(path) or self.process.poll() is not None, "qemu runs")
         self.serial = socket.socket(socket.AF_UNIX)
-        self.serial.connect(path)
+        # Its name is there a moment before it listens.
+        wait_for(lambda: self.serial.connect_ex(path) == 0, "qemu runs")
         self.buffer = b""
+        self.patience = 2
         wait_for(self.shell_answers, "the guest's shell answers", 180)
         if wait:
             self.wait_active("multi-user.target", 180)
 
+    def put(self, files):
+        if self.process is None:
+            return super().put(files)
+        for path, (text, mode) in files.items():
+            self.must(f"cat >/{path} <<'EOF'\n{text}EOF\nchmod {mode:o} /{path}")
+        return None
+
     def shell_answers(self):
+        # Asked ever more patiently: a slow machine that is asked too often would never come to the newest question.
+        self.patience *= 2
         try:
-            return self.sh("echo hello", 3)[1].strip() == "hello"
+            return self.sh("echo hello", self.patience)[1].strip() == "hello"
         except TimeoutError:
             return False
 
@@ -223,9 +240,10 @@ class VirtualMachine(Guest):
         except TimeoutError:
             pass
         self.serial.settimeout(seconds)
-        # An answer that comes after its time must not pass for the next one's.
-        mark = f"answer-{time.monotonic_ns()}\n"
-        marked = f"echo {mark}{script}\n"
+        # What was asked before and not waited for may still be answered: each answer begins with its question's number.
+        self.asked += 1
+        number = str(self.asked)
+        marked = f"echo {number}\n{script}\n"
         self.serial.sendall(base64.b64encode(marked.encode()) + b"\n")
         end = time.monotonic() + seconds
         while True:
@@ -233,9 +251,9 @@ class VirtualMachine(Guest):
             for line in lines[:-1]:
                 if line.startswith(b":") and line.count(b":") == 3 and line.endswith(b":"):
                     _, code, output, _ = line.split(b":")
-                    text = base64.b64decode(output).decode(errors="replace")
-                    if text.startswith(mark):
-                        return int(code), text.removeprefix(mark)
+                    first, _, rest = base64.b64decode(output).decode(errors="replace").partition("\n")
+                    if first == number:
+                        return int(code), rest
             if time.monotonic() > end:
                 raise TimeoutError(f"{self.name}: no answer to {script}")
             more = self.serial.recv(65536)
@@ -289,12 +307,16 @@ class Suite:
                 print(f"--- the endpoint\n{log.read()[-2000:]}", flush=True)
         self.times.append((time.monotonic() - began, title))
 
+    def end_guest(self, guest):
+        self.guests.remove(guest)
+        if guest.process is not None:
+            guest.stop()
+        subprocess.run(["umount", guest.tree])
+        shutil.rmtree(guest.folder, ignore_errors=True)
+
     def end(self, host):
-        for guest in self.guests:
-            if guest.process is not None:
-                guest.stop()
-            subprocess.run(["umount", guest.tree])
-            shutil.rmtree(guest.folder, ignore_errors=True)
+        for guest in list(self.guests):
+            self.end_guest(guest)
         host.machine.stop_all()
         print()
         for seconds, title in self.times:

@@ -2,6 +2,7 @@
 """What both kinds of guest are put through: each function tells one story and checks how it ends."""
 import json
 import os
+import subprocess
 import urllib.error
 import urllib.request
 
@@ -119,8 +120,64 @@ def done_exactly_once(host, guest, vm, prefix):
           f"each command has one result: ok, changed ({len(finals)}, {[s for s in finals.values() if s != [('ok', True)]][:3]})")
 
 
+def every_command(host, guest, vm):
+    """P90: each command once as an operator gives it, with logins and sessions that are real."""
+    must = host.operator.must
+    guest.must("groupadd --gid 5000 dev; mkdir -p /srv/people /opt/homes; useradd -m -d /srv/people/erin -s /bin/bash erin")
+    guest.put({"etc/latchkey/policy.conf": ("[groups]\nallow = dev\n[sudo]\nmost = nopasswd\n[users]\nprivileged = allow\nremove = any\n"
+                                            "[keys]\nlocations = home runtime system\n", 0o644)})
+    must("user", "add", vm, "bob", "--groups=dev", "--sudo=nopasswd", "--gecos=Bob Example", "--shell=/bin/bash", "--expires=+30d")
+    check("bob" in guest.must("getent group dev") and "NOPASSWD" in guest.must("sudo -l -U bob"), "user add with a group and sudo")
+    for location in ("home", "runtime", "system"):
+        must("bind", vm, "bob", "tablet", "--location", location)
+        check(guest.key_login("bob", "tablet"), f"bind at {location}")
+        must("unbind", vm, "bob", "tablet", "--end-sessions")
+        check(not guest.key_login("bob", "tablet"), "  and unbind")
+    must("bind", vm, "erin", "tablet")
+    check(guest.key_login("erin", "tablet"), "a home outside /home: bind")
+    must("user", "add", vm, "frank", "--home=/opt/homes/frank")
+    must("bind", vm, "frank", "tablet")
+    check(guest.key_login("frank", "tablet"), "a new home outside /home")
+    guest.must("pkill -KILL -u frank; sleep 0.5; systemctl reset-failed")
+    must("user", "remove", vm, "frank", "--home=delete")
+    check(guest.sh("test -e /opt/homes/frank")[0] == 1, "  and removed")
+    must("reset-password", vm, "bob", "--generate")
+    must("reset-password", vm, "bob", "--password-fd", "9", "--must-change", "--clear-faillock", secret=PASSWORD)
+    must("reset-password", vm, "bob", "--password-fd", "9", secret=PASSWORD)
+    check(guest.password_login("bob", PASSWORD), "reset-password")
+    must("user", "lock", vm, "bob")
+    check(not guest.password_login("bob", PASSWORD), "user lock")
+    must("user", "unlock", vm, "bob")
+    check(guest.password_login("bob", PASSWORD), "user unlock")
+    must("password", "remove", vm, "bob")
+    check(not guest.password_login("bob", PASSWORD), "password remove")
+    must("bind", vm, "bob", "tablet")
+    subprocess.run(["ssh", *guest.logins.ssh_options("-f", "-i", "/tmp/operator/tablet", "-o", "IdentitiesOnly=yes"), "bob@127.0.0.1",
+                    "sleep 300"], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(lambda: guest.sh("pgrep -f '^sshd: bob'")[0] == 0, "a session of his")
+    must("sessions", "end", vm, "bob")
+    wait_for(lambda: guest.sh("pgrep -f '^sshd: bob'")[0] == 1, "sessions end: it is closed", 10)
+    check("login by key works" in must("diagnose", vm, "bob"), "diagnose")
+    must("sshd", "reload", vm)
+    must("sshd", "restart", vm)
+    check(guest.key_login("bob", "tablet"), "sshd reload and restart")
+    guest.must("pkill -KILL -u bob; sleep 0.5; systemctl reset-failed")
+    must("user", "remove", vm, "bob", "--home=delete")
+    check(guest.sh("id bob")[0] == 1 and guest.sh("test -e /home/bob")[0] == 1, "user remove")
+    guest.must("rm /etc/latchkey/policy.conf")
+    health = guest.must("latchctl status")
+    check("health: ok" in health, f"health: ok ({health})")
+    settled(guest)
+
+
 def identity(guest):
     return guest.must("sha256sum </var/lib/latchkey/identity/sign")
+
+
+def final_results(host, vm):
+    """How many commands have ended."""
+    texts = json.loads(endpoint_request(host, "GET", f"/instances/{vm}/results?after=0")[1])["results"]
+    return sum(result["status"] != "pending" for text in texts for result in json.loads(text.split("-----BEGIN SSH SIGNATURE-----")[0])["results"])
 
 
 def make_keys(host):

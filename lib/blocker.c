@@ -36,16 +36,16 @@ int blocker_from_code(const char *code, enum blocker *ret_blocker)
 #define OR ", or " /* between what helps */
 #define CONSOLE "latchkey "
 
-static void fill(const char *pattern, size_t size, const char *user, const char *instance, struct buffer *out)
+static void fill(const char *pattern, size_t size, const struct blocker_names *names, struct buffer *out)
 {
 	const struct {
 		const char *word, *name;
-	} words[] = {{"INSTANCE", instance ? instance : "INSTANCE"}, {"USER", user}};
+	} words[] = {{"INSTANCE", names->instance}, {"USER", names->user}, {"ADDRESS", names->address}};
 
 	for (const char *end = pattern + size; pattern < end;) {
 		const char *name = NULL;
 		for (unsigned i = 0; i < ELEMENTS(words) && !name; i++) {
-			if (strncmp(pattern, words[i].word, strlen(words[i].word)) != 0)
+			if (!words[i].name || strncmp(pattern, words[i].word, strlen(words[i].word)) != 0)
 				continue;
 			name = words[i].name;
 			pattern += strlen(words[i].word);
@@ -57,23 +57,23 @@ static void fill(const char *pattern, size_t size, const char *user, const char 
 	}
 }
 
-void blocker_put_fix(enum blocker blocker, const char *user, const char *instance, struct buffer *out)
+void blocker_put_fix(enum blocker blocker, const struct blocker_names *names, struct buffer *out)
 {
-	fill(table[blocker].fix, strlen(table[blocker].fix), user, instance, out);
+	fill(table[blocker].fix, strlen(table[blocker].fix), names, out);
 }
 
-void blocker_put_guest_command(enum blocker blocker, const char *user, struct buffer *out)
+void blocker_put_guest_command(enum blocker blocker, const struct blocker_names *names, struct buffer *out)
 {
-	fill(table[blocker].guest, strlen(table[blocker].guest), user, NULL, out);
+	fill(table[blocker].guest, strlen(table[blocker].guest), names, out);
 }
 
 /* The first of what helps that is the operator's to type, up to what is said of it. */
-bool blocker_put_console_command(enum blocker blocker, const char *user, const char *instance, struct buffer *out)
+bool blocker_put_console_command(enum blocker blocker, const struct blocker_names *names, struct buffer *out)
 {
 	for (const char *at = table[blocker].fix; at; at = strstr(at, OR), at = at ? at + strlen(OR) : NULL) {
 		if (strncmp(at, CONSOLE, strlen(CONSOLE)) != 0)
 			continue;
-		fill(at, strcspn(at, ","), user, instance, out);
+		fill(at, strcspn(at, ","), names, out);
 		return true;
 	}
 	return false;

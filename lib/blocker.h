@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The one table of blockers: stable code, what is in the way, what helps: commands to type where there are some, for
- * the operator (latchkey …) or on the machine, in which INSTANCE and USER stand for the names, LABEL and GROUP for what
- * a person chooses (tests/integration/325-blockers.py puts a machine into each and runs it); then what root would type
- * on the machine: it mends it, or shows the line that is to be changed.
+ * the operator (latchkey …) or on the machine, in which INSTANCE, USER and ADDRESS stand for what is asked about, LABEL
+ * and GROUP for what a person chooses (tests/integration/325-blockers.py puts a machine into each and runs it); then
+ * what root would type on the machine: it mends it, or shows the line that is to be changed.
  */
 #pragma once
 
@@ -108,6 +108,8 @@
 	X(FAILLOCK, "faillock", "too many wrong passwords: pam_faillock holds the user back",                          \
 		"faillock --user USER --reset, or latchkey reset-password INSTANCE USER --clear-faillock",             \
 		"faillock --user USER --reset")                                                                        \
+	X(ADDRESS_BANNED, "address_banned", "fail2ban has banned the address", "fail2ban-client unban ADDRESS",        \
+		"fail2ban-client unban ADDRESS")                                                                       \
 	X(HOST_KEY_MISSING, "host_key_missing", "sshd has no host key, so it ends every connection", "ssh-keygen -A",  \
 		"ssh-keygen -A")                                                                                       \
 	X(HOME_TIMEOUT, "home_timeout", "the home directory does not answer", "look at its mount", "findmnt")
@@ -124,15 +126,19 @@ _Static_assert(BLOCKER_COUNT <= 64, "a set is one word");
 
 #define BLOCKER_BIT(blocker) (UINT64_C(1) << (unsigned)(blocker))
 
+/* What the words in the table stand for; where one is not known (NULL) the word stays. */
+struct blocker_names {
+	const char *user, *instance, *address;
+};
+
 const char *blocker_code(enum blocker blocker);
 const char *blocker_sentence(enum blocker blocker);
 /* Appends what helps, with the names filled in. */
-void blocker_put_fix(enum blocker blocker, const char *user, const char *instance, struct buffer *out);
+void blocker_put_fix(enum blocker blocker, const struct blocker_names *names, struct buffer *out);
 /* -ENOENT for a code that is not in the table. */
 int blocker_from_code(const char *code, enum blocker *ret_blocker) MUST_CHECK;
-/* Appends the command for that user; false where none of the operator's helps. An instance that is not known (NULL) is
- * called INSTANCE. */
-void blocker_put_guest_command(enum blocker blocker, const char *user, struct buffer *out);
-bool blocker_put_console_command(enum blocker blocker, const char *user, const char *instance, struct buffer *out);
+/* Appends the command for them; false where none of the operator's helps. */
+void blocker_put_guest_command(enum blocker blocker, const struct blocker_names *names, struct buffer *out);
+bool blocker_put_console_command(enum blocker blocker, const struct blocker_names *names, struct buffer *out);
 /* {"can":…,"blockers":[…]} under the key, in the table's order. */
 void blocker_write(struct json_writer *writer, const char *key, blocker_set blockers);

@@ -87,8 +87,7 @@ static int read_table(const char *path, char **ret_text)
 	return file_read_descriptor(descriptor, TABLE_MAX, ret_text, &size);
 }
 
-/* The ports in force, each once. */
-static unsigned list_ports(const struct sshd_effective *effective, uint16_t ports[SSHD_SOCKETS_MAX])
+unsigned sshd_sockets_ports(const struct sshd_effective *effective, uint16_t ret_ports[SSHD_SOCKETS_MAX])
 {
 	unsigned count = 0;
 
@@ -103,9 +102,9 @@ static unsigned list_ports(const struct sshd_effective *effective, uint16_t port
 			at++)
 			port = port * 10 + (unsigned)(*at - '0');
 		for (unsigned j = 0; j < count; j++)
-			known = known || ports[j] == port;
+			known = known || ret_ports[j] == port;
 		if (port > 0 && port < 65536 && !known)
-			ports[count++] = (uint16_t)port;
+			ret_ports[count++] = (uint16_t)port;
 	}
 	return count;
 }
@@ -119,7 +118,7 @@ int sshd_sockets_read_proc(const struct sshd_effective *effective, struct sshd_s
 	int r = read_table("/proc/net/tcp", &four);
 	if (read_table("/proc/net/tcp6", &six) < 0 && r < 0)
 		return r;
-	unsigned count = list_ports(effective, ports);
+	unsigned count = sshd_sockets_ports(effective, ports);
 	for (unsigned i = 0; i < count; i++) {
 		if (four)
 			sshd_sockets_parse(four, false, ports[i], &sockets);
@@ -134,7 +133,7 @@ int sshd_sockets_read(const struct sshd_effective *effective, struct sshd_socket
 {
 	struct sshd_sockets sockets = {.count = 0};
 	uint16_t ports[SSHD_SOCKETS_MAX];
-	unsigned count = list_ports(effective, ports);
+	unsigned count = sshd_sockets_ports(effective, ports);
 
 	/* Where the kernel has not got it, or a filter refuses netlink. */
 	if (sshd_diag_read(false, ports, count, &sockets) < 0 || sshd_diag_read(true, ports, count, &sockets) < 0)

@@ -23,6 +23,8 @@ struct sshd_sockets {
 	unsigned count;
 };
 
+/* The ports in force, each once; how many there are. */
+unsigned sshd_sockets_ports(const struct sshd_effective *effective, uint16_t ret_ports[SSHD_SOCKETS_MAX]);
 /* The listening sockets on the ports in force. */
 int sshd_sockets_read(const struct sshd_effective *effective, struct sshd_sockets *ret_sockets) MUST_CHECK;
 /* The same from /proc alone: costs what the kernel's table of connections costs to walk, 10 ms on a big machine. */

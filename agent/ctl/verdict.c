@@ -98,6 +98,7 @@ static int read_result(const cJSON *result, struct verdict *verdict)
 		(void)!json_get_integer(unsafe, "owner", &verdict->unsafe_owner);
 	}
 	copy_text(result, "sshd", verdict->sshd, sizeof(verdict->sshd));
+	copy_text(result, "fail2ban", verdict->fail2ban, sizeof(verdict->fail2ban));
 	verdict->by_engine = verdict->is_known = true;
 	return EXIT_OK;
 }
@@ -222,8 +223,10 @@ int verdict_ask(const char *user, const char *from, const char *fingerprint, str
 /* The exact path and mode beat the table's guess. */
 static void put_guest_command(const struct verdict *verdict, enum blocker blocker, struct buffer *out)
 {
+	const struct blocker_names names = {.user = verdict->user, .address = verdict->from};
+
 	if (blocker != BLOCKER_STRICT_MODES || !*verdict->unsafe_path) {
-		blocker_put_guest_command(blocker, verdict->user, out);
+		blocker_put_guest_command(blocker, &names, out);
 		return;
 	}
 	if (verdict->unsafe_mode & 022)
@@ -251,6 +254,7 @@ static char *instance_name(void)
 static void print_method(
 	const struct verdict *verdict, const char *method, bool can, blocker_set set, const char *instance)
 {
+	const struct blocker_names names = {verdict->user, instance, verdict->from};
 	char cell[OUTPUT_CELL_MAX];
 
 	(void)printf("  login by %s: %s\n", method, can ? "yes" : "no");
@@ -266,8 +270,7 @@ static void print_method(
 		put_guest_command(verdict, blocker, &guest);
 		if (buffer_status(&guest) == 0)
 			(void)printf("      here:    %s\n", output_escape(guest.bytes, cell));
-		if (blocker_put_console_command(blocker, verdict->user, instance, &console) &&
-			buffer_status(&console) == 0)
+		if (blocker_put_console_command(blocker, &names, &console) && buffer_status(&console) == 0)
 			(void)printf("      console: %s\n", output_escape(console.bytes, cell));
 	}
 }
@@ -287,6 +290,8 @@ void verdict_print(const struct verdict *verdict)
 		print_method(verdict, "password", verdict->password_can, verdict->password, instance);
 	if (*verdict->sshd)
 		(void)printf("  sshd: %s\n", output_escape(verdict->sshd, cell));
+	if (*verdict->fail2ban)
+		(void)printf("  fail2ban: %s\n", output_escape(verdict->fail2ban, cell));
 	if (verdict->has_files)
 		(void)printf("  in ~/.ssh/authorized_keys: %u keys, %u of them %s\n", verdict->files.keys,
 			verdict->files.usable, verdict->fingerprint ? "this one and good" : "good");
@@ -295,6 +300,8 @@ void verdict_print(const struct verdict *verdict)
 static void write_method(const struct verdict *verdict, const char *method, bool can, blocker_set set,
 	const char *instance, struct json_writer *writer)
 {
+	const struct blocker_names names = {verdict->user, instance, verdict->from};
+
 	json_begin_object(writer, method);
 	json_put_bool(writer, "can", can);
 	json_begin_array(writer, "blockers");
@@ -307,8 +314,7 @@ static void write_method(const struct verdict *verdict, const char *method, bool
 		json_put_string(writer, "code", blocker_code((enum blocker)i));
 		json_put_string(writer, "sentence", blocker_sentence((enum blocker)i));
 		json_put_string(writer, "here", buffer_status(&guest) == 0 ? guest.bytes : "");
-		if (blocker_put_console_command((enum blocker)i, verdict->user, instance, &console) &&
-			buffer_status(&console) == 0)
+		if (blocker_put_console_command((enum blocker)i, &names, &console) && buffer_status(&console) == 0)
 			json_put_string(writer, "console", console.bytes);
 		json_end_object(writer);
 	}
@@ -330,6 +336,8 @@ void verdict_write(const struct verdict *verdict, struct json_writer *writer, co
 	write_method(verdict, "key", verdict->key_can, verdict->key, instance, writer);
 	if (!verdict->fingerprint && verdict->is_known)
 		write_method(verdict, "password", verdict->password_can, verdict->password, instance, writer);
+	if (*verdict->fail2ban)
+		json_put_string(writer, "fail2ban", verdict->fail2ban);
 	if (*verdict->unsafe_path) {
 		json_begin_object(writer, "unsafe");
 		json_put_string(writer, "path", verdict->unsafe_path);

@@ -22,7 +22,7 @@ struct verdict {
 	blocker_set key, password;
 	bool has_files; /* `files` was looked at by ourselves */
 	struct key_files_answer files;
-	char unsafe_path[KEY_FILES_PATH_MAX], sshd[256];
+	char unsafe_path[KEY_FILES_PATH_MAX], sshd[256], fail2ban[256];
 	int64_t unsafe_mode, unsafe_owner; /* of unsafe_path, "" when every place is safe */
 };
 

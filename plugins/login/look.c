@@ -266,6 +266,8 @@ static int begin(struct world *world, const struct person *person, struct lookin
 		blocked_both(look, BLOCKER_BIT(BLOCKER_HOST_KEY_MISSING));
 	if (!without && !world_is_listening(world, effective))
 		blocked_both(look, BLOCKER_BIT(BLOCKER_SSHD_NOT_RUNNING));
+	if (!without && world_bans_address(world, effective)) /* it passes by itself, too */
+		blocked_both(look, BLOCKER_BIT(BLOCKER_ADDRESS_BANNED));
 	if (person->account.uid == 0)
 		server_root_blockers(looking->doors.root, &look->key, &look->password);
 	look->key |= person_change_blockers(person, world);

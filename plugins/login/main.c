@@ -160,8 +160,7 @@ static int check(
 	return result->extra ? plugin_set(result, CODE_OK, "%s", "") : -ENOMEM;
 }
 
-static void say(struct buffer *out, const char *methods, blocker_set set, const struct plugin_request *request,
-	const char *user)
+static void say(struct buffer *out, const char *methods, blocker_set set, const struct blocker_names *names)
 {
 	buffer_append_format(out, "%s: ", methods);
 	if (set == 0)
@@ -170,7 +169,7 @@ static void say(struct buffer *out, const char *methods, blocker_set set, const 
 		if (!(set & BLOCKER_BIT(i)))
 			continue;
 		buffer_append_format(out, "%s%s (", said++ ? ", " : "no, ", blocker_sentence((enum blocker)i));
-		blocker_put_fix((enum blocker)i, user, request->instance, out);
+		blocker_put_fix((enum blocker)i, names, out);
 		buffer_append_text(out, ")");
 	}
 }
@@ -193,15 +192,18 @@ static int diagnose(
 		r = plugin_add_user(result, user);
 	if (r < 0)
 		return r;
+	const struct blocker_names names = {user, request->instance, world.address};
 	bool same = look.key == look.password; /* said once: a detail is short */
-	say(&detail, same ? "key and password" : "key", look.key, request, user);
+	say(&detail, same ? "key and password" : "key", look.key, &names);
 	if (look.answer.unsafe)
 		buffer_append_format(&detail, " [%s is %04o of uid %u]", look.answer.unsafe_path,
 			(unsigned)look.answer.unsafe_mode, (unsigned)look.answer.unsafe_owner);
 	if (!same)
-		say(&detail, "; password", look.password, request, user);
+		say(&detail, "; password", look.password, &names);
 	if (world.sshd_detail[0])
 		buffer_append_format(&detail, "; %s", world.sshd_detail);
+	if (world.ban.words[0])
+		buffer_append_format(&detail, "; fail2ban: %s", world.ban.words);
 	json_begin_object(&writer, "login");
 	write_look(&writer, user, &look);
 	json_end_object(&writer);
@@ -213,6 +215,8 @@ static int diagnose(
 		json_end_object(&writer);
 	}
 	json_put_string(&writer, "sshd", world.sshd_detail);
+	if (world.ban.words[0])
+		json_put_string(&writer, "fail2ban", world.ban.words);
 	r = buffer_status(&detail);
 	result->extra = buffer_steal(&out);
 	if (r < 0 || !result->extra)

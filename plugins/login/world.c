@@ -168,6 +168,16 @@ bool world_is_listening(struct world *world, const struct sshd_effective *effect
 	return world->listening != 0;
 }
 
+bool world_bans_address(struct world *world, const struct sshd_effective *effective)
+{
+	if (!world->is_host || !world->address)
+		return false;
+	if (!world->ban_is_asked)
+		ban_ask(world->address, effective, &world->ban);
+	world->ban_is_asked = true;
+	return world->ban.is_banned;
+}
+
 static int add_fingerprint(char ***list, size_t *count, const char *fingerprint)
 {
 	if (*count == REVOKED_MAX)

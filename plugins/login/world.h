@@ -10,6 +10,7 @@
 #include "lib/cleanup.h"
 #include "lib/plugin.h"
 #include "lib/sshd_config.h"
+#include "plugins/login/ban.h"
 
 struct world {
 	const struct user_spawner *spawner;
@@ -32,7 +33,9 @@ struct world {
 	char pam_faillock[256];                               /* its line, "" without it */
 	bool is_debian;                                       /* or a child of it: its sshd is patched */
 	int listening;                                        /* 1 yes, 0 nobody, -1 not looked at yet */
-	char *revoked_path;                                   /* whose fingerprints are held */
+	struct ban ban;                                       /* of the address, once it has been asked about */
+	bool ban_is_asked;
+	char *revoked_path; /* whose fingerprints are held */
 	char **revoked;
 	bool revoked_unreadable, revoked_unknown; /* unknown: it may name more */
 };
@@ -45,6 +48,8 @@ void world_close(struct world *world);
 #define cleanup_world CLEANUP(world_close)
 /* Whether anybody listens on sshd's ports. True below another root, where nothing runs. */
 bool world_is_listening(struct world *world, const struct sshd_effective *effective);
+/* Whether fail2ban bans the address. False for no address, and below another root. */
+bool world_bans_address(struct world *world, const struct sshd_effective *effective);
 /* Reads the file that RevokedKeys names, if it is another than the last one. */
 int world_read_revoked(struct world *world, const char *path) MUST_CHECK;
 /* A small file of the system, NUL-terminated, owned by the caller (free). -ENOENT, -EFBIG. */

@@ -13,6 +13,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "rig"))
 from console import HOME, Operator  # noqa: E402
+from fail2ban import Fail2ban  # noqa: E402
 from machine import Machine, check, main, read, wait_for, write  # noqa: E402
 from plugin import Plugin  # noqa: E402
 from server import CLIENT, Server, make_key, must, put_keys  # noqa: E402
@@ -32,11 +33,11 @@ def table():
 
 
 class Row:
-    """What puts the machine into it; whose login by what is refused; the hand for what is no command."""
+    """What puts the machine into it; whose login by what from where is refused; the hand for what is no command."""
 
-    def __init__(self, code, *steps, config="", user="alice", method="key", hand=None, undo=()):
+    def __init__(self, code, *steps, config="", user="alice", method="key", address="127.0.0.1", hand=None, undo=()):
         self.code, self.steps, self.config, self.user, self.method = code, steps, config, user, method
-        self.hand, self.undo = hand, undo
+        self.address, self.hand, self.undo = address, hand, undo
 
 
 def call(*argv):
@@ -98,7 +99,7 @@ class Rig:
         time.sleep(0.15)
         wait_for(lambda: not self.server.is_alive() or self.server.listens(), "sshd listens again")
 
-    def ssh(self, user, method):
+    def ssh(self, user, method, address="127.0.0.1"):
         """A real login by one method, or by both together; and with another key where it is the only one left."""
         options = {"key": ["-o", "BatchMode=yes", "-o", "PreferredAuthentications=publickey"],
                    "rsa": ["-o", "BatchMode=yes", "-o", "PreferredAuthentications=publickey"],
@@ -106,13 +107,13 @@ class Rig:
                    "both": ["-o", "PreferredAuthentications=publickey,password"]}[method]
         file = "/tmp/rsa" if method == "rsa" else "/tmp/key"
         # A home that does not answer holds the session for ever.
-        done = subprocess.run(["timeout", "15", "sshpass", "-p", PASSWORD, "ssh", *CLIENT, "-i", file, *options, "-o",
+        done = subprocess.run(["timeout", "15", "sshpass", "-p", PASSWORD, "ssh", *CLIENT, "-b", address, "-i", file, *options, "-o",
                                "NumberOfPasswordPrompts=1", f"{user}@127.0.0.1", "echo in"], stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         return done.returncode == 0 and b"in" in done.stdout.split()
 
-    def blockers(self, user, method):
-        result = self.login.plan({"do": "diagnose", "user": user, "from": "127.0.0.1"})[0]
+    def blockers(self, user, method, address="127.0.0.1"):
+        result = self.login.plan({"do": "diagnose", "user": user, "from": address})[0]
         assert result["code"] == "ok", result
         self.detail = result["detail"]
         found = result["login"][user]["password" if method == "password" else "key"]
@@ -121,7 +122,7 @@ class Rig:
 
     def run_fix(self, row, code, fixes):
         """As it is typed: the first of the commands that the sentence names. Returns what was done."""
-        text = fixes[code].replace("INSTANCE", self.machine.instance).replace("USER", row.user)
+        text = fixes[code].replace("INSTANCE", self.machine.instance).replace("USER", row.user).replace("ADDRESS", row.address)
         first = text.split(", ")[0].replace("LABEL", "other" if row.method == "rsa" else "laptop")
         if row.hand and code == row.code:
             row.hand()
@@ -147,18 +148,18 @@ class Rig:
             step()
         wanted = row.method
         method = "key" if row.method in ("rsa", "both") else row.method
-        refused = not self.ssh(row.user, method)
-        found = self.blockers(row.user, method)
+        refused = not self.ssh(row.user, method, row.address)
+        found = self.blockers(row.user, method, row.address)
         check(refused and found == [row.code], f"{row.code}: refused {refused}, named {found}")
-        said = fixes[row.code].split(", ")[0].replace("INSTANCE", "i-1").replace("USER", row.user)
+        said = fixes[row.code].split(", ")[0].replace("INSTANCE", "i-1").replace("USER", row.user).replace("ADDRESS", row.address)
         check(said[:40] in self.detail, f"  and what helps is said: {self.detail}")
         done = []
         while found and len(done) < 4:  # what helps may show the next: an account that is new has no key yet
             done.append(self.run_fix(row, found[0], fixes))
-            found = self.blockers(row.user, method)
+            found = self.blockers(row.user, method, row.address)
             if row.method == "both":
                 break
-        check(self.ssh(row.user, wanted), f"  … {'; '.join(done)}: he is in")
+        check(self.ssh(row.user, wanted, row.address), f"  … {'; '.join(done)}: he is in")
         if row.method != "both":
             check(not found, f"  … and nothing is named any more {found}")
         for step in row.undo:
@@ -178,6 +179,13 @@ def rows(rig):
             subprocess.run(["sshpass", "-p", "wrong", "ssh", *CLIENT, "-o", "PubkeyAuthentication=no", "-o",
                             "NumberOfPasswordPrompts=1", "alice@127.0.0.1", "true"], stdin=subprocess.DEVNULL,
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def ban():
+        rig.fail2ban = Fail2ban()
+        rig.fail2ban.ban("sshd", "127.0.0.2")
+        # By the agent, whose plugins have a sandbox.
+        said = rig.operator.run("diagnose", rig.machine.instance, "alice", "--from", "127.0.0.2")[1]
+        check("fail2ban-client unban 127.0.0.2" in said and "jail sshd" in said, f"the console is told of the ban: {said}")
 
     def hang():
         """A file system whose server never answers."""
@@ -249,6 +257,7 @@ def rows(rig):
               undo=[call("rm", limits)])
     yield Row("hosts_deny", put(deny, "ALL: ALL\n"), hand=put(deny, "ALL: ALL EXCEPT 127.0.0.1\n"), undo=[call("rm", deny)])
     yield Row("faillock", faillock, method="password")
+    yield Row("address_banned", ban, address="127.0.0.2", undo=[lambda: rig.fail2ban.stop()])
     yield Row("host_key_missing", shell("rm /etc/ssh/ssh_host_*"))
     yield Row("home_timeout", hang, hand=unhang)
     yield Row("home_timeout", hang, method="password", hand=unhang)

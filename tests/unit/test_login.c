@@ -207,18 +207,20 @@ static void T35_authentication_methods(void **state)
 
 static void every_blocker_says_what_helps(void **state)
 {
+	const struct blocker_names names = {"alice", "vm-1", "192.0.2.7"};
 	(void)state;
 	for (unsigned i = 0; i < BLOCKER_COUNT; i++) {
 		assert_true(strlen(blocker_sentence((enum blocker)i)) > 10);
 		cleanup_buffer struct buffer here = {0}, console = {0}, fix = {0};
-		blocker_put_fix((enum blocker)i, "alice", "vm-1", &fix);
+		blocker_put_fix((enum blocker)i, &names, &fix);
 		assert_int_equal(buffer_status(&fix), 0);
-		assert_true(fix.size > 8 && !strstr(fix.bytes, "USER") && !strstr(fix.bytes, "INSTANCE"));
+		assert_true(fix.size > 8 && !strstr(fix.bytes, "USER") && !strstr(fix.bytes, "INSTANCE") &&
+			    !strstr(fix.bytes, "ADDRESS"));
 		enum blocker found;
-		blocker_put_guest_command((enum blocker)i, "alice", &here);
+		blocker_put_guest_command((enum blocker)i, &names, &here);
 		assert_int_equal(buffer_status(&here), 0);
 		assert_true(here.size > 5 && !strstr(here.bytes, "USER") && !strchr(here.bytes, '{'));
-		if (blocker_put_console_command((enum blocker)i, "alice", "vm-1", &console)) {
+		if (blocker_put_console_command((enum blocker)i, &names, &console)) {
 			assert_int_equal(buffer_status(&console), 0);
 			assert_int_equal(strncmp(console.bytes, "latchkey ", 9), 0);
 			assert_non_null(strstr(console.bytes, " vm-1"));

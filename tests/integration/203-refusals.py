@@ -36,8 +36,11 @@ class Endpoint(BaseHTTPRequestHandler):
         self.answer(200)
 
     def do_POST(self):
-        Endpoint.posted.append(payload_of(self.rfile.read(int(self.headers["Content-Length"])).decode()))
-        self.answer(Endpoint.results_code)
+        payload = payload_of(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        if not self.path.endswith("/results"):
+            return self.answer(404)
+        Endpoint.posted.append(payload)
+        return self.answer(Endpoint.results_code)
 
     def log_message(self, *arguments):
         pass

@@ -13,12 +13,19 @@
 int sshd_expand(const char *pattern, const struct account *account, char **ret_path)
 {
 	cleanup_buffer struct buffer path = {0};
+	/* What does not begin with a slash once it is expanded is below the home. */
+	const char *begin = strncmp(pattern, "%h", 2) != 0 ? pattern : *account->home ? account->home : pattern + 2;
 
+	if (*begin != '/') {
+		buffer_append_text(&path, account->home);
+		buffer_append(&path, "/", 1);
+	}
 	for (const char *at = pattern; *at; at++) {
-		if (*at != '%') {
-			buffer_append(&path, at, 1);
-			continue;
-		}
+		size_t plain = strcspn(at, "%");
+		buffer_append(&path, at, plain);
+		at += plain;
+		if (*at == '\0')
+			break;
 		switch (*++at) {
 		case '%':
 			buffer_append(&path, "%", 1);
@@ -39,14 +46,6 @@ int sshd_expand(const char *pattern, const struct account *account, char **ret_p
 	int r = buffer_status(&path);
 	if (r < 0)
 		return r;
-	if (*path.bytes != '/') {
-		cleanup_buffer struct buffer relative = path;
-		path = (struct buffer){0};
-		buffer_append_format(&path, "%s/%s", account->home, relative.bytes);
-		r = buffer_status(&path);
-		if (r < 0)
-			return r;
-	}
 	if (path.size >= PATH_LENGTH_MAX)
 		return -ENAMETOOLONG;
 	*ret_path = buffer_steal(&path);

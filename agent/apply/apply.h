@@ -102,6 +102,7 @@ struct apply {
 	int64_t boot_time;  /* seconds since the boot, also those asleep: no clock that is set changes it */
 	int64_t clock, now; /* now = max(clock, floor), docs/PROTOCOL.md */
 	bool clock_wrong;
+	bool state_is_newer;     /* a later version wrote it: it is left as it is, and nothing is begun */
 	bool history_unreadable; /* so nobody knows what was done: nothing new is taken over */
 	cJSON *logins;           /* who can log in, as proved in this run: user → {"key":…,"password":…} */
 	bool box_used;           /* a sealed password was opened in this run: the box key rotates */
@@ -112,6 +113,8 @@ int apply_open(struct apply *apply, const char *root_path) MUST_CHECK;
 void apply_close(struct apply *apply);
 int apply_lock(struct apply *apply) MUST_CHECK;
 /* A directory of the state by name, created 0700 where it is missing. */
+/* Says in the state which version of this program writes it. */
+int apply_keep_version(const struct apply *apply) MUST_CHECK;
 int apply_state_directory(const struct apply *apply, const char *name, int *ret_directory) MUST_CHECK;
 
 /* What keeps the state from being written, as a problem of status; NULL when nothing does. */

@@ -16,6 +16,10 @@
 #include "lib/paths.h"
 #include "lib/sys.h"
 
+#define VERSION_FILE "version"
+#define VERSION_SIZE_MAX 16u
+#define STATE_VERSION "1\n" /* of what stands in /var/lib/latchkey; no file says the same */
+
 #define LAST_GOOD "latchkey.conf"
 
 /* The values that files set, as one file: what stays in force when an operator's edit does not parse. */
@@ -36,7 +40,7 @@ static void save_last_good(const struct apply *apply)
 		section = key->section;
 		buffer_append_format(&text, "%s = %s\n", key->key, apply->config.values[i]);
 	}
-	if (buffer_status(&text) < 0 || apply_state_directory(apply, "trust", &directory) < 0)
+	if (buffer_status(&text) < 0 || apply->state_is_newer || apply_state_directory(apply, "trust", &directory) < 0)
 		return;
 	if (file_read(directory, LAST_GOOD, CONFIG_FILE_MAX, &old, &old_size) == 0 && old_size == text.size &&
 		memcmp(old, text.bytes, text.size) == 0)
@@ -86,6 +90,22 @@ static int load_configuration(struct apply *apply)
 	return 0;
 }
 
+/*
+ * Whether a later version of this program has written the state. A number that cannot be read is damage, not a version:
+ * it is written anew by the next redo.
+ */
+static bool is_newer_state(const struct apply *apply)
+{
+	cleanup_free char *text = NULL;
+	size_t size;
+
+	if (apply->state < 0 || file_read(apply->state, VERSION_FILE, VERSION_SIZE_MAX, &text, &size) < 0)
+		return false;
+	size_t digits = strspn(text, "0123456789");
+	bool whole = digits > 0 && digits + 1 == size && text[digits] == '\n' && text[0] != '0';
+	return whole && (digits > 1 || text[0] > STATE_VERSION[0]);
+}
+
 int apply_open(struct apply *apply, const char *root_path)
 {
 	struct timespec clock;
@@ -113,6 +133,7 @@ int apply_open(struct apply *apply, const char *root_path)
 			return r;
 		}
 	}
+	apply->state_is_newer = is_newer_state(apply);
 	r = load_configuration(apply);
 	if (r < 0)
 		return r;
@@ -121,6 +142,19 @@ int apply_open(struct apply *apply, const char *root_path)
 	(void)clock_gettime(CLOCK_BOOTTIME, &clock);
 	apply->boot_time = clock.tv_sec;
 	return 0;
+}
+
+int apply_keep_version(const struct apply *apply)
+{
+	cleanup_free char *text = NULL;
+	size_t size;
+
+	if (apply->state < 0 || apply->state_is_newer)
+		return 0;
+	int r = file_read(apply->state, VERSION_FILE, VERSION_SIZE_MAX, &text, &size);
+	if (r == 0 && strcmp(text, STATE_VERSION) == 0)
+		return 0;
+	return file_replace_simple(apply->state, VERSION_FILE, STATE_VERSION, strlen(STATE_VERSION), 0600);
 }
 
 /* Everything that must not move while we look at it is read under the lock. */
@@ -139,7 +173,7 @@ int apply_lock(struct apply *apply)
 		if (errno != EINTR)
 			return -errno;
 	}
-	int r = identity_open(apply);
+	int r = apply->state_is_newer ? 0 : identity_open(apply);
 	if (r < 0)
 		return r;
 	apply->history_unreadable = history_read_floors(apply, &apply->floors) < 0;
@@ -165,6 +199,11 @@ const char *apply_state_problem(const struct apply *apply, const char **ret_deta
 	if (apply->state < 0) {
 		*ret_detail = "/var/lib/latchkey cannot be opened or written";
 		return "state_unusable";
+	}
+	if (apply->state_is_newer) {
+		*ret_detail =
+			"a later version has written /var/lib/latchkey: nothing is begun until it is installed again";
+		return "state_newer";
 	}
 	if (fstatvfs(apply->state, &status) < 0)
 		return NULL;

@@ -256,7 +256,10 @@ static void sweep(const struct apply *apply)
 static int do_redo(struct apply *apply)
 {
 	sweep(apply);
-	int r = identity_refresh(apply);
+	int r = apply_keep_version(apply);
+	if (r < 0)
+		log_warning("the version of the state cannot be written: %s", strerror(-r));
+	r = identity_refresh(apply);
 	if (r < 0)
 		log_warning("the identity cannot be brought up to date: %s", strerror(-r));
 	int result = redo(apply, false);
@@ -299,6 +302,11 @@ static int run_job(struct apply *apply, const struct options *options, const cha
 	struct link_message message;
 	int result = EXIT_TAKEN_OVER, r;
 
+	if (apply->state_is_newer && options->job != JOB_VIEW) {
+		log_error("nothing is begun: a later version of this program has written the state");
+		r = view_write(apply, NULL);
+		return r < 0 ? EXIT_INTERNAL : EXIT_TRY_AGAIN;
+	}
 	switch (options->job) {
 	case JOB_DOCUMENT:
 		result = do_document(apply, text, size);
@@ -340,7 +348,7 @@ static int run_job(struct apply *apply, const struct options *options, const cha
 	}
 	if (options->job == JOB_DOCUMENT || options->job == JOB_INBOX || options->job == JOB_REDO)
 		sweep_schedule(apply, false);
-	r = identity_age_box(apply);
+	r = apply->state_is_newer ? 0 : identity_age_box(apply);
 	if (r < 0 && r != -EROFS)
 		log_warning("the box key cannot be renewed: %s", strerror(-r));
 	r = view_write(apply, endpoint);

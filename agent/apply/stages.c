@@ -318,9 +318,10 @@ static void wait_for_account(const struct document *document, struct command *co
 {
 	for (size_t i = 0; command->user && i < document->count; i++) {
 		const struct command *other = &document->commands[i];
-		if (strcmp(other->do_name, "user.ensure") != 0 || !other->user ||
-			strcmp(other->user, command->user) != 0 || other == command || !other->outcome.known ||
-			!(code_is_retried(other->outcome.code) || other->outcome.code == CODE_WOULD_CHANGE))
+		if (!other->outcome.known ||
+			!(code_is_retried(other->outcome.code) || other->outcome.code == CODE_WOULD_CHANGE) ||
+			strcmp(other->do_name, "user.ensure") != 0 || !other->user ||
+			strcmp(other->user, command->user) != 0 || other == command)
 			continue;
 		outcome_set(&command->outcome, other->outcome.code, "%s user.ensure of %s",
 			other->outcome.code == CODE_WOULD_CHANGE ? "after" : "waits for", command->user);

@@ -149,7 +149,8 @@ static int put_status(struct view *view, const cJSON *old, const struct link_mes
 	view->trust_version = trust.version;
 	const char *state_detail = "", *state_problem = apply_state_problem(apply, &state_detail);
 	if (state_problem)
-		put_problem(&problem_writer, apply->state < 0 ? &failing : &degraded, state_problem, state_detail);
+		put_problem(&problem_writer, apply->state < 0 || apply->state_is_newer ? &failing : &degraded,
+			state_problem, state_detail);
 	if (history_unreadable)
 		put_problem(&problem_writer, &failing, "history_unreadable",
 			"the history cannot be read, so no document is taken over");

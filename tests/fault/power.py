@@ -33,7 +33,7 @@ ACCOUNT_FILES = ("passwd", "shadow", "group", "gshadow", "subuid", "subgid")
 HELD = [f"/etc/{name}" for name in ACCOUNT_FILES] + ["/etc/ssh/sshd_config.d/00-latchkey.conf", "/home/alice/.ssh/authorized_keys",
                                                      "/etc/ssh/latchkey_revoked_keys", "/etc/sudoers.d/latchkey-gone", f"{STATE}/trust/document"]
 # What a run makes by its own clock, chance, or for the next time.
-OWN = re.compile(r"/(spare|lock|effective|sweep/.*|identity/.*|results/.*|history/.*|journal/.*|\.pwd\.lock|passwd-|shadow-|group-|gshadow-|subuid-|subgid-)$")
+OWN = re.compile(r"/(spare|lock|effective|login/version|sweep/.*|identity/.*|results/.*|history/.*|journal/.*|\.pwd\.lock|passwd-|shadow-|group-|gshadow-|subuid-|subgid-)$")
 
 
 def contents(world):

@@ -218,6 +218,25 @@ def test():
     check("una:" in read("/etc/passwd"), "  which it then does")
     write("/etc/latchkey/latchkey.conf", configuration)
 
+    # --- P89: what a later version has written ------------------------------------------------------------------------------------------
+    check(read("/var/lib/latchkey/version") == "1\n", "P89: the state says which version writes it")
+    for text in ("2\n", "17\n"):
+        write("/var/lib/latchkey/version", text, 0o600)
+        write("/var/lib/latchkey/journal/50", '{"v":2,"t":"a line of tomorrow"}\n', 0o600)
+        state, accounts = tree_digest("/var/lib/latchkey"), tree_digest("/etc")
+        later = ops.document(60, [{"id": "later", "do": "user.ensure", "user": "later"}])
+        codes = [machine.apply(*arguments)[0] for arguments in (
+            (later,), (b"", "--redo"), (b"", "--revert"), (b"", "--sweep"), (b"", "--reset-floor"), (b"", "--inbox"), (b"{}", "--trust", "-"))]
+        check(set(codes) == {75} and tree_digest("/var/lib/latchkey") == state and tree_digest("/etc") == accounts,
+              f"P89: version {text.strip()}: nothing is begun, and what stands there is left as it is {codes}")
+        check(machine.status()["health"] == "failing" and "state_newer" in [p["code"] for p in machine.status()["problems"]], "  and status says why")
+    os.unlink("/var/lib/latchkey/journal/50")
+    write("/var/lib/latchkey/version", "\0\0", 0o600)
+    machine.redo()
+    check(machine.apply(later)[0] == 0 and machine.result(60, "later")["code"] == "ok" and read("/var/lib/latchkey/version") == "1\n",
+          "P89: a version that is damaged is none; with ours it goes on")
+    machine.apply(b"", "--reset-floor")
+
     # --- another machine's disk (P106) -----------------------------------------------------------------------------------------------------
     root = "/tmp/disk"
     os.mkdir(root)

@@ -66,7 +66,8 @@ class Hostile(BaseHTTPRequestHandler):
 
     def do_POST(self):
         text = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        type(self).posted.append(payload_of(text))
+        if self.path.endswith("/results"):
+            type(self).posted.append(payload_of(text))
         self.answer(204)
 
     def log_message(self, *arguments):

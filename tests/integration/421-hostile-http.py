@@ -57,7 +57,8 @@ class Endpoint:
         method, path, _ = line.decode().split()
         self.seen.append((path, headers))
         if method == "POST":
-            self.posted.append(payload_of(body.decode()))
+            if path.endswith("/results"):
+                self.posted.append(payload_of(body.decode()))
             return self.send(connection, 204)
         if method == "PUT":
             return self.send(connection, 200)

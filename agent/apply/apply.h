@@ -100,7 +100,7 @@ struct apply {
 	char instance[INSTANCE_SIZE];
 	struct floors floors;
 	int64_t boot_time;  /* seconds since the boot, also those asleep: no clock that is set changes it */
-	int64_t clock, now; /* now = max(clock, floor), docs/PROTOCOL.md */
+	int64_t clock, now; /* now = max(clock, floor), latchkey-protocol(7) */
 	bool clock_wrong;
 	bool state_is_newer;     /* a later version wrote it: it is left as it is, and nothing is begun */
 	bool history_unreadable; /* so nobody knows what was done: nothing new is taken over */

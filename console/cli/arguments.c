@@ -52,7 +52,7 @@ static const struct {
 	{"discard-pending", NULL, OPTION_CHANGE, "drop what is pending when it cannot be verified"},
 	{"accept-new-identity", NULL, OPTION_CHANGE | OPTION_IDENTITY,
 		"pin an instance met for the first time without asking"},
-	{"fingerprint", "SHA256:…", OPTION_IDENTITY | OPTION_CHANGE, "pin it only if its key is this one"},
+	{"fingerprint", "SHA256:HASH", OPTION_IDENTITY | OPTION_CHANGE, "pin it only if its key is this one"},
 };
 
 static bool is_hidden(const struct subcommand *subcommand, const char *field)

@@ -7,10 +7,10 @@
 #include "lib/json.h"
 
 #define DOCUMENT_VALID_DEFAULT 86400 /* seconds a command may wait for its instance */
-#define DOCUMENT_VALID_MAX 604800    /* docs/PROTOCOL.md */
+#define DOCUMENT_VALID_MAX 604800    /* latchkey-protocol(7) */
 #define DOCUMENT_COMMANDS_MAX 4096
 #define DOCUMENT_DIGEST_SIZE 65u
-#define DOCUMENT_SEQ_STEP 65535 /* one less than docs/PROTOCOL.md allows above the newest */
+#define DOCUMENT_SEQ_STEP 65535 /* one less than latchkey-protocol(7) allows above the newest */
 
 struct document {
 	cJSON *payload; /* owned; NULL when the endpoint has none */

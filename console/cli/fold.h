@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The newest document is the whole truth of what is pending, so a change carries on what still pends. Pure: what goes
- * in has been verified; what comes out is signed. See docs/PROTOCOL.md.
+ * in has been verified; what comes out is signed. See latchkey-protocol(7).
  */
 #pragma once
 

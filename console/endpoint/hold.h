@@ -13,7 +13,7 @@
 
 #define HOLD_MAX 4096u            /* descriptors of one process, with room for the others */
 #define HOLD_PER_INSTANCE_MAX 16u /* the agent and a few operators that wait for it */
-#define HOLD_WAIT_MAX 600         /* seconds (docs/PROTOCOL.md) */
+#define HOLD_WAIT_MAX 600         /* seconds (latchkey-protocol(7)) */
 
 struct MHD_Connection;
 struct holds;

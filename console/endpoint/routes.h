@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of docs/PROTOCOL.md: which path and method, who may ask, which function answers. */
+/* The table of latchkey-protocol(7): which path and method, who may ask, which function answers. */
 #pragma once
 
 #include "console/endpoint/request.h"

@@ -57,7 +57,7 @@ def sign(path, namespace, payload):
 
 
 def verify(text, allowed, instance):
-    """With the real ssh-keygen, as docs/PROTOCOL.md says."""
+    """With the real ssh-keygen, as latchkey-protocol(7) says."""
     at = text.index(b"-----BEGIN SSH SIGNATURE-----")
     with open(os.path.join(work, "signature"), "wb") as file:
         file.write(text[at:])

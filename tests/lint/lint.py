@@ -191,7 +191,7 @@ TABLES = {"lib/agent_config.c": "man/latchkey.conf.5", "policy/policy.c": "man/l
 
 
 def lint_tables():
-    """Every configuration key stands in its manual page with its default, every result code in docs/PROTOCOL.md."""
+    """Every configuration key stands in its manual page with its default, every result code in latchkey-protocol(7)."""
     for source, page in TABLES.items():
         text = "\n".join(lines(source))
         rows = re.findall(r'\{"(\w+)", "(\w+)", CONFIG_\w+, (?:NULL|"([^"]*)"), (?:NULL|"([^"]*)"),', text)
@@ -208,13 +208,12 @@ def lint_tables():
             elif default and f"default: {default}" not in where:
                 breach(page, f"[{section}] {key}: the default is {default}")
 
-
     codes = re.findall(r'X\(\w+, "(\w+)", \w+\)', "\n".join(lines("lib/code.h")))
     assert len(codes) > 50, "no code table in lib/code.h"
-    protocol = "\n".join(lines("docs/PROTOCOL.md"))
+    protocol = "\n".join(lines("man/latchkey-protocol.7"))
     for code in codes:
         if not re.search(rf"\b{code}\b", protocol):
-            breach("docs/PROTOCOL.md", f"does not name the code {code}")
+            breach("man/latchkey-protocol.7", f"does not name the code {code}")
 
 
 def main():

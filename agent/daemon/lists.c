@@ -19,9 +19,17 @@ int lists_open(struct daemon *daemon)
 
 void lists_watch(struct daemon *daemon)
 {
-	/* The same file is watched once however often it is named; none is the usual case. */
-	if (inotify_add_watch(daemon->lists, CARRIED, WHAT) < 0 && errno != ENOENT && errno != ENOTDIR)
-		log_warning("the operator's list of revoked keys cannot be watched; the next sweep reads it");
+	int watched = inotify_add_watch(daemon->lists, CARRIED, WHAT);
+
+	/* None is the usual case. */
+	if (watched < 0) {
+		if (errno != ENOENT && errno != ENOTDIR)
+			log_warning("the operator's list of revoked keys cannot be watched; the next sweep reads it");
+	} else if (watched != daemon->list_watched) {
+		/* Another file: what happened to it after it was read and before this is not told. */
+		daemon->list_watched = watched;
+		daemon->waiting.redo = true;
+	}
 }
 
 void lists_changed(struct daemon *daemon)

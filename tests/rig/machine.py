@@ -4,6 +4,7 @@ as its own uid with no capabilities, the root half under the union of the manife
 import glob
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -143,6 +144,12 @@ class Machine:
                 file.write(config)
         self.start("sshd", ["/usr/sbin/sshd", "-D", "-p", str(port)])
         wait_for(lambda: os.path.exists("/run/sshd.pid"), "sshd listens")
+
+    def reload_sshd(self):
+        """For changes that the test made itself. sshd takes its pid file away, and writes it when it listens again."""
+        os.unlink("/run/sshd.pid")
+        self.processes["sshd"].send_signal(signal.SIGHUP)
+        wait_for(lambda: os.path.exists("/run/sshd.pid"), "sshd listens again")
 
     def start_endpoint(self):
         self.start("endpoint", ["/usr/sbin/latchkey-endpoint", "--database", "/tmp/endpoint.db"])

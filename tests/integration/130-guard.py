@@ -48,10 +48,6 @@ def test():
         check(code == "would_lock_out", f"P53_ {what}: {code} {detail}")
         check(machine.login_with_key("alice", "/tmp/k1"), "  and alice still logs in")
 
-    def reload_sshd():
-        os.kill(machine.processes["sshd"].pid, 1)
-        time.sleep(1)
-
     check(do({"do": "user.ensure", "user": "early", "shell": "/usr/sbin/nologin"})[0][0] == "ok",
           "an account without a shell may be made where nobody can log in yet")
     do({"do": "user.ensure", "user": "alice"}, {"do": "keys.bind", "user": "alice", "keypair": "a", "key": second})
@@ -83,7 +79,7 @@ def test():
     put_keys("bob", f"{second}\n")
     plain = read(CONFIG)
     write(CONFIG, plain + "\nMatch User bob\n\tChrootDirectory /srv\n")
-    reload_sshd()
+    machine.reload_sshd()
     check(not machine.login_with_key("bob", "/tmp/k2"), "a chroot without a shell lets nobody in")
     refused("a user who is shut into a chroot")
 
@@ -91,7 +87,7 @@ def test():
     write("/root/.ssh/authorized_keys", second + "\n", 0o600)
     write(CONFIG, plain + "\nMatch User root\n\tPermitRootLogin no\nMatch User bob\n\tDenyUsers bob\n"
           "Match User alice\n\tPubkeyAuthentication yes\n")
-    reload_sshd()
+    machine.reload_sshd()
     refused("PermitRootLogin that a Match holds down", {"do": "sshd.set", "permit_root_login": "prohibit-password",
                                                         "pubkey_auth": False})
     must("sed", "-i", "s/^/from=\"!*\" /", KEYS)
@@ -101,7 +97,7 @@ def test():
     write(CONFIG, plain)
     os.unlink("/root/.ssh/authorized_keys")
     must("userdel", "-f", "-r", "bob")
-    reload_sshd()
+    machine.reload_sshd()
 
     check(do({"do": "user.ensure", "user": "service", "shell": "/usr/sbin/nologin"})[0][0] == "ok",
           "an account without a shell is no loss")
@@ -123,13 +119,13 @@ def test():
     do({"do": "keys.replace", "user": "alice", "keypair": "a", "key": first})
     check(do({"do": "user.ensure", "user": "alice", "groups": ["games"]})[0][0] == "ok", "a group by user.ensure")
     write(CONFIG, plain + "\nAllowGroups games\n")
-    reload_sshd()
+    machine.reload_sshd()
     refused("the group that AllowGroups names is taken away, by user.ensure", {"do": "user.ensure", "user": "alice", "groups": []})
     write(CONFIG, "PubkeyAuthentication no\n" + plain + "\nMatch group games\n\tPubkeyAuthentication yes\n")
-    reload_sshd()
+    machine.reload_sshd()
     refused("… or that a Match asks for", {"do": "user.ensure", "user": "alice", "groups": []})
     write(CONFIG, plain)
-    reload_sshd()
+    machine.reload_sshd()
 
     must("usermod", "-p", must("openssl", "passwd", "-6", "Some-Pass-1").strip(), "alice")
     check(do({"do": "sshd.set", "password_auth": False})[0][0] == "ok", "password login off")

@@ -7,10 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "rig"))
-from machine import APPLY, Machine, Signer, check, keygen, main, read, write  # noqa: E402
+from machine import APPLY, Machine, Signer, check, keygen, main, read, wait_for, write  # noqa: E402
 
 OPERATORS = "/etc/ssh/sshd_config.d/50-operator.conf"
 DROP_IN = "/etc/ssh/sshd_config.d/00-latchkey.conf"
@@ -50,10 +49,6 @@ class Rig:
         code, log = self.machine.apply(b"", "--revert")
         assert code == 0, log
 
-    def reload(self):
-        os.kill(self.machine.processes["sshd"].pid, 1)
-        time.sleep(1)
-
     def key(self, user="alice"):
         return self.machine.login_with_key(user, "/tmp/key")
 
@@ -78,7 +73,7 @@ def test():
 
     def config(text):
         write(OPERATORS, text)
-        rig.reload()
+        rig.machine.reload_sshd()
 
     def account(*argv):
         return lambda: must(*argv)
@@ -127,7 +122,7 @@ def test():
         for path, content in backup.items():
             with open(path, "wb") as file:
                 file.write(content)
-        rig.reload()
+        rig.machine.reload_sshd()
         check(rig.key() and rig.password(), "  repaired")
 
     # --- nothing is opened in vain -----------------------------------------------------------------------------------
@@ -172,7 +167,7 @@ def test():
     # --- what goes back goes back to whom it was about ------------------------------------------------------------------
     if os.path.exists(OPERATORS):
         os.unlink(OPERATORS)
-    rig.reload()
+    rig.machine.reload_sshd()
     rig.do({"do": "keys.bind", "user": "root", "keypair": "laptop", "key": read("/tmp/key.pub").strip()})
 
     def shadow(user):
@@ -182,7 +177,9 @@ def test():
         rig.do({"do": "keys.bind", "user": "dave", "keypair": "laptop", "key": read("/tmp/key.pub").strip()}, ensure="dave")
         rig.do({"do": "user.lock", "user": "dave"})
         check(rig.restore("dave", method="key", keep=600)["code"] == "ok" and rig.key("dave"), "dave is let in for a while")
-        check(rig.do({"do": "user.remove", "user": "dave", "home": "delete"})["code"] == "ok", "  and removed")
+        wait_for(lambda: subprocess.run(["pgrep", "-u", "dave"], stdout=subprocess.DEVNULL).returncode == 1, "his session has ended")
+        result = rig.do({"do": "user.remove", "user": "dave", "home": "delete"})
+        check(result["code"] == "ok", f"  and removed {result}")
         if again:
             rig.do({"do": "keys.bind", "user": "dave", "keypair": "laptop", "key": read("/tmp/key.pub").strip()}, ensure="dave")
         line = shadow("dave")
@@ -223,7 +220,7 @@ def killed(rig):
     for number in range(1, 60, 3):
         write(OPERATORS, "PubkeyAuthentication no\n")
         must("chage", "-E", "2020-01-01", "alice")
-        rig.reload()
+        rig.machine.reload_sshd()
         before, date = digests(), expire_date("alice")
         rig.seq += 1
         text = rig.ops.document(rig.seq, [{"id": f"k{rig.seq}", "do": "access.restore", "user": "alice", "method": "key"}])

@@ -52,15 +52,19 @@ def metrics(user=None):
             for key, value in found.items()}
 
 
+def start_agent(machine):
+    machine.start_agent()
+    wait_for(lambda: subprocess.run(["/usr/bin/latchctl", "metrics"], stdout=subprocess.DEVNULL,
+                                    stderr=subprocess.DEVNULL).returncode == 0, "the agent answers")
+
+
 def test():
     machine, ops = Machine(url=None), Signer()
     write("/etc/latchkey/allowed_signers", ops.line())
     subprocess.run(["useradd", "-m", "-s", "/bin/sh", "alice"], check=True)
     machine.start_sshd()
     machine.apply(ops.document(1, [{"id": "k", "do": "keys.bind", "user": "alice", "keypair": "laptop", "key": keygen("/tmp/laptop")}]))
-    machine.start_agent()
-    wait_for(lambda: subprocess.run(["/usr/bin/latchctl", "metrics"], stdout=subprocess.DEVNULL,
-                                    stderr=subprocess.DEVNULL).returncode == 0, "the agent answers")
+    start_agent(machine)
     found = metrics()
     check(found["latchkey_users"] == 1 and found["latchkey_keys"] == 1 and found["latchkey_document_seq"] == 1 and
           found["latchkey_pending_commands"] == 0 and found["latchkey_history_commands"] == 1, f"the numbers {found}")
@@ -76,7 +80,7 @@ def test():
     machine.stop("latchkeyd")
     machine.apply(b"", "--sweep")
     machine.apply(ops.document(2, [{"id": "look", "do": "diagnose", "user": "alice"}]))
-    machine.start_agent()
+    start_agent(machine)
     wait_for(lambda: 'latchkey_key_states{state="missing"}' in metrics(), "the drift is counted")
     check(any(name.startswith('latchkey_blocked_logins{blocker="') and 'method="key"' in name for name in metrics()),
           "and what blocks her key")

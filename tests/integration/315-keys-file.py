@@ -3,10 +3,8 @@
 """AuthorizedKeysFile belongs to the operator: what he sets stays in force beside Latchkey's own locations, what he
 changes later is followed before the next key is bound, and without the drop-in everything is as he has it."""
 import os
-import signal
 import subprocess
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "rig"))
 from machine import APPLY, Machine, Signer, check, keygen, main, read, wait_for, write  # noqa: E402
@@ -40,10 +38,6 @@ def test():
     def bind(name, **more):
         return {"do": "keys.bind", "user": "alice", "keypair": name, "key": keys[name], **more}
 
-    def reload_sshd():
-        os.kill(machine.processes["sshd"].pid, signal.SIGHUP)
-        time.sleep(1)
-
     def logs_in(name):
         return machine.login_with_key("alice", f"/tmp/{name}")
 
@@ -54,7 +48,7 @@ def test():
 
     # --- the operator moves the file ------------------------------------------------------------------------------------
     write(CONFIG, plain + "\nAuthorizedKeysFile /etc/ssh/keys/%u\n")
-    reload_sshd()
+    machine.reload_sshd()
     result = do(bind("three"))
     check(result[0][0] == "ok" and keys["three"] in read("/etc/ssh/keys/alice"), f"the next bind goes where he wants it {result}")
     check(in_force() == ["/etc/ssh/keys/%u", RUNTIME], "his value is in force, and runtime beside it")
@@ -68,7 +62,7 @@ def test():
           not logs_in("five") and not (os.path.exists(HOME_KEYS) and keys["five"] in read(HOME_KEYS)),
           "an unbind also cuts the line at the place that sshd has left")
     write(CONFIG, plain)
-    reload_sshd()
+    machine.reload_sshd()
     do(bind("one"))
     check(in_force()[0] == ".ssh/authorized_keys" and logs_in("one") and not logs_in("three"), "and back again")
     do({"do": "keys.unbind", "user": "alice", "keypair": "three"})
@@ -78,7 +72,7 @@ def test():
     # --- the drop-in is removed ---------------------------------------------------------------------------------------
     write(CONFIG, plain + "\nAuthorizedKeysFile .ssh/mine .ssh/authorized_keys\n")
     os.unlink(DROP_IN)
-    reload_sshd()
+    machine.reload_sshd()
     check(in_force() == [".ssh/mine", ".ssh/authorized_keys"], "without the drop-in everything is the operator's")
     check(do(bind("four", location="runtime"))[0][0] == "ok" and logs_in("four"), "a runtime bind puts it back")
     check(in_force() == [".ssh/mine", ".ssh/authorized_keys", RUNTIME], "  with his value in it")
@@ -103,7 +97,7 @@ def test():
 
     # --- killed between the write and the reload ------------------------------------------------------------------------
     write(CONFIG, plain)
-    reload_sshd()
+    machine.reload_sshd()
     write("/etc/latchkey/policy.conf", policy)
     tracer = subprocess.Popen(["/usr/bin/strace", "-f", "-qq", "-e", "trace=kill,pidfd_send_signal", "-e",
                                "inject=kill,pidfd_send_signal:signal=KILL:error=EPERM:when=1", "-o", "/tmp/trace", APPLY,

@@ -234,8 +234,8 @@ int allowed_signers_append(
 	int r;
 
 	ret_reason[0] = '\0';
-	if (signers->count == ALLOWED_SIGNERS_MAX) {
-		(void)refuse(ret_reason, "more than 256 signers");
+	if (signers->count == ALLOWED_SIGNERS_IN_FORCE_MAX) {
+		(void)refuse(ret_reason, "more than 512 signers");
 		return -E2BIG;
 	}
 	for (size_t i = 0; i < size; i++) {
@@ -310,20 +310,6 @@ void allowed_signers_free(struct allowed_signers *signers)
 		free_signer(&signers->entries[i]);
 	free(signers->entries);
 	*signers = (struct allowed_signers){0};
-}
-
-bool allowed_signers_remove(struct allowed_signers *signers, const char *fingerprint)
-{
-	for (size_t i = 0; i < signers->count; i++) {
-		if (strcmp(signers->entries[i].fingerprint, fingerprint) != 0)
-			continue;
-		free_signer(&signers->entries[i]);
-		memmove(&signers->entries[i], &signers->entries[i + 1],
-			(signers->count - i - 1) * sizeof(*signers->entries));
-		signers->count--;
-		return true;
-	}
-	return false;
 }
 
 enum code allowed_signers_check(const struct allowed_signers *signers, const char *instance, const char *name_space,

@@ -15,7 +15,8 @@
 #include "lib/sshkey.h"
 
 #define ALLOWED_SIGNERS_SIZE_MAX 65536u
-#define ALLOWED_SIGNERS_MAX 256u /* lines of a file; entries of a list */
+#define ALLOWED_SIGNERS_MAX 256u          /* lines of a file; signers of a trust document */
+#define ALLOWED_SIGNERS_IN_FORCE_MAX 512u /* of both together */
 #define ALLOWED_SIGNER_NAME_MAX 128u
 #define ALLOWED_SIGNERS_REASON_MAX 160u
 
@@ -44,8 +45,6 @@ int allowed_signers_append(struct allowed_signers *signers, const char *line, si
 	char ret_reason[ALLOWED_SIGNERS_REASON_MAX]) MUST_CHECK;
 void allowed_signers_free(struct allowed_signers *signers);
 #define cleanup_allowed_signers CLEANUP(allowed_signers_free)
-/* Removes the entry with that key's fingerprint; true when there was one. */
-bool allowed_signers_remove(struct allowed_signers *signers, const char *fingerprint);
 
 /*
  * OK and the entry when this key may sign in this namespace for this instance at this time; NO_SIGNERS for an empty

@@ -92,7 +92,8 @@ static int read_document(const char *text, size_t size, struct trust *trust)
 		json_get_integer(trust->document, "version", &trust->version) < 0 || trust->version < 1 ||
 		json_get_array(trust->document, "revoked", &list) < 0 ||
 		cJSON_GetArraySize(list) > (int)TRUST_REVOKED_MAX ||
-		json_get_array(trust->document, "signers", &list) < 0)
+		json_get_array(trust->document, "signers", &list) < 0 ||
+		cJSON_GetArraySize(list) > (int)ALLOWED_SIGNERS_MAX)
 		return -EBADMSG;
 	return 0;
 }

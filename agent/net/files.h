@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The endpoint as plain files: url = file:///DIR, and below it the resources of latchkey-protocol(7). They are answered as
- * a static web server would; what is put or posted has nowhere to go and stays on this machine. No symbolic link is
- * followed. A file's ETag is its inode, size and time of change, so one that did not change is not read.
+ * The endpoint as plain files: url = file:///DIR, and below it the resources of latchkey-protocol(7). They are
+ * answered as a static web server would; what is put or posted has nowhere to go and stays on this machine. No symbolic
+ * link is followed. A file's ETag is its inode, size and time of change, so one that did not change is not read.
  */
 #pragma once
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """latchkey-apply in the states that machines get into: a full or read-only disk, a reboot with a change unconfirmed, a
 damaged journal, a revoked signer, a cloned disk, a clock that is wrong, another machine's disk under --root."""
+import base64
 import fcntl
 import glob
 import hashlib
@@ -33,6 +34,10 @@ def tree_digest(root, skip=()):
                 with open(path, "rb") as file:
                     total.update(path.encode() + b"\0" + file.read())
     return total.hexdigest()
+
+
+def ed25519(point):
+    return base64.b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0 " + point).decode()
 
 
 def test():
@@ -155,6 +160,14 @@ def test():
     machine.apply(ops.document(13, []))
     check(machine.results(0)["document"] == "signer_revoked", "  and refused from then on")
     ops = deputy
+    full = "".join(f'vm-9 namespaces="latchkey-document@1" ssh-ed25519 {ed25519(os.urandom(32))} other{n}\n' for n in range(256))
+    before = read("/etc/latchkey/allowed_signers")
+    write("/etc/latchkey/allowed_signers", full)
+    code, log = machine.apply(ops.document(13, []))
+    check(code == 0, f"  a file of signers that is full leaves the trust document's in force {log}")
+    many = [line, *full.splitlines()]
+    check(machine.apply(trust(4, many, [fingerprint], roots[0], roots[1]), "--trust", "-")[0] == 65, "  which holds no more than a file")
+    write("/etc/latchkey/allowed_signers", before)
 
     # --- the disk with the state is read-only: a runtime key still gets in (P105) ------------------------------------------------
     machine.redo()

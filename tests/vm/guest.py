@@ -47,6 +47,7 @@ class Guest:
 
     def __init__(self, name, port, root=ROOT):
         self.name, self.root, self.folder = name, root, f"{VM}/guest-{name}"
+        self.banner_seconds = 0.5
         self.logins = Machine.__new__(Machine)
         self.logins.port = port
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -83,7 +84,7 @@ class Guest:
     def property(self, unit, name):
         return self.must(f"systemctl show --value --property={name} {unit}")
 
-    def wait_active(self, unit="latchkeyd.service", seconds=120):
+    def wait_active(self, unit="latchkeyd.service", seconds=600):
         wait_for(lambda: self.property(unit, "ActiveState") == "active", f"{unit} is active in {self.name}", seconds)
 
     def show(self):
@@ -93,14 +94,20 @@ class Guest:
         except (OSError, AssertionError) as problem:
             return str(problem)
 
-    def banner(self, seconds=0.5):
-        """True when sshd answers."""
+    def banner(self):
+        """True when sshd answers. Asked often, to see its first answer; but each time that one was too slow it is given longer,
+        or a slow machine would be kept busy with connections that nobody waits for."""
         try:
-            with socket.create_connection(("127.0.0.1", self.logins.port), seconds) as link:
-                link.settimeout(seconds)
-                return link.recv(64).startswith(b"SSH-2.0")
+            with socket.create_connection(("127.0.0.1", self.logins.port), self.banner_seconds) as link:
+                answers = link.recv(64).startswith(b"SSH-2.0")
+        except TimeoutError:
+            self.banner_seconds = min(self.banner_seconds * 1.5, 30)
+            return False
         except OSError:
             return False
+        if answers:
+            self.banner_seconds = 0.5
+        return answers
 
     def key_login(self, user, key="laptop"):
         return self.logins.login_with_key(user, f"/tmp/operator/{key}")
@@ -212,9 +219,9 @@ class VirtualMachine(Guest):
         wait_for(lambda: self.serial.connect_ex(path) == 0, "qemu runs")
         self.buffer = b""
         self.patience = 2
-        wait_for(self.shell_answers, "the guest's shell answers", 180)
+        wait_for(self.shell_answers, "the guest's shell answers", 600)
         if wait:
-            self.wait_active("multi-user.target", 180)
+            self.wait_active("multi-user.target", 600)
 
     def put(self, files):
         if self.process is None:
@@ -231,7 +238,7 @@ class VirtualMachine(Guest):
         except TimeoutError:
             return False
 
-    def sh(self, script, seconds=180):
+    def sh(self, script, seconds=600):
         self.buffer = b""
         self.serial.settimeout(0.001)
         try:
@@ -273,7 +280,7 @@ class VirtualMachine(Guest):
         if self.process.poll() is None:
             self.serial.sendall(base64.b64encode(b"systemctl poweroff") + b"\n")
             try:
-                self.process.wait(90)
+                self.process.wait(600)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

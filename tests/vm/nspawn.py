@@ -193,7 +193,7 @@ def cloud_init():
     host.operator.must("bind", "vm-2", "debian", "laptop", "--no-wait")
     second.start()
     # It restarts sshd in the middle of all, so the first answer is not the last.
-    wait_for(lambda: "done" in second.sh("cloud-init status")[1], "cloud-init is done", 60)
+    wait_for(lambda: "done" in second.sh("cloud-init status")[1], "cloud-init is done", 600)
     check(second.key_login("debian", "laptop"), "the key of a document that waited logs in")
     check(second.key_login("debian", "tablet"), "cloud-init's key logs in too")
     stories.settled(second)
@@ -206,7 +206,7 @@ def cloud_init():
     second.stop()
     second.put({"var/lib/cloud/seed/nocloud/meta-data": ("instance-id: i-2\n", 0o644)})
     second.start()
-    wait_for(lambda: "done" in second.sh("cloud-init status")[1], "cloud-init is done", 60)
+    wait_for(lambda: "done" in second.sh("cloud-init status")[1], "cloud-init is done", 600)
     check(second.key_login("debian", "laptop"), "after a boot in which cloud-init did everything again our key still logs in")
     check(second.key_login("debian", "tablet"), "  and cloud-init's")
     check(second.password_login("debian", stories.PASSWORD), "  and the password")

@@ -26,9 +26,9 @@ def settled(guest):
 
 def answers_after_document(guest, user, key):
     """P115: the very first answer of sshd already takes the key of the document that waited."""
-    wait_for(guest.banner, "sshd answers", 180)
+    wait_for(guest.banner, "sshd answers", 600)
     # pam_nologin has its own idea of when people may come in, whoever they are.
-    wait_for(lambda: guest.sh("test -e /run/nologin")[0] == 1, "the machine takes logins", 180)
+    wait_for(lambda: guest.sh("test -e /run/nologin")[0] == 1, "the machine takes logins", 600)
     check(guest.key_login(user, key), "the key of a document that waited logs in as soon as sshd answers")
     guest.wait_active("multi-user.target")
     settled(guest)
@@ -49,7 +49,7 @@ def registered(host, vm):
             return endpoint_request(host, "GET", f"/instances/{vm}/identity")
         except urllib.error.HTTPError:
             return None
-    wait_for(asks, f"{vm} has registered", 60)
+    wait_for(asks, f"{vm} has registered", 600)
 
 
 def online(host, guest, vm):
@@ -104,7 +104,7 @@ def crowd(prefix):
 def done_exactly_once(host, guest, vm, prefix):
     """After whatever happened: each user is there once with a home, each command has exactly one final result, all is at rest."""
     wait_for(lambda: guest.sh("test -z \"$(ls /var/lib/latchkey/journal)\" -a -z \"$(ls /var/lib/latchkey/results)\"")[0] == 0,
-             "the journal is empty and the results are delivered", 180)
+             "the journal is empty and the results are delivered", 600)
     names = guest.must(f"grep -o '^{prefix}[0-9]*:' /etc/passwd | sort").split()
     check(len(names) == len(set(names)) == CROWD, f"{prefix}: every user is there once ({len(names)})")
     owners = guest.must(f"stat -c '%n %U' /home/{prefix}*").splitlines()

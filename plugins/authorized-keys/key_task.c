@@ -46,12 +46,12 @@ static int refuse_errno(struct key_view *view, int error, const char *path)
 }
 
 /* -ENOENT: there is no such file (or directory), which is no failure. */
-static int read_content(const struct key_task *task, const struct key_place *place, bool create, struct key_view *view,
-	struct content *content)
+static int read_content(const struct key_task *task, const struct key_place *place, enum key_walk_purpose purpose,
+	struct key_view *view, struct content *content)
 {
 	struct stat status;
 
-	int r = key_walk(task, place, create, view, &content->directory, &content->name);
+	int r = key_walk(task, place, purpose, view, &content->directory, &content->name);
 	if (r < 0)
 		return r;
 	r = file_open(content->directory, content->name, &content->descriptor, &status);
@@ -126,7 +126,7 @@ static int edit_place(const struct key_task *task, unsigned place, struct key_vi
 
 	for (unsigned i = 0; i < task->edit_count; i++)
 		adds = adds || (task->edits[i].place == place && *task->edits[i].after != '\0');
-	int r = read_content(task, &task->places[place], adds, view, &content);
+	int r = read_content(task, &task->places[place], adds ? KEY_WALK_ADD : KEY_WALK_EDIT, view, &content);
 	if (r < 0 && r != -ENOENT)
 		return r;
 	buffer_append(&text, content.text ? content.text : "", content.size);
@@ -196,7 +196,7 @@ static int sync_places(const struct key_task *task)
 
 		if (!task->chosen[i])
 			continue;
-		int r = key_walk(task, &task->places[i], false, &view, &content.directory, &content.name);
+		int r = key_walk(task, &task->places[i], KEY_WALK_LOOK, &view, &content.directory, &content.name);
 		if (r < 0)
 			return r;
 		if (sys.syncfs(content.directory) < 0)
@@ -231,7 +231,7 @@ int key_task_work(const struct key_task *task, struct buffer *output)
 					outcomes[j] = KEY_FAILED;
 			}
 		}
-		(void)!read_content(task, &task->places[i], false, &after, &content);
+		(void)!read_content(task, &task->places[i], KEY_WALK_LOOK, &after, &content);
 		if (view.code == CODE_OK && after.code != CODE_OK) {
 			view.code = after.code;
 			memcpy(view.detail, after.detail, sizeof(view.detail));

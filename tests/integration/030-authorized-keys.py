@@ -305,7 +305,12 @@ def test_modes():
     write(FILE, HAND.encode() + b"\n", mode=0o666)
     os.chmod("/home/alice/.ssh", 0o777)
     check(not logs_in("alice", "hand"), "others can write: sshd refuses")
-    expect(bind("k1", FIRST), "ok", True, "P45: narrowed")
+    command = {"do": "keys.bind", "user": "alice", "keypair": "k1", "key": FIRST}
+    check(keys.plan(command)[0]["changes"] and os.stat("/home/alice/.ssh").st_mode & 0o777 == 0o777, "a plan changes nothing")
+    expect(bind("k9", HAND), "ok", False, "nor does what has nothing to change")
+    check(os.stat("/home/alice/.ssh").st_mode & 0o777 == 0o777 and os.stat(FILE).st_mode & 0o777 == 0o666, "neither directory nor file")
+    os.chmod(FILE, 0o600)
+    expect(bind("k1", FIRST), "ok", True, "P45: narrowed, and told", "others could write to his key file")
     check(logs_in("alice", "first") and logs_in("alice", "hand"), "P45: and accepted")
     os.chmod("/home", 0o711)
     expect(unbind("k1"), "ok", True, "/home that nobody can list")

@@ -3,12 +3,16 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "lib/file.h"
 #include "lib/sys.h"
 #include "plugins/authorized-keys/key_lines.h"
 #include "plugins/authorized-keys/key_walk.h"
 #include "plugins/authorized-keys/key_wire.h"
+
+#define ATTEMPTS_MAX 10u /* with their pauses well below the shortest time that a child has */
+#define ATTEMPTS_PAUSE_MS 20u
 
 /* What the child knows of one file. */
 struct content {
@@ -71,9 +75,16 @@ static int read_content(const struct key_task *task, const struct key_place *pla
 	return 0;
 }
 
+/* -EAGAIN is for edit_place(), which tries again. */
+static int fail_write(struct key_view *view, int r, const char *path)
+{
+	return r == 0 || r == -EAGAIN ? r : refuse_errno(view, -r, path);
+}
+
 static int write_content(const struct key_task *task, const struct key_place *place, struct content *content,
 	const struct buffer *text, struct key_view *view)
 {
+	const struct file_reading was = {content->text, content->size};
 	struct file_attributes attributes = {.mode = place->home_size > 0 ? 0600 : 0644,
 		.uid = (uid_t)-1,
 		.gid = (gid_t)-1,
@@ -85,8 +96,11 @@ static int write_content(const struct key_task *task, const struct key_place *pl
 	if (text->size > KEY_FILE_MAX)
 		return refuse_errno(view, EFBIG, place->path);
 	if (text->size == 0 && place->made) {
-		r = content->descriptor >= 0 ? file_remove(content->directory, content->name) : 0;
-		return r < 0 ? refuse_errno(view, -r, place->path) : 0;
+		if (content->descriptor >= 0)
+			r = file_remove_shared(content->directory, content->name, content->descriptor, &was);
+		/* Who keeps it open does not keep the key in it: then it is emptied. */
+		if (r != -EBUSY)
+			return fail_write(view, r, place->path);
 	}
 	if (content->descriptor >= 0) {
 		/* sshd refuses a file that others can write to; the new one must be good. */
@@ -98,14 +112,14 @@ static int write_content(const struct key_task *task, const struct key_place *pl
 			view->tightened = true;
 		}
 	}
-	r = file_replace(content->directory, content->name, text->bytes, text->size, &attributes);
+	r = file_replace_shared(content->directory, content->name, text->bytes, text->size, &attributes, &was);
 	if (r == 0 && attributes.unsynced) {
 		if (sys.fstat(content->directory, &status) < 0)
 			return refuse_errno(view, errno, place->path);
 		view->unsynced = true;
 		view->device = status.st_dev;
 	}
-	return r < 0 ? refuse_errno(view, -r, place->path) : 0;
+	return fail_write(view, r, place->path);
 }
 
 /* What stands for a label; "" for none. */
@@ -118,7 +132,7 @@ static bool stands(const char *text, size_t size, const char *label, const char 
 	return strlen(line) == found.size && memcmp(line, found.start, found.size) == 0;
 }
 
-static int edit_place(const struct key_task *task, unsigned place, struct key_view *view, enum key_outcome *outcomes)
+static int edit_once(const struct key_task *task, unsigned place, struct key_view *view, enum key_outcome *outcomes)
 {
 	CLEANUP(content_free) struct content content = {.directory = -1, .descriptor = -1};
 	cleanup_buffer struct buffer text = {0};
@@ -159,6 +173,21 @@ static int edit_place(const struct key_task *task, unsigned place, struct key_vi
 	if (content.directory >= 0)
 		file_sweep_temporaries(content.directory, INT64_MAX);
 	return changed ? write_content(task, &task->places[place], &content, &text, view) : 0;
+}
+
+/* Its user may be writing to the file at this moment: what he writes must not go with the old one. */
+static int edit_place(const struct key_task *task, unsigned place, struct key_view *view, enum key_outcome *outcomes)
+{
+	const struct timespec pause = {0, ATTEMPTS_PAUSE_MS * 1000000L};
+
+	for (unsigned attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+		view->exists = false;
+		int r = edit_once(task, place, view, outcomes);
+		if (r != -EAGAIN)
+			return r;
+		(void)nanosleep(&pause, NULL);
+	}
+	return key_view_refuse(view, CODE_BUSY, "%.120s changes all the time", task->places[place].path);
 }
 
 static void put_lines(const struct key_task *task, const char *text, size_t size, struct buffer *output)

@@ -122,6 +122,15 @@ static int write_content(const struct key_task *task, const struct key_place *pl
 	return fail_write(view, r, place->path);
 }
 
+/* What an apply that was ended has written may not be on disk yet; who is told that it stands closes the journal. */
+static int sync_content(const struct content *content, struct key_view *view, const char *path)
+{
+	if ((content->descriptor >= 0 && sys.fsync(content->descriptor) < 0) ||
+		(content->directory >= 0 && sys.fsync(content->directory) < 0))
+		return refuse_errno(view, errno, path);
+	return 0;
+}
+
 /* What stands for a label; "" for none. */
 static bool stands(const char *text, size_t size, const char *label, const char *line)
 {
@@ -136,7 +145,7 @@ static int edit_once(const struct key_task *task, unsigned place, struct key_vie
 {
 	CLEANUP(content_free) struct content content = {.directory = -1, .descriptor = -1};
 	cleanup_buffer struct buffer text = {0};
-	bool changed = false, adds = false;
+	bool changed = false, adds = false, stood = false;
 
 	for (unsigned i = 0; i < task->edit_count; i++)
 		adds = adds || (task->edits[i].place == place && *task->edits[i].after != '\0');
@@ -154,6 +163,7 @@ static int edit_once(const struct key_task *task, unsigned place, struct key_vie
 			return -ENOMEM;
 		if (stands(text.bytes, text.size, edit->label, edit->after)) {
 			outcomes[i] = KEY_ALREADY;
+			stood = true;
 			continue;
 		}
 		if (!stands(text.bytes, text.size, edit->label, edit->before)) {
@@ -172,7 +182,9 @@ static int edit_once(const struct key_task *task, unsigned place, struct key_vie
 	/* latchkey-apply runs one at a time, so a temporary file of ours is one that a crash left. */
 	if (content.directory >= 0)
 		file_sweep_temporaries(content.directory, INT64_MAX);
-	return changed ? write_content(task, &task->places[place], &content, &text, view) : 0;
+	if (changed)
+		return write_content(task, &task->places[place], &content, &text, view);
+	return stood ? sync_content(&content, view, task->places[place].path) : 0;
 }
 
 /* Its user may be writing to the file at this moment: what he writes must not go with the old one. */

@@ -68,6 +68,13 @@ def expect(result, code, changed=None, text=None, detail=None):
     check(good, f"{text or code}: {result['code']} changed {result.get('changed')} {result.get('detail', '')}")
 
 
+class Traced(Plugin):
+    """strace outside of setpriv: inside it could not tell the paths of what is not dumpable."""
+
+    def argv(self, verb):
+        return ["/usr/bin/strace", "-f", "-y", "-o", "/tmp/trace", "-e", "trace=fsync", *super().argv(verb)]
+
+
 FIRST, SECOND, HAND = key_pair("first"), key_pair("second"), key_pair("hand")
 BLOB = FIRST.split()[1].encode()
 
@@ -400,6 +407,16 @@ def test_locations():
     expect(bind("k1", FIRST, location="runtime"), "keys_file_none", False, "sshd does not read ours yet")
     sshd.configure("00-latchkey", "AuthorizedKeysFile .ssh/authorized_keys /etc/ssh/latchkey_keys/%u "
                                   "/run/latchkey/authorized_keys/%u\n")
+    os.makedirs("/etc/ssh/latchkey_keys", exist_ok=True)
+    with open("/etc/ssh/latchkey_keys/alice", "w", encoding="ascii") as file:
+        file.write(FIRST + "\n")
+    sshd.configure("00-latchkey", "AuthorizedKeysFile .ssh/authorized_keys\n")
+    expect(bind("k1", FIRST), "ok", True, "it stands by hand, but where sshd does not look")
+    check(logs_in("alice", "first"), "so it is bound, and logs in")
+    os.unlink("/etc/ssh/latchkey_keys/alice")
+    fresh()
+    sshd.configure("00-latchkey", "AuthorizedKeysFile .ssh/authorized_keys /etc/ssh/latchkey_keys/%u "
+                                  "/run/latchkey/authorized_keys/%u\n")
     for location, path in (("system", "/etc/ssh/latchkey_keys/alice"), ("runtime", "/run/latchkey/authorized_keys/alice")):
         expect(bind("k1", FIRST, location=location), "ok", True, location)
         status = os.stat(path)
@@ -528,6 +545,8 @@ def test_redo():
     os.unlink(LEDGER)
     expect(keys.apply([command], planned, redo=True)[0], "ok", False, "a redo of what is done")
     check(ledger()[0]["keypair"] == "k1" and ledger()[0]["made"], "repairs the ledger")
+    expect(Traced("authorized-keys", POLICY).apply([command], planned, redo=True)[0], "ok", False, "and again")
+    check(f"<{FILE}>)" in read("/tmp/trace").decode(), "what stands may not be on disk yet: it is before the redo says ok")
     expect(keys.apply([command], planned, undo=True)[0], "ok", True, "undo")
     check(not os.path.exists(FILE), "as it was before")
     write(FILE, SECOND.encode() + b" latchkey:k1\n")

@@ -281,9 +281,31 @@ def P47_frozen():
     check(bind("after", SECOND)["code"] == "ok" and logs_in("alice", "second") and logs_in("alice", "hand"), "P47: and afterwards")
 
 
+def P47_one_user_stops_what_serves_all():
+    """New files of one batch come to disk together, as one of their users: he cannot keep the others from their keys."""
+    uid = fresh()
+    fresh("bob")
+    stopper = subprocess.Popen([sys.executable, "-c",
+                                "import os,signal\nwhile True:\n for pid in os.listdir('/proc'):\n  if pid.isdigit():\n"
+                                "   try:\n    if open(f'/proc/{pid}/comm').read() == 'keys:sync\\n': os.kill(int(pid), signal.SIGSTOP)\n"
+                                "   except OSError: pass\n"], user=uid, group=uid, extra_groups=[])
+    slow = Plugin("authorized-keys", POLICY)
+    # Long enough for him to see it.
+    slow.prefix = ["/usr/bin/strace", "-f", "-o", "/dev/null", "-e", "inject=syncfs:delay_enter=500000"]
+    commands = [{"id": f"c{number}", "do": "keys.bind", "user": user, "keypair": f"k{number}", "key": FIRST}
+                for number, user in enumerate(("alice", "alice", "bob", "bob"))]
+    try:
+        results = slow.apply(commands, keys.plan(*commands))
+    finally:
+        stopper.kill()
+        stopper.wait()
+    check([result["code"] for result in results] == ["timeout", "timeout", "ok", "ok"], f"P47: he stops his own alone {results}")
+    check([result["code"] for result in keys.run(*commands)] == ["ok"] * 4, "P47: and afterwards")
+
+
 sshd = Sshd().start()
 try:
-    for test in (P41_the_uid_comes_first, P40_exchanges, P47_hung_fuse, P47_quota, P47_frozen, T32_large_files):
+    for test in (P47_one_user_stops_what_serves_all, P41_the_uid_comes_first, P40_exchanges, P47_hung_fuse, P47_quota, P47_frozen, T32_large_files):
         print(f"# {test.__name__}", flush=True)
         test()
 finally:

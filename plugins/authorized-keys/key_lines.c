@@ -123,19 +123,6 @@ bool key_line_has_blob(const struct key_line *line, const unsigned char *blob, s
 	return key_line_blob(line, &other, &other_size) == 0 && other_size == size && memcmp(other, blob, size) == 0;
 }
 
-unsigned key_lines_find_foreign(const char *text, size_t size, const unsigned char *blob, size_t blob_size)
-{
-	char label[KEY_LABEL_MAX + 1];
-	struct key_line line;
-	size_t offset = 0;
-
-	for (unsigned number = 1; key_lines_next(text, size, &offset, &line); number++) {
-		if (!key_line_is_ours(&line, label) && key_line_has_blob(&line, blob, blob_size))
-			return number;
-	}
-	return 0;
-}
-
 int key_lines_find(const char *text, size_t size, const char *label, struct key_line *ret_line)
 {
 	char found[KEY_LABEL_MAX + 1];

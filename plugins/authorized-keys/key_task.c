@@ -141,6 +141,20 @@ static bool stands(const char *text, size_t size, const char *label, const char 
 	return strlen(line) == found.size && memcmp(line, found.start, found.size) == 0;
 }
 
+/* Behind the last line of ours. They are the first, as a rule: each edit then costs nothing for a long file of his. */
+static size_t end_of_ours(const char *text, size_t size)
+{
+	char label[KEY_LABEL_MAX + 1];
+	struct key_line line;
+	size_t offset = 0, end = 0;
+
+	while (key_lines_next(text, size, &offset, &line)) {
+		if (key_line_is_ours(&line, label))
+			end = offset;
+	}
+	return end;
+}
+
 static int edit_once(const struct key_task *task, unsigned place, struct key_view *view, enum key_outcome *outcomes)
 {
 	CLEANUP(content_free) struct content content = {.directory = -1, .descriptor = -1};
@@ -152,7 +166,8 @@ static int edit_once(const struct key_task *task, unsigned place, struct key_vie
 	int r = read_content(task, &task->places[place], adds ? KEY_WALK_ADD : KEY_WALK_EDIT, view, &content);
 	if (r < 0 && r != -ENOENT)
 		return r;
-	buffer_append(&text, content.text ? content.text : "", content.size);
+	size_t head = end_of_ours(content.text, content.size);
+	buffer_append(&text, content.text ? content.text : "", head);
 	for (unsigned i = 0; i < task->edit_count; i++) {
 		const struct key_edit *edit = &task->edits[i];
 		cleanup_buffer struct buffer next = {0};
@@ -179,6 +194,9 @@ static int edit_once(const struct key_task *task, unsigned place, struct key_vie
 		outcomes[i] = KEY_DONE;
 		changed = true;
 	}
+	buffer_append(&text, content.text ? content.text + head : "", content.size - head);
+	if (buffer_status(&text) < 0)
+		return -ENOMEM;
 	/* latchkey-apply runs one at a time, so a temporary file of ours is one that a crash left. */
 	if (content.directory >= 0)
 		file_sweep_temporaries(content.directory, INT64_MAX);
@@ -202,30 +220,87 @@ static int edit_place(const struct key_task *task, unsigned place, struct key_vi
 	return key_view_refuse(view, CODE_BUSY, "%.120s changes all the time", task->places[place].path);
 }
 
-static void put_lines(const struct key_task *task, const char *text, size_t size, struct buffer *output)
+/* A blob that is looked for, and the first lines that hold it. */
+struct sought {
+	struct key_blob blob;
+	unsigned index, foreign, any;
+};
+
+static int compare_blobs(const struct key_blob *first, const struct key_blob *second)
 {
+	if (first->size != second->size)
+		return first->size < second->size ? -1 : 1;
+	return memcmp(first->bytes, second->bytes, first->size);
+}
+
+static int by_blob(const void *a, const void *b)
+{
+	return compare_blobs(&((const struct sought *)a)->blob, &((const struct sought *)b)->blob);
+}
+
+static int by_index(const void *a, const void *b)
+{
+	const struct sought *first = a, *second = b;
+
+	return first->index < second->index ? -1 : first->index > second->index;
+}
+
+static void note_line(struct sought *sought, unsigned count, const struct key_blob *blob, unsigned number, bool ours)
+{
+	unsigned low = 0, high = count;
+
+	while (low < high) {
+		unsigned middle = low + (high - low) / 2;
+		if (compare_blobs(&sought[middle].blob, blob) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (; low < count && compare_blobs(&sought[low].blob, blob) == 0; low++) {
+		if (sought[low].any == 0)
+			sought[low].any = number;
+		if (sought[low].foreign == 0 && !ours)
+			sought[low].foreign = number;
+	}
+}
+
+static int put_lines(const struct key_task *task, const char *text, size_t size, struct buffer *output)
+{
+	cleanup_free struct sought *sought = calloc((size_t)task->blob_count + 1, sizeof(*sought));
 	char label[KEY_LABEL_MAX + 1];
 	cleanup_buffer struct buffer ours = {0};
 	struct key_line line;
 	size_t offset = 0;
 
-	while (key_lines_next(text, size, &offset, &line)) {
-		if (!key_line_is_ours(&line, label))
+	if (!sought)
+		return -ENOMEM;
+	for (unsigned i = 0; i < task->blob_count; i++)
+		sought[i] = (struct sought){task->blobs[i], i, 0, 0};
+	qsort(sought, task->blob_count, sizeof(*sought), by_blob);
+	for (unsigned number = 1; key_lines_next(text, size, &offset, &line); number++) {
+		cleanup_free unsigned char *blob = NULL;
+		size_t blob_size;
+		bool is_ours = key_line_is_ours(&line, label);
+
+		if (is_ours) {
+			buffer_append(&ours, line.start, line.size);
+			buffer_append(&ours, "\n", 1);
+		}
+		if (task->blob_count == 0)
 			continue;
-		buffer_append(&ours, line.start, line.size);
-		buffer_append(&ours, "\n", 1);
+		int r = key_line_blob(&line, &blob, &blob_size);
+		if (r == -ENOMEM)
+			return r;
+		if (r == 0)
+			note_line(sought, task->blob_count, &(struct key_blob){blob, blob_size}, number, is_ours);
 	}
 	key_wire_put_bytes(output, ours.bytes ? ours.bytes : "", ours.size);
+	qsort(sought, task->blob_count, sizeof(*sought), by_index);
 	for (unsigned i = 0; i < task->blob_count; i++) {
-		unsigned any = 0, number = 1;
-
-		key_wire_put_number(
-			output, key_lines_find_foreign(text, size, task->blobs[i].bytes, task->blobs[i].size));
-		offset = 0;
-		for (; any == 0 && key_lines_next(text, size, &offset, &line); number++)
-			any = key_line_has_blob(&line, task->blobs[i].bytes, task->blobs[i].size) ? number : 0;
-		key_wire_put_number(output, any);
+		key_wire_put_number(output, sought[i].foreign);
+		key_wire_put_number(output, sought[i].any);
 	}
+	return buffer_status(&ours);
 }
 
 /* Brings the places' file systems to disk. */
@@ -284,7 +359,9 @@ int key_task_work(const struct key_task *task, struct buffer *output)
 						    (view.unsynced ? KEY_VIEW_UNSYNCED : 0));
 		key_wire_put_bytes(output, (const char *)&view.device, sizeof(view.device));
 		key_wire_put_bytes(output, view.detail, strlen(view.detail));
-		put_lines(task, content.text ? content.text : "", content.size, output);
+		int r = put_lines(task, content.text ? content.text : "", content.size, output);
+		if (r < 0)
+			return r;
 	}
 	for (unsigned i = 0; i < task->edit_count; i++) {
 		if (task->chosen[task->edits[i].place])

@@ -83,9 +83,6 @@ static void T18_a_key_is_found_behind_any_options(void **state)
 		if (key_line_has_blob(&line, blob, size) != rows[i].has)
 			fail_msg("%s", rows[i].line);
 	}
-	assert_int_equal(
-		key_lines_find_foreign(KEY " latchkey:k1\n\nrestrict " KEY "\n", strlen(KEY) * 2 + 25, blob, size), 3);
-	assert_int_equal(key_lines_find_foreign(KEY " latchkey:k1", strlen(KEY) + 12, blob, size), 0);
 }
 
 static void ours_stand_before_the_first_byte(void **state)

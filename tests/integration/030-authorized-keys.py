@@ -201,6 +201,18 @@ def test_ownership():
     result = unbind("k1")
     expect(result, "ok", True, "P114: every copy", f"still authorised by {FILE}:1")
     check("/home/alice/.ssh/authorized_keys2:2" in result["detail"], f"P114: with file and line: {result['detail']}")
+    rsa, blob = key_pair("rsa", "rsa"), BLOB.decode()
+    copies = {"another name of the type": (rsa, "rsa", "rsa-sha2-512 " + rsa.split()[1]),
+              "a form feed in the key": (FIRST, "first", f"ssh-ed25519 {blob[:20]}\f{blob[20:]} x"),
+              "a NUL behind it": (FIRST, "first", f"ssh-ed25519 {blob}\0 and more")}
+    for name, (key, login, copy) in copies.items():
+        fresh()
+        expect(bind("k1", key), "ok", True)
+        with open(FILE, "a", encoding="ascii") as file:
+            file.write(copy + "\n")
+        expect(unbind("k1"), "ok", True, f"P114: a copy with {name}", f"still authorised by {FILE}:1")
+        check(logs_in("alice", login), "P114: as it is")
+        expect(bind("k1", key), "ok", False, "and it counts as his", "added by hand")
 
 
 def digest(path):

@@ -223,12 +223,14 @@ static int check_conflict(struct work *work, int64_t now)
 	return 0;
 }
 
-/* Where the key stands on a line that is not ours; false when nowhere. */
-static bool find_foreign(const struct work *work, unsigned *ret_place, unsigned *ret_line)
+/* Where the key stands on a line that is not ours, and lets him in: there, or where sshd looks. */
+static bool find_foreign(const struct work *work, unsigned place, unsigned *ret_place, unsigned *ret_line)
 {
-	for (unsigned i = 0; i < work->subject->locations.count; i++) {
+	const struct locations *locations = &work->subject->locations;
+
+	for (unsigned i = 0; i < locations->count; i++) {
 		const struct key_view *view = &work->subject->views[i];
-		if (view->foreign && view->foreign[work->blob] > 0) {
+		if ((i == place || locations->read_by_sshd[i]) && view->foreign && view->foreign[work->blob] > 0) {
 			*ret_place = i;
 			*ret_line = view->foreign[work->blob];
 			return true;
@@ -252,7 +254,7 @@ static int decide_bind(const struct plugin_request *request, struct work *work, 
 		(void)check_conflict(work, request->time);
 	if (work->result->code != CODE_OK)
 		return 0;
-	bool foreign = find_foreign(work, &foreign_place, &foreign_line);
+	bool foreign = find_foreign(work, place, &foreign_place, &foreign_line);
 	if (foreign)
 		work_tell(
 			work, "key was added by hand (%.120s:%u)", locations->places[foreign_place].path, foreign_line);
@@ -267,7 +269,7 @@ static int decide_bind(const struct plugin_request *request, struct work *work, 
 	if (r == 0 && !standing && !foreign)
 		r = set_line(work, place, work->text.line, request->time);
 	if (r == 0 && work->subject->views[place].home_open)
-		work_tell(work, "%.60s is writable by others: sshd refuses keys there (StrictModes)",
+		work_tell(work, "%.60s is writable by others: sshd may refuse keys there (StrictModes)",
 			work->subject->account.home);
 	if (r == 0 && *locations->note)
 		work_tell(work, "%s", locations->note);

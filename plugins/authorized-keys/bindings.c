@@ -130,9 +130,11 @@ int bindings_plan(struct plugin_request *request, struct plugin_result *results)
 		r = work_is_sweep(work) ? plugin_set_plan(&results[i], "{}") : work_write_plan(work, &results[i].plan);
 		if (r == 0 && !work_is_sweep(work))
 			r = tell_guard(work, &results[i]);
+		if (r == -EFBIG)
+			r = plugin_set(&results[i], CODE_TOO_LARGE,
+				"his lines for it are longer than a plan; keys.revoke works all the same");
 		if (r < 0)
-			(void)plugin_set(&results[i], r == -EFBIG ? CODE_TOO_LARGE : CODE_INTERNAL, "the plan: %s",
-				strerror(-r));
+			(void)plugin_set(&results[i], CODE_INTERNAL, "the plan: %s", strerror(-r));
 	}
 	return 0;
 }

@@ -34,7 +34,8 @@ void work_free(struct work *work)
 	key_text_free(&work->text);
 }
 
-int work_add_blob(struct work *work, unsigned char *bytes, size_t size, struct work_blob **ret_blob)
+/* Takes the bytes over, also on failure. */
+static int add_blob(struct work *work, unsigned char *bytes, size_t size, struct work_blob **ret_blob)
 {
 	struct work_blob *more = reallocarray(work->blobs, work->blob_count + 1, sizeof(*more));
 
@@ -45,6 +46,28 @@ int work_add_blob(struct work *work, unsigned char *bytes, size_t size, struct w
 	work->blobs = more;
 	work->blobs[work->blob_count] = (struct work_blob){0, bytes, size};
 	*ret_blob = &work->blobs[work->blob_count++];
+	return 0;
+}
+
+int work_look_for_known(struct work *work, const struct key_ledger *ledger, const char *keypair)
+{
+	struct subject *subject = work->subject;
+
+	for (unsigned i = key_ledger_first(ledger, subject->user); i != KEY_LEDGER_END; i = ledger->entries[i].next) {
+		const struct key_entry *entry = &ledger->entries[i];
+		const struct key_line line = {entry->line, strlen(entry->line)};
+		struct work_blob *blob;
+		unsigned char *bytes;
+		size_t size;
+
+		if ((keypair && strcmp(entry->keypair, keypair) != 0) || key_line_blob(&line, &bytes, &size) < 0)
+			continue;
+		int r = add_blob(work, bytes, size, &blob);
+		if (r == 0)
+			r = subject_add_blob(subject, bytes, size, &blob->index);
+		if (r < 0)
+			return r;
+	}
 	return 0;
 }
 
@@ -160,9 +183,11 @@ static int note_lost(struct work *work, const struct key_view *view, const char 
 			return r;
 		if (r < 0)
 			continue; /* no key that anybody could log in with */
+		sshkey_fingerprint(blob, size, fingerprint);
+		if (work->lost.size > 0 && memmem(work->lost.bytes, work->lost.size, fingerprint, strlen(fingerprint)))
+			continue;
 		if (work->lost_count++ == LOST_MAX)
 			return -E2BIG;
-		sshkey_fingerprint(blob, size, fingerprint);
 		json_put_string(&writer, NULL, fingerprint);
 	}
 	return buffer_status(&work->lost);
@@ -239,6 +264,34 @@ static bool find_foreign(const struct work *work, unsigned place, unsigned *ret_
 	return false;
 }
 
+static bool is_same(const struct work_blob *blob, const unsigned char *bytes, size_t size)
+{
+	return bytes && blob->size == size && memcmp(blob->bytes, bytes, size) == 0;
+}
+
+/* Where the keys that were bound stand on lines that are no longer ours: those stay. */
+static void tell_unmarked(struct work *work)
+{
+	const struct locations *locations = &work->subject->locations;
+	const struct sshkey *key = &work->text.key;
+
+	for (unsigned i = 0; i < work->blob_count; i++) {
+		const struct work_blob *blob = &work->blobs[i];
+		/* The copies of one whose line is cut are told when it is. */
+		bool told =
+			is_same(blob, work->old_blob, work->old_blob_size) || is_same(blob, key->blob, key->blob_size);
+
+		for (unsigned j = 0; j < i; j++)
+			told = told || is_same(blob, work->blobs[j].bytes, work->blobs[j].size);
+		for (unsigned place = 0; !told && place < locations->count; place++) {
+			const struct key_view *view = &work->subject->views[place];
+			if (locations->read_by_sshd[place] && view->foreign && view->foreign[blob->index] > 0)
+				work_tell(work, "still authorised by %.100s:%u", locations->places[place].path,
+					view->foreign[blob->index]);
+		}
+	}
+}
+
 static int decide_bind(const struct plugin_request *request, struct work *work, bool replace)
 {
 	const struct locations *locations = &work->subject->locations;
@@ -268,6 +321,8 @@ static int decide_bind(const struct plugin_request *request, struct work *work, 
 	}
 	if (r == 0 && !standing && !foreign)
 		r = set_line(work, place, work->text.line, request->time);
+	if (r == 0)
+		tell_unmarked(work);
 	if (r == 0 && work->subject->views[place].home_open)
 		work_tell(work, "%.60s is writable by others: sshd may refuse keys there (StrictModes)",
 			work->subject->account.home);
@@ -306,6 +361,7 @@ static int decide_unbind(const struct plugin_request *request, struct work *work
 		work_tell(work, "no key of ours is bound as %s", label);
 	else if (unknown)
 		work_tell(work, "not looked at: %.150s", unknown->detail);
+	tell_unmarked(work);
 	return 0;
 }
 

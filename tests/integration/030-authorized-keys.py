@@ -201,6 +201,21 @@ def test_ownership():
     result = unbind("k1")
     expect(result, "ok", True, "P114: every copy", f"still authorised by {FILE}:1")
     check("/home/alice/.ssh/authorized_keys2:2" in result["detail"], f"P114: with file and line: {result['detail']}")
+    for name, what in (("unbind", lambda: unbind("k1")),
+                       ("replace", lambda: keys.one({"do": "keys.replace", "user": "alice", "keypair": "k1", "key": SECOND}))):
+        fresh()
+        expect(bind("k1", FIRST), "ok", True)
+        write(FILE, b"# mine\n" + read(FILE).replace(b" latchkey:k1", b""))
+        expect(what(), "ok", None, f"P114: he took our mark off: {name}", f"still authorised by {FILE}:2")
+        check(logs_in("alice", "first"), "P114: as it is")
+    fresh()
+    expect(bind("k1", FIRST), "ok", True)
+    write(FILE, read(FILE) * 100)
+    expect(unbind("k1"), "ok", True, "our line, a hundred times")
+    check(not os.path.exists(FILE), "is cut a hundred times")
+    expect(bind("k1", FIRST), "ok", True)
+    write(FILE, read(FILE).replace(b" latchkey:k1", b" " + b"x" * 17000 + b" latchkey:k1"))
+    expect(unbind("k1"), "too_large", False, "a line that he made longer than a plan", "keys.revoke")
     rsa, blob = key_pair("rsa", "rsa"), BLOB.decode()
     copies = {"another name of the type": (rsa, "rsa", "rsa-sha2-512 " + rsa.split()[1]),
               "a form feed in the key": (FIRST, "first", f"ssh-ed25519 {blob[:20]}\f{blob[20:]} x"),

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "lib/base64.h"
 #include "plugins/authorized-keys/key_lines.h"
 
 #define SWEPT_TEXT_MAX 2048u /* of expired lines in one plan: 512 of them go through one reply */
@@ -407,6 +408,42 @@ int work_compare_ledger(struct work *work, const struct key_ledger *ledger)
 	return r;
 }
 
+/* What stands in a user's file may be any bytes. */
+static void put_line(struct json_writer *writer, const char *name, const char *encoded_name, const char *line)
+{
+	cleanup_buffer struct buffer encoded = {0};
+
+	if (json_is_utf8(line)) {
+		json_put_string(writer, name, line);
+		return;
+	}
+	base64_append(&encoded, line, strlen(line));
+	if (buffer_status(&encoded) < 0)
+		writer->out->failed = true;
+	else
+		json_put_string(writer, encoded_name, encoded.bytes);
+}
+
+static int take_line(const cJSON *edit, const char *name, const char *encoded_name, char **ret_line)
+{
+	cleanup_free unsigned char *bytes = NULL;
+	const char *text;
+	size_t size;
+
+	if (json_get_string(edit, name, &text) == 0) {
+		*ret_line = strdup(text);
+		return *ret_line ? 0 : -ENOMEM;
+	}
+	int r = json_get_string(edit, encoded_name, &text) == 0 ? base64_decode(text, strlen(text), &bytes, &size)
+								: -EBADMSG;
+	if (r == 0 && strlen((const char *)bytes) != size)
+		r = -EBADMSG;
+	if (r < 0)
+		return r;
+	*ret_line = (char *)steal_pointer(&bytes);
+	return 0;
+}
+
 int work_write_plan(const struct work *work, char **ret_plan)
 {
 	cleanup_buffer struct buffer text = {0};
@@ -419,8 +456,8 @@ int work_write_plan(const struct work *work, char **ret_plan)
 
 		json_begin_object(&writer, NULL);
 		json_put_string(&writer, "path", work->subject->locations.places[edit->place].path);
-		json_put_string(&writer, "before", edit->before);
-		json_put_string(&writer, "after", edit->after);
+		put_line(&writer, "before", "before_base64", edit->before);
+		put_line(&writer, "after", "after_base64", edit->after);
 		json_put_bool(&writer, "made", edit->made);
 		if (edit->swept)
 			json_put_string(&writer, "swept", edit->label);
@@ -465,19 +502,24 @@ int work_read_plan(struct work *work, bool exchange)
 	}
 	cJSON_ArrayForEach(node, edits)
 	{
-		const char *path, *before, *after, *swept = NULL;
+		cleanup_free char *one = NULL, *other = NULL;
+		const char *path, *swept = NULL;
 		unsigned place;
 		bool made;
 
-		if (json_get_string(node, "path", &path) < 0 ||
-			json_get_string(node, exchange ? "after" : "before", &before) < 0 ||
-			json_get_string(node, exchange ? "before" : "after", &after) < 0 ||
-			json_get_bool(node, "made", &made) < 0 || work->edit_count == WORK_EDITS_MAX)
-			return -EBADMSG;
+		int r = take_line(node, "before", "before_base64", &one);
+		if (r == 0)
+			r = take_line(node, "after", "after_base64", &other);
+		if (r == 0 && (json_get_string(node, "path", &path) < 0 || json_get_bool(node, "made", &made) < 0 ||
+				      work->edit_count == WORK_EDITS_MAX))
+			r = -EBADMSG;
+		if (r < 0)
+			return r == -ENOMEM ? r : -EBADMSG;
+		const char *before = exchange ? other : one, *after = exchange ? one : other;
 		(void)!json_get_string(node, "swept", &swept);
 		if (swept && exchange)
 			continue; /* what had expired does not come back */
-		int r = locations_add(&subject->locations, &subject->account, path, &place);
+		r = locations_add(&subject->locations, &subject->account, path, &place);
 		if (r < 0)
 			return r == -EINVAL ? -EBADMSG : r;
 		r = append_edit(work, place, swept ? swept : label, before, after, made, swept != NULL);

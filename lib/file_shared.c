@@ -72,7 +72,7 @@ static void later_free(struct later *later)
 
 /*
  * It is opened anew: on an overlay a descriptor that was opened before the first write to the file goes on showing what
- * stood before it. -EAGAIN when another file has the name.
+ * stood before it. -EAGAIN when another file has the name, or this one has grown out of all bounds.
  */
 static int look(
 	int directory, const char *name, int descriptor, const struct file_reading *was, struct later *ret_later)
@@ -80,12 +80,15 @@ static int look(
 	struct later later = {0};
 	cleanup_close int again = -1;
 
-	if (file_open(directory, name, &again, NULL) < 0 || !is_same(again, descriptor))
+	int r = file_open(directory, name, &again, NULL);
+	if (r < 0)
+		return r == -ENOENT || r == -ELOOP || r == -EINVAL ? -EAGAIN : r;
+	if (!is_same(again, descriptor))
 		return -EAGAIN;
 	later.has_writer = has_writer(again);
-	int r = file_read_descriptor(again, was->size + GROWTH_MAX, &later.bytes, &later.size);
+	r = file_read_descriptor(again, was->size + GROWTH_MAX, &later.bytes, &later.size);
 	if (r < 0)
-		return r == -ENOMEM ? r : -EAGAIN;
+		return r == -EFBIG ? -EAGAIN : r;
 	later.begins = later.size >= was->size && memcmp(later.bytes, was->bytes, was->size) == 0;
 	*ret_later = later;
 	return 0;

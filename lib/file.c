@@ -11,6 +11,7 @@
 
 #include "lib/attributes.h"
 #include "lib/buffer.h"
+#include "lib/file_shared.h"
 #include "lib/sys.h"
 
 #define HUGE_PAGE (2u << 20) /* on x86 and most others; where it is not, the advice is not taken */
@@ -240,22 +241,35 @@ static int exchange(int directory, const char *temporary, const char *name, cons
 	return 0;
 }
 
-static int put(int directory, const char *name, const void *bytes, size_t size, const struct file_attributes *given,
-	unsigned rename_flags, const char *backup)
+int file_choose_temporary(char ret_name[FILE_TEMPORARY_SIZE])
 {
-	struct file_attributes attributes = *given;
-	struct label label;
+	static const char digits[] = "0123456789abcdef";
 	unsigned char random[8];
-	char temporary[sizeof(FILE_TEMPORARY_PREFIX) + 2 * sizeof(random)] = FILE_TEMPORARY_PREFIX;
-	int r;
 
 	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
 		return -EIO;
+	memcpy(ret_name, FILE_TEMPORARY_PREFIX, sizeof(FILE_TEMPORARY_PREFIX));
+	char *at = ret_name + strlen(FILE_TEMPORARY_PREFIX);
 	for (size_t i = 0; i < sizeof(random); i++) {
-		static const char digits[] = "0123456789abcdef";
-		temporary[sizeof(FILE_TEMPORARY_PREFIX) - 1 + 2 * i] = digits[random[i] >> 4];
-		temporary[sizeof(FILE_TEMPORARY_PREFIX) + 2 * i] = digits[random[i] & 15];
+		*at++ = digits[random[i] >> 4];
+		*at++ = digits[random[i] & 15];
 	}
+	*at = '\0';
+	return 0;
+}
+
+static int put(int directory, const char *name, const void *bytes, size_t size, const struct file_attributes *given,
+	unsigned rename_flags, const char *backup, const struct file_reading *was)
+{
+	struct file_attributes attributes = *given;
+	struct label label;
+	char temporary[FILE_TEMPORARY_SIZE];
+	const struct file_reading is = {bytes, size};
+	bool kept = false;
+
+	int r = file_choose_temporary(temporary);
+	if (r < 0)
+		return r;
 	if (attributes.like >= 0) {
 		label_read(attributes.like, &label);
 		attributes.label = &label;
@@ -273,12 +287,14 @@ static int put(int directory, const char *name, const void *bytes, size_t size, 
 	r = write_temporary(descriptor, bytes, size, &attributes);
 	if (r == 0 && backup)
 		r = exchange(directory, temporary, name, backup);
+	else if (r == 0 && was)
+		r = file_shared_swap(directory, temporary, descriptor, &is, name, attributes.like, was, &kept);
 	else if (r == 0 && sys.renameat2(directory, temporary, directory, name, rename_flags) < 0)
 		r = -errno;
-	if (r < 0) {
+	if (r < 0 && !kept)
 		(void)sys.unlinkat(directory, temporary, 0);
+	if (r < 0)
 		return r;
-	}
 	if (!attributes.unsynced && sys.fsync(directory) < 0)
 		return -errno;
 	/*
@@ -293,25 +309,31 @@ static int put(int directory, const char *name, const void *bytes, size_t size, 
 int file_replace(
 	int directory, const char *name, const void *bytes, size_t size, const struct file_attributes *attributes)
 {
-	return put(directory, name, bytes, size, attributes, 0, NULL);
+	return put(directory, name, bytes, size, attributes, 0, NULL, NULL);
+}
+
+int file_replace_shared(int directory, const char *name, const void *bytes, size_t size,
+	const struct file_attributes *attributes, const struct file_reading *was)
+{
+	return put(directory, name, bytes, size, attributes, 0, NULL, was);
 }
 
 int file_replace_keeping(int directory, const char *name, const char *backup, const void *bytes, size_t size,
 	const struct file_attributes *attributes)
 {
-	return put(directory, name, bytes, size, attributes, 0, backup);
+	return put(directory, name, bytes, size, attributes, 0, backup, NULL);
 }
 
 int file_replace_simple(int directory, const char *name, const void *bytes, size_t size, mode_t mode)
 {
 	const struct file_attributes attributes = {.mode = mode, .uid = (uid_t)-1, .gid = (gid_t)-1, .like = -1};
-	return put(directory, name, bytes, size, &attributes, 0, NULL);
+	return put(directory, name, bytes, size, &attributes, 0, NULL, NULL);
 }
 
 int file_create(
 	int directory, const char *name, const void *bytes, size_t size, const struct file_attributes *attributes)
 {
-	return put(directory, name, bytes, size, attributes, RENAME_NOREPLACE, NULL);
+	return put(directory, name, bytes, size, attributes, RENAME_NOREPLACE, NULL, NULL);
 }
 
 bool file_syncfs_is_reliable(void)

@@ -15,6 +15,7 @@
 struct label; /* lib/attributes.h */
 
 #define FILE_TEMPORARY_PREFIX ".latchkey." /* and 16 random hex digits */
+#define FILE_TEMPORARY_SIZE (sizeof(FILE_TEMPORARY_PREFIX) + 16)
 
 struct file_attributes {
 	mode_t mode; /* exact, whatever the umask: mains set it to 0 */
@@ -23,6 +24,12 @@ struct file_attributes {
 	int like; /* a descriptor whose owner, mode, label and extended attributes are kept instead, or -1 */
 	const struct label *label; /* the SELinux label, or NULL: like's, else as the policy has it for that place */
 	bool unsynced; /* not brought to disk: the caller does it for many files at once, before anything names them */
+};
+
+/* What a file was read as, by whoever must not write over what others have put there since. */
+struct file_reading {
+	const char *bytes;
+	size_t size;
 };
 
 /*
@@ -49,8 +56,16 @@ int file_write_all(int descriptor, const void *bytes, size_t size) MUST_CHECK;
 int file_replace(int directory, const char *name, const void *bytes, size_t size,
 	const struct file_attributes *attributes) MUST_CHECK;
 /*
- * The same for the file attributes->like, which becomes `backup` with mode 0600, root's: no copy is written, and name
- * and backup change in one step (RENAME_EXCHANGE). -EOPNOTSUPP, and nothing is done, where the file system has none.
+ * The same where others may be writing at this moment, for what was read through attributes->like (-1: there was no
+ * such file) as `was`: what they append goes into the new file as well. -EAGAIN when it is no longer what was read; it
+ * stands.
+ */
+int file_replace_shared(int directory, const char *name, const void *bytes, size_t size,
+	const struct file_attributes *attributes, const struct file_reading *was) MUST_CHECK;
+/*
+ * As file_replace for the file attributes->like, which becomes `backup` with mode 0600, root's: no copy is written, and
+ * name and backup change in one step (RENAME_EXCHANGE). -EOPNOTSUPP, and nothing is done, where the file system has
+ * none.
  */
 int file_replace_keeping(int directory, const char *name, const char *backup, const void *bytes, size_t size,
 	const struct file_attributes *attributes) MUST_CHECK;
@@ -63,9 +78,14 @@ int file_create(int directory, const char *name, const void *bytes, size_t size,
 bool file_syncfs_is_reliable(void);
 /* unlink and fsync of the directory; a missing file is -ENOENT. */
 int file_remove(int directory, const char *name) MUST_CHECK;
+/* The same for what was read through that descriptor: -EAGAIN as file_replace_shared(), -EBUSY while it is kept open.
+ */
+int file_remove_shared(int directory, const char *name, int old, const struct file_reading *was) MUST_CHECK;
 /* Sorted names of a directory without "." and "..", NULL-terminated; free with file_names_free. -EFBIG over limit. */
 int file_list(int directory, const char *path, size_t limit, char ***ret_names, size_t *ret_count) MUST_CHECK;
 void file_names_free(char ***names);
 #define cleanup_names CLEANUP(file_names_free)
+/* FILE_TEMPORARY_PREFIX and random digits. -EIO when there is no randomness. */
+int file_choose_temporary(char ret_name[FILE_TEMPORARY_SIZE]) MUST_CHECK;
 /* Removes temporary files of ours that a crash left in the directory and that are older than an hour; best effort. */
 void file_sweep_temporaries(int directory, long long now);

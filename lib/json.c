@@ -105,6 +105,19 @@ static bool take_utf8(struct cursor *cursor)
 	return true;
 }
 
+bool json_is_utf8(const char *text)
+{
+	struct cursor cursor = {.at = (const unsigned char *)text, .end = (const unsigned char *)text + strlen(text)};
+
+	while (cursor.at < cursor.end) {
+		if (*cursor.at < 0x80)
+			cursor.at++;
+		else if (!take_utf8(&cursor))
+			return false;
+	}
+	return true;
+}
+
 static bool take_string(struct cursor *cursor)
 {
 	if (!take(cursor, '"'))

@@ -57,6 +57,8 @@ void json_begin_object(struct json_writer *writer, const char *key);
 void json_end_object(struct json_writer *writer);
 void json_begin_array(struct json_writer *writer, const char *key);
 void json_end_array(struct json_writer *writer);
+/* What json_put_string() needs: it writes bytes as they are, and what reads them takes well-formed UTF-8 alone. */
+bool json_is_utf8(const char *text);
 void json_put_string(struct json_writer *writer, const char *key, const char *text);
 void json_put_integer(struct json_writer *writer, const char *key, int64_t integer);
 void json_put_bool(struct json_writer *writer, const char *key, bool value);

@@ -161,7 +161,7 @@ static int take_key(const char *at, const char *end, struct key_line *line)
 		return r;
 	if (sshkey_check_blob(blob, blob_size, NULL, &type, &bits) != CODE_OK)
 		return -EBADMSG;
-	if (strlen(type) != type_size || strncmp(type, at, type_size) != 0)
+	if (!sshkey_is_named(at, type_size, type, strlen(type)))
 		return -EBADMSG;
 	line->type = type;
 	line->bits = bits;

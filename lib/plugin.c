@@ -163,7 +163,19 @@ static int read_request(const struct plugin *plugin, const char *bytes, size_t s
 	return r < 0 ? r : read_commands(plugin, request);
 }
 
-static int write_reply(const struct plugin_request *request, const struct plugin_result *results)
+/* A reply that is not text is none: bytes of one account must not be the end of everybody's commands. */
+static void keep_to_text(struct plugin_result *result)
+{
+	if ((!result->plan || json_is_utf8(result->plan)) && (!result->extra || json_is_utf8(result->extra)))
+		return;
+	free(result->plan);
+	free(result->extra);
+	result->plan = result->extra = NULL;
+	result->changes = false;
+	(void)plugin_set(result, CODE_INTERNAL, "what stands there is not in UTF-8");
+}
+
+static int write_reply(const struct plugin_request *request, struct plugin_result *results)
 {
 	cleanup_buffer struct buffer out = {0};
 	struct json_writer writer = {&out, false};
@@ -172,7 +184,8 @@ static int write_reply(const struct plugin_request *request, const struct plugin
 	json_put_integer(&writer, "v", 1);
 	json_begin_array(&writer, "results");
 	for (unsigned i = 0; i < request->count; i++) {
-		const struct plugin_result *result = &results[i];
+		struct plugin_result *result = &results[i];
+		keep_to_text(result);
 		json_begin_object(&writer, NULL);
 		json_put_string(&writer, "id", request->commands[i].id);
 		json_put_string(&writer, "code", code_name(result->code));

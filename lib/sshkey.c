@@ -348,6 +348,21 @@ enum code sshkey_parse(const char *text, size_t size, struct sshkey *ret_key, ch
 	return CODE_OK;
 }
 
+bool sshkey_is_named(const char *name, size_t name_size, const char *type, size_t type_size)
+{
+	static const char *const rsa[] = {
+		"rsa-sha2-256", "rsa-sha2-512"}; /* of signatures, but read as the key's too */
+
+	if (name_size == type_size && memcmp(name, type, type_size) == 0)
+		return true;
+	for (unsigned i = 0; i < ELEMENTS(rsa); i++) {
+		if (type_size == strlen("ssh-rsa") && memcmp(type, "ssh-rsa", type_size) == 0 &&
+			name_size == strlen(rsa[i]) && memcmp(name, rsa[i], name_size) == 0)
+			return true;
+	}
+	return false;
+}
+
 void sshkey_free(struct sshkey *key)
 {
 	free(key->blob);

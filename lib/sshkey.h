@@ -44,6 +44,8 @@ enum code sshkey_parse(const char *text, size_t size, struct sshkey *ret_key, ch
 /* Checks a blob alone, as sshkey_parse does: OK, KEY_INVALID or KEY_TYPE; the outputs may be NULL. */
 enum code sshkey_check_blob(const unsigned char *blob, size_t size, enum sshkey_family *ret_family,
 	const char **ret_type, unsigned *ret_bits);
+/* Whether sshd takes a line that begins with that name for one with a key of that type. */
+bool sshkey_is_named(const char *name, size_t name_size, const char *type, size_t type_size);
 void sshkey_free(struct sshkey *key);
 #define cleanup_sshkey CLEANUP(sshkey_free)
 /* "ed25519", "ecdsa", "rsa", "sk": the words of the policy's `types`. */

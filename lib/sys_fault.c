@@ -2,10 +2,10 @@
 /*
  * The table of system operations with faults (preset `fault`; never shipped). /run/latchkey-fault holds one line,
  * "PROGRAM NUMBER ACTION": in the first process of that name that gets so far, its call of that number fails with the
- * errno ACTION, or is cut short (`short`), or ends the process before it is made (`kill`). The file is removed when it
- * strikes, so that what is run again runs well. Every call is appended to /run/latchkey-fault.log as "PROGRAM NUMBER
- * CALL". With the ACTION `alloc` NUMBER counts allocations, libraries' among them: that one fails; with `memory` it and
- * all that follow in that process. See tests/fault.
+ * errno ACTION, or is cut short (`short`), or ends the process before it is made (`kill`). The file is gone or empty
+ * when it strikes, so that what is run again runs well. Every call is appended to /run/latchkey-fault.log as "PROGRAM
+ * NUMBER CALL". With the ACTION `alloc` NUMBER counts allocations, libraries' among them: that one fails; with `memory`
+ * it and all that follow in that process. See tests/fault.
  */
 #include "lib/sys.h"
 
@@ -40,6 +40,21 @@ static unsigned long parse_number(const char **at)
 	return number;
 }
 
+/* A child that has become a user cannot remove it, but empty it. False when somebody else has had it. */
+static bool take_plan(void)
+{
+	struct stat status;
+
+	if (unlink(PLAN) == 0)
+		return true;
+	int plan = open(PLAN, O_WRONLY | O_CLOEXEC);
+	if (plan < 0)
+		return false;
+	bool taken = fstat(plan, &status) == 0 && status.st_size > 0 && ftruncate(plan, 0) == 0;
+	(void)close(plan);
+	return taken;
+}
+
 /* What the plan says of this call; logs it. Uses plain system calls, for it stands under the table. */
 static enum action next_action(const char *call)
 {
@@ -67,8 +82,8 @@ static enum action next_action(const char *call)
 	at++;
 	if (parse_number(&at) != calls || *at == 'a' || *at == 'm')
 		return ACTION_NONE;
-	/* Children that have become a user cannot remove it; it strikes only at this number anyway. */
-	(void)unlink(PLAN);
+	if (!take_plan())
+		return ACTION_NONE;
 	if (strcmp(at, "kill") == 0) {
 		(void)raise(SIGKILL);
 		for (;;)
@@ -153,7 +168,7 @@ static bool is_out_of_memory(void)
 		if (memory.count != memory.at || strcmp(name, memory.name) != 0)
 			return false;
 		/* Somebody else may have had it since this program read the plan. */
-		if (unlink(PLAN) < 0 && geteuid() == 0)
+		if (!take_plan())
 			return false;
 		memory.struck = true;
 	}

@@ -192,9 +192,14 @@ static int prepare(struct batch *batch, struct work *work)
 	if (resolved_moved(work))
 		return plugin_set(work->result, CODE_BUSY, "the account changed while the command was decided");
 	if (work_is_sweep(work))
-		return sweep_prepare(&batch->ledger, work);
-	if (!is_binding(work) || batch->request->apply)
+		return work_look_for_known(work, &batch->ledger, NULL);
+	if (batch->request->apply)
 		return 0;
+	if (strcmp(work->command->do_name, "keys.bind") != 0) {
+		r = work_look_for_known(work, &batch->ledger, plugin_text(work->command, "keypair"));
+		if (r < 0 || !is_binding(work))
+			return r;
+	}
 	/* Whoever gave the account such a shell wants no logins; a key would still open tunnels. git-shell is for keys.
 	 */
 	if (account_shell_is_nologin(work->subject->account.shell))

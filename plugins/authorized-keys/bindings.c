@@ -12,6 +12,7 @@
 #include "plugins/authorized-keys/sweep.h"
 
 #define CHILDREN_MAX 4u           /* homes that are worked on at once */
+#define SYNC_TRIES 4u             /* of users, to bring one file system to disk */
 #define SESSIONS_BUDGET_MS 10000u /* what ending sessions may cost all keys.unbind of a batch */
 
 /* Some homes are worked on at once; each started one is finished, also after an error. */
@@ -129,9 +130,11 @@ int bindings_plan(struct plugin_request *request, struct plugin_result *results)
 		r = work_is_sweep(work) ? plugin_set_plan(&results[i], "{}") : work_write_plan(work, &results[i].plan);
 		if (r == 0 && !work_is_sweep(work))
 			r = tell_guard(work, &results[i]);
+		if (r == -EFBIG)
+			r = plugin_set(&results[i], CODE_TOO_LARGE,
+				"his lines for it are longer than a plan; keys.revoke works all the same");
 		if (r < 0)
-			(void)plugin_set(&results[i], r == -EFBIG ? CODE_TOO_LARGE : CODE_INTERNAL, "the plan: %s",
-				strerror(-r));
+			(void)plugin_set(&results[i], CODE_INTERNAL, "the plan: %s", strerror(-r));
 	}
 	return 0;
 }
@@ -359,14 +362,20 @@ static void fail_unsynced(struct batch *batch, const struct subject *subject, in
 	}
 }
 
+/* A file system that is brought to disk as one user, whose process he can stop: the next user's may get further. */
+struct synced {
+	dev_t device;
+	int error;
+	unsigned tries;
+};
+
 /* The new files of all users, one file system after the other; the journal is open until then. */
 static int sync_all(struct batch *batch)
 {
-	cleanup_free dev_t *done = calloc((size_t)batch->subject_count * KEY_PLACES_MAX + 1, sizeof(*done));
-	cleanup_free int *errors = calloc((size_t)batch->subject_count * KEY_PLACES_MAX + 1, sizeof(*errors));
+	cleanup_free struct synced *done = calloc((size_t)batch->subject_count * KEY_PLACES_MAX + 1, sizeof(*done));
 	size_t count = 0;
 
-	if (!done || !errors)
+	if (!done)
 		return -ENOMEM;
 	for (unsigned i = 0; i < batch->subject_count; i++) {
 		const struct subject *subject = batch->subjects[i];
@@ -375,14 +384,17 @@ static int sync_all(struct batch *batch)
 			size_t at = 0;
 			if (!subject->views || !subject->views[place].unsynced)
 				continue;
-			while (at < count && done[at] != subject->views[place].device)
+			while (at < count && done[at].device != subject->views[place].device)
 				at++;
+			struct synced *synced = &done[at];
 			if (at == count) {
-				done[count] = subject->views[place].device;
-				errors[count++] = subject_sync(batch->request, subject, place);
+				*synced = (struct synced){subject->views[place].device, -EAGAIN, 0};
+				count++;
 			}
-			if (errors[at] < 0)
-				fail_unsynced(batch, subject, errors[at]);
+			if (synced->error < 0 && synced->tries++ < SYNC_TRIES)
+				synced->error = subject_sync(batch->request, subject, place);
+			if (synced->error < 0)
+				fail_unsynced(batch, subject, synced->error);
 		}
 	}
 	return 0;

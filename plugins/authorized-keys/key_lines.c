@@ -78,6 +78,21 @@ bool key_line_is_ours(const struct key_line *line, char ret_label[KEY_LABEL_MAX 
 	return true;
 }
 
+/* sshd passes over the white space that a word may hold. */
+static int decode_word(const char *word, size_t size, unsigned char **ret_blob, size_t *ret_size)
+{
+	cleanup_free char *plain = malloc(size + 1);
+	size_t used = 0;
+
+	if (!plain)
+		return -ENOMEM;
+	for (size_t i = 0; i < size; i++) {
+		if (word[i] != '\f' && word[i] != '\v' && word[i] != '\r')
+			plain[used++] = word[i];
+	}
+	return base64_decode(plain, used, ret_blob, ret_size);
+}
+
 /* "TYPE BASE64" at that place, where the type inside the key is the same. */
 static int read_key(const struct key_line *line, size_t at, unsigned char **ret_blob, size_t *ret_size)
 {
@@ -88,31 +103,30 @@ static int read_key(const struct key_line *line, size_t at, unsigned char **ret_
 
 	if (type_end == at || type_end - at > TYPE_MAX || end == start)
 		return -ENOENT;
-	if (line->start[end - 1] == '\r') /* a CRLF file without a comment */
-		end--;
-	int r = base64_decode(line->start + start, end - start, &blob, &size);
+	int r = decode_word(line->start + start, end - start, &blob, &size);
 	if (r < 0)
 		return r == -ENOMEM ? r : -ENOENT;
 	slice = (struct ssh_slice){blob, size};
-	if (ssh_wire_take_string(&slice, &inner) < 0 || inner.size != type_end - at ||
-		memcmp(inner.bytes, line->start + at, inner.size) != 0)
+	if (ssh_wire_take_string(&slice, &inner) < 0 ||
+		!sshkey_is_named(line->start + at, type_end - at, (const char *)inner.bytes, inner.size))
 		return -ENOENT;
 	*ret_blob = steal_pointer(&blob);
 	*ret_size = size;
 	return 0;
 }
 
-int key_line_blob(const struct key_line *line, unsigned char **ret_blob, size_t *ret_size)
+int key_line_blob(const struct key_line *whole, unsigned char **ret_blob, size_t *ret_size)
 {
-	size_t at = skip_blanks(line, 0);
+	const struct key_line line = {whole->start, strnlen(whole->start, whole->size)}; /* sshd reads no further */
+	size_t at = skip_blanks(&line, 0);
 
-	if (at == line->size || line->start[at] == '#')
+	if (at == line.size || line.start[at] == '#')
 		return -ENOENT;
-	int r = read_key(line, at, ret_blob, ret_size);
+	int r = read_key(&line, at, ret_blob, ret_size);
 	if (r != -ENOENT)
 		return r;
-	at = skip_blanks(line, skip_options(line, at));
-	return read_key(line, at, ret_blob, ret_size);
+	at = skip_blanks(&line, skip_options(&line, at));
+	return read_key(&line, at, ret_blob, ret_size);
 }
 
 bool key_line_has_blob(const struct key_line *line, const unsigned char *blob, size_t size)
@@ -121,19 +135,6 @@ bool key_line_has_blob(const struct key_line *line, const unsigned char *blob, s
 	size_t other_size;
 
 	return key_line_blob(line, &other, &other_size) == 0 && other_size == size && memcmp(other, blob, size) == 0;
-}
-
-unsigned key_lines_find_foreign(const char *text, size_t size, const unsigned char *blob, size_t blob_size)
-{
-	char label[KEY_LABEL_MAX + 1];
-	struct key_line line;
-	size_t offset = 0;
-
-	for (unsigned number = 1; key_lines_next(text, size, &offset, &line); number++) {
-		if (!key_line_is_ours(&line, label) && key_line_has_blob(&line, blob, blob_size))
-			return number;
-	}
-	return 0;
 }
 
 int key_lines_find(const char *text, size_t size, const char *label, struct key_line *ret_line)

@@ -28,8 +28,6 @@ bool key_line_is_ours(const struct key_line *line, char ret_label[KEY_LABEL_MAX 
 int key_line_blob(const struct key_line *line, unsigned char **ret_blob, size_t *ret_size) MUST_CHECK;
 /* True when the line holds that very key. */
 bool key_line_has_blob(const struct key_line *line, const unsigned char *blob, size_t size);
-/* The number (from 1) of the first line with that key that is not ours, or 0. */
-unsigned key_lines_find_foreign(const char *text, size_t size, const unsigned char *blob, size_t blob_size);
 /* The first line of ours with that label: -ENOENT. */
 int key_lines_find(const char *text, size_t size, const char *label, struct key_line *ret_line) MUST_CHECK;
 /* The time in a line's expiry-time option when it is in UTC ("…Z"); false without. */

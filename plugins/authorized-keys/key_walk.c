@@ -33,7 +33,7 @@ struct walk {
 	const struct key_task *task;
 	const struct key_place *place;
 	struct key_view *view;
-	bool create;
+	enum key_walk_purpose purpose;
 	int current;
 	unsigned links; /* followed so far */
 };
@@ -66,6 +66,8 @@ static int check_directory(const struct walk *walk, size_t depth, int descriptor
 		view->home_open = true;
 		return 0;
 	}
+	if (walk->purpose == KEY_WALK_LOOK && status.st_uid == uid)
+		return 0;
 	/* Below the home sshd refuses what others can write to; it is the user's own to narrow. */
 	cleanup_close int directory = sys.openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	if (directory < 0 || sys.fchmod(directory, status.st_mode & 07755) < 0)
@@ -216,7 +218,7 @@ static int descend(struct walk *walk, const char *name, size_t depth)
 		if (depth <= place->home_size)
 			return key_view_refuse(walk->view, CODE_HOME_UNSAFE, "%.*s does not exist",
 				(int)place->home_size, place->path);
-		if (!walk->create)
+		if (walk->purpose != KEY_WALK_ADD)
 			return -ENOENT;
 		r = make_directory(walk->task, walk->current, name, place->home_size > 0 ? 0700 : 0755, walk->view);
 		if (r == 0)
@@ -239,11 +241,11 @@ static void walk_free(struct walk *walk)
 		(void)close(walk->current);
 }
 
-int key_walk(const struct key_task *task, const struct key_place *place, bool create, struct key_view *view,
-	int *ret_directory, const char **ret_name)
+int key_walk(const struct key_task *task, const struct key_place *place, enum key_walk_purpose purpose,
+	struct key_view *view, int *ret_directory, const char **ret_name)
 {
 	const char *at = place->path + strspn(place->path, "/");
-	CLEANUP(walk_free) struct walk walk = {task, place, view, create, -1, 0};
+	CLEANUP(walk_free) struct walk walk = {task, place, view, purpose, -1, 0};
 
 	int r = go_to_root(&walk);
 	for (const char *slash = strchr(at, '/'); r == 0 && slash; slash = strchr(at, '/')) {

@@ -36,7 +36,7 @@ int locations_add(struct locations *locations, const struct account *account, co
 		}
 	}
 	if (locations->count == KEY_PLACES_MAX || *path != '/' || strlen(path) > PATH_LENGTH_MAX ||
-		path[strlen(path) - 1] == '/' || !field_is_text(path, PATH_LENGTH_MAX))
+		path[strlen(path) - 1] == '/' || !json_is_utf8(path) || !field_is_text(path, PATH_LENGTH_MAX))
 		return -EINVAL;
 	struct key_place *place = &locations->places[locations->count];
 	*place = (struct key_place){.path = strdup(path), .home_size = below_home(account, path)};

@@ -61,6 +61,8 @@ static int resolve(const struct plugin_request *request, const struct account_ta
 		return refuse(subject, CODE_SYSTEM_ACCOUNT, "uid %u is a system account", (unsigned)uid);
 	if (subject->account.home[0] != '/')
 		return refuse(subject, CODE_HOME_UNSAFE, "his home is no absolute path");
+	if (!json_is_utf8(subject->account.home))
+		return refuse(subject, CODE_HOME_UNSAFE, "the name of his home is not in UTF-8");
 	return account_groups(group, subject->user, subject->account.gid, &subject->groups, &subject->group_count);
 }
 

@@ -12,28 +12,6 @@ static bool is_of(const struct key_entry *entry, const char *user)
 	return strcmp(entry->user, user) == 0;
 }
 
-int sweep_prepare(const struct key_ledger *ledger, struct work *work)
-{
-	struct subject *subject = work->subject;
-
-	for (unsigned i = key_ledger_first(ledger, subject->user); i != KEY_LEDGER_END; i = ledger->entries[i].next) {
-		const struct key_entry *entry = &ledger->entries[i];
-		const struct key_line line = {entry->line, strlen(entry->line)};
-		struct work_blob *blob;
-		unsigned char *bytes;
-		size_t size;
-
-		if (key_line_blob(&line, &bytes, &size) < 0)
-			continue;
-		int r = work_add_blob(work, bytes, size, &blob);
-		if (r == 0)
-			r = subject_add_blob(subject, bytes, size, &blob->index);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
 static bool fits(const struct key_line *line, const struct key_entry *entry)
 {
 	char fingerprint[SSHKEY_FINGERPRINT_SIZE];

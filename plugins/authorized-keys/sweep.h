@@ -12,9 +12,7 @@
 #define SWEEP_RESTORES_MAX 3
 #define SWEEP_WINDOW 86400 /* seconds */
 
-/* Before the look: the keys that may stand on lines that are not ours. */
-int sweep_prepare(const struct key_ledger *ledger, struct work *work) MUST_CHECK;
-/* After it: edits into the work, states into the ledger. */
+/* After the look for all that is known (work_look_for_known): edits into the work, states into the ledger. */
 int sweep_decide(const struct plugin_request *request, struct key_ledger *ledger, struct work *work) MUST_CHECK;
 /* The account is gone: so are its entries, and its files in our own directories. */
 void sweep_forget(const struct plugin_request *request, struct key_ledger *ledger, const char *user,

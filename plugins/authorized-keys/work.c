@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "lib/base64.h"
 #include "plugins/authorized-keys/key_lines.h"
 
 #define SWEPT_TEXT_MAX 2048u /* of expired lines in one plan: 512 of them go through one reply */
@@ -34,7 +35,8 @@ void work_free(struct work *work)
 	key_text_free(&work->text);
 }
 
-int work_add_blob(struct work *work, unsigned char *bytes, size_t size, struct work_blob **ret_blob)
+/* Takes the bytes over, also on failure. */
+static int add_blob(struct work *work, unsigned char *bytes, size_t size, struct work_blob **ret_blob)
 {
 	struct work_blob *more = reallocarray(work->blobs, work->blob_count + 1, sizeof(*more));
 
@@ -45,6 +47,28 @@ int work_add_blob(struct work *work, unsigned char *bytes, size_t size, struct w
 	work->blobs = more;
 	work->blobs[work->blob_count] = (struct work_blob){0, bytes, size};
 	*ret_blob = &work->blobs[work->blob_count++];
+	return 0;
+}
+
+int work_look_for_known(struct work *work, const struct key_ledger *ledger, const char *keypair)
+{
+	struct subject *subject = work->subject;
+
+	for (unsigned i = key_ledger_first(ledger, subject->user); i != KEY_LEDGER_END; i = ledger->entries[i].next) {
+		const struct key_entry *entry = &ledger->entries[i];
+		const struct key_line line = {entry->line, strlen(entry->line)};
+		struct work_blob *blob;
+		unsigned char *bytes;
+		size_t size;
+
+		if ((keypair && strcmp(entry->keypair, keypair) != 0) || key_line_blob(&line, &bytes, &size) < 0)
+			continue;
+		int r = add_blob(work, bytes, size, &blob);
+		if (r == 0)
+			r = subject_add_blob(subject, bytes, size, &blob->index);
+		if (r < 0)
+			return r;
+	}
 	return 0;
 }
 
@@ -160,9 +184,11 @@ static int note_lost(struct work *work, const struct key_view *view, const char 
 			return r;
 		if (r < 0)
 			continue; /* no key that anybody could log in with */
+		sshkey_fingerprint(blob, size, fingerprint);
+		if (work->lost.size > 0 && memmem(work->lost.bytes, work->lost.size, fingerprint, strlen(fingerprint)))
+			continue;
 		if (work->lost_count++ == LOST_MAX)
 			return -E2BIG;
-		sshkey_fingerprint(blob, size, fingerprint);
 		json_put_string(&writer, NULL, fingerprint);
 	}
 	return buffer_status(&work->lost);
@@ -223,18 +249,48 @@ static int check_conflict(struct work *work, int64_t now)
 	return 0;
 }
 
-/* Where the key stands on a line that is not ours; false when nowhere. */
-static bool find_foreign(const struct work *work, unsigned *ret_place, unsigned *ret_line)
+/* Where the key stands on a line that is not ours, and lets him in: there, or where sshd looks. */
+static bool find_foreign(const struct work *work, unsigned place, unsigned *ret_place, unsigned *ret_line)
 {
-	for (unsigned i = 0; i < work->subject->locations.count; i++) {
+	const struct locations *locations = &work->subject->locations;
+
+	for (unsigned i = 0; i < locations->count; i++) {
 		const struct key_view *view = &work->subject->views[i];
-		if (view->foreign && view->foreign[work->blob] > 0) {
+		if ((i == place || locations->read_by_sshd[i]) && view->foreign && view->foreign[work->blob] > 0) {
 			*ret_place = i;
 			*ret_line = view->foreign[work->blob];
 			return true;
 		}
 	}
 	return false;
+}
+
+static bool is_same(const struct work_blob *blob, const unsigned char *bytes, size_t size)
+{
+	return bytes && blob->size == size && memcmp(blob->bytes, bytes, size) == 0;
+}
+
+/* Where the keys that were bound stand on lines that are no longer ours: those stay. */
+static void tell_unmarked(struct work *work)
+{
+	const struct locations *locations = &work->subject->locations;
+	const struct sshkey *key = &work->text.key;
+
+	for (unsigned i = 0; i < work->blob_count; i++) {
+		const struct work_blob *blob = &work->blobs[i];
+		/* The copies of one whose line is cut are told when it is. */
+		bool told =
+			is_same(blob, work->old_blob, work->old_blob_size) || is_same(blob, key->blob, key->blob_size);
+
+		for (unsigned j = 0; j < i; j++)
+			told = told || is_same(blob, work->blobs[j].bytes, work->blobs[j].size);
+		for (unsigned place = 0; !told && place < locations->count; place++) {
+			const struct key_view *view = &work->subject->views[place];
+			if (locations->read_by_sshd[place] && view->foreign && view->foreign[blob->index] > 0)
+				work_tell(work, "still authorised by %.100s:%u", locations->places[place].path,
+					view->foreign[blob->index]);
+		}
+	}
 }
 
 static int decide_bind(const struct plugin_request *request, struct work *work, bool replace)
@@ -252,7 +308,7 @@ static int decide_bind(const struct plugin_request *request, struct work *work, 
 		(void)check_conflict(work, request->time);
 	if (work->result->code != CODE_OK)
 		return 0;
-	bool foreign = find_foreign(work, &foreign_place, &foreign_line);
+	bool foreign = find_foreign(work, place, &foreign_place, &foreign_line);
 	if (foreign)
 		work_tell(
 			work, "key was added by hand (%.120s:%u)", locations->places[foreign_place].path, foreign_line);
@@ -266,8 +322,10 @@ static int decide_bind(const struct plugin_request *request, struct work *work, 
 	}
 	if (r == 0 && !standing && !foreign)
 		r = set_line(work, place, work->text.line, request->time);
+	if (r == 0)
+		tell_unmarked(work);
 	if (r == 0 && work->subject->views[place].home_open)
-		work_tell(work, "%.60s is writable by others: sshd refuses keys there (StrictModes)",
+		work_tell(work, "%.60s is writable by others: sshd may refuse keys there (StrictModes)",
 			work->subject->account.home);
 	if (r == 0 && *locations->note)
 		work_tell(work, "%s", locations->note);
@@ -304,6 +362,7 @@ static int decide_unbind(const struct plugin_request *request, struct work *work
 		work_tell(work, "no key of ours is bound as %s", label);
 	else if (unknown)
 		work_tell(work, "not looked at: %.150s", unknown->detail);
+	tell_unmarked(work);
 	return 0;
 }
 
@@ -349,6 +408,42 @@ int work_compare_ledger(struct work *work, const struct key_ledger *ledger)
 	return r;
 }
 
+/* What stands in a user's file may be any bytes. */
+static void put_line(struct json_writer *writer, const char *name, const char *encoded_name, const char *line)
+{
+	cleanup_buffer struct buffer encoded = {0};
+
+	if (json_is_utf8(line)) {
+		json_put_string(writer, name, line);
+		return;
+	}
+	base64_append(&encoded, line, strlen(line));
+	if (buffer_status(&encoded) < 0)
+		writer->out->failed = true;
+	else
+		json_put_string(writer, encoded_name, encoded.bytes);
+}
+
+static int take_line(const cJSON *edit, const char *name, const char *encoded_name, char **ret_line)
+{
+	cleanup_free unsigned char *bytes = NULL;
+	const char *text;
+	size_t size;
+
+	if (json_get_string(edit, name, &text) == 0) {
+		*ret_line = strdup(text);
+		return *ret_line ? 0 : -ENOMEM;
+	}
+	int r = json_get_string(edit, encoded_name, &text) == 0 ? base64_decode(text, strlen(text), &bytes, &size)
+								: -EBADMSG;
+	if (r == 0 && strlen((const char *)bytes) != size)
+		r = -EBADMSG;
+	if (r < 0)
+		return r;
+	*ret_line = (char *)steal_pointer(&bytes);
+	return 0;
+}
+
 int work_write_plan(const struct work *work, char **ret_plan)
 {
 	cleanup_buffer struct buffer text = {0};
@@ -361,8 +456,8 @@ int work_write_plan(const struct work *work, char **ret_plan)
 
 		json_begin_object(&writer, NULL);
 		json_put_string(&writer, "path", work->subject->locations.places[edit->place].path);
-		json_put_string(&writer, "before", edit->before);
-		json_put_string(&writer, "after", edit->after);
+		put_line(&writer, "before", "before_base64", edit->before);
+		put_line(&writer, "after", "after_base64", edit->after);
 		json_put_bool(&writer, "made", edit->made);
 		if (edit->swept)
 			json_put_string(&writer, "swept", edit->label);
@@ -407,19 +502,24 @@ int work_read_plan(struct work *work, bool exchange)
 	}
 	cJSON_ArrayForEach(node, edits)
 	{
-		const char *path, *before, *after, *swept = NULL;
+		cleanup_free char *one = NULL, *other = NULL;
+		const char *path, *swept = NULL;
 		unsigned place;
 		bool made;
 
-		if (json_get_string(node, "path", &path) < 0 ||
-			json_get_string(node, exchange ? "after" : "before", &before) < 0 ||
-			json_get_string(node, exchange ? "before" : "after", &after) < 0 ||
-			json_get_bool(node, "made", &made) < 0 || work->edit_count == WORK_EDITS_MAX)
-			return -EBADMSG;
+		int r = take_line(node, "before", "before_base64", &one);
+		if (r == 0)
+			r = take_line(node, "after", "after_base64", &other);
+		if (r == 0 && (json_get_string(node, "path", &path) < 0 || json_get_bool(node, "made", &made) < 0 ||
+				      work->edit_count == WORK_EDITS_MAX))
+			r = -EBADMSG;
+		if (r < 0)
+			return r == -ENOMEM ? r : -EBADMSG;
+		const char *before = exchange ? other : one, *after = exchange ? one : other;
 		(void)!json_get_string(node, "swept", &swept);
 		if (swept && exchange)
 			continue; /* what had expired does not come back */
-		int r = locations_add(&subject->locations, &subject->account, path, &place);
+		r = locations_add(&subject->locations, &subject->account, path, &place);
 		if (r < 0)
 			return r == -EINVAL ? -EBADMSG : r;
 		r = append_edit(work, place, swept ? swept : label, before, after, made, swept != NULL);

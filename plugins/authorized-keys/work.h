@@ -31,7 +31,7 @@ struct work {
 	size_t old_blob_size;
 	struct work_edit *edits; /* owned */
 	unsigned edit_count;
-	struct work_blob *blobs; /* keys.sweep: of the ledger's keys */
+	struct work_blob *blobs; /* of the ledger's keys that it is about */
 	unsigned blob_count;
 	char *forgotten[KEY_PLACES_MAX]; /* owned; where the ledger has the label, but no line stands */
 	unsigned forgotten_count;
@@ -52,8 +52,8 @@ int work_compare_ledger(struct work *work, const struct key_ledger *ledger) MUST
 int work_write_plan(const struct work *work, char **ret_plan) MUST_CHECK;
 int work_read_plan(struct work *work, bool exchange) MUST_CHECK;
 void work_free(struct work *work);
-/* Takes the bytes over, also on failure. */
-int work_add_blob(struct work *work, unsigned char *bytes, size_t size, struct work_blob **ret_blob) MUST_CHECK;
+/* The keys that the ledger has for the user, of one pair or (NULL) all: where do they stand? */
+int work_look_for_known(struct work *work, const struct key_ledger *ledger, const char *keypair) MUST_CHECK;
 /* One change of a line, in the view too. -E2BIG when there are WORK_EDITS_MAX. */
 int work_add_edit(struct work *work, unsigned place, const char *label, const char *before, const char *after,
 	bool swept) MUST_CHECK;

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""faults.py [--only PROGRAM:NUMBER:ACTION] [--programs NAME,…] [--actions NAME,…] [--accounts]
+"""faults.py [--only PROGRAM:NUMBER:ACTION] [--programs NAME,…] [--actions NAME,…] [--accounts | --keys]
 
 The general fault driver, on the preset `fault` (lib/sys_fault.c). A document that creates a user, binds a key, sets a
 password and switches sshd is applied; at every call of the table of system operations, in every program, each fault
@@ -9,7 +9,8 @@ memory that is not there once, or from then on (P80). Afterwards the redo runs a
 command is wholly done or has a clear code and left nothing; the account files are consistent (pwck, grpck); foreign
 bytes are unchanged; no temporary file stays; nothing is done twice; the next document applies. Prints how many cases were
 tried and survived; --only replays one. With --accounts the document is about accounts alone: it makes one with groups and
-sudo, sets its password, locks another and removes a third."""
+sudo, sets its password, locks another and removes a third. With --keys it is about key files that stand: it binds and unbinds
+in one that holds what its user wrote, and unbinds the only line of one that is ours."""
 import argparse
 import errno
 import json
@@ -76,6 +77,7 @@ class Case:
 
     def count(self, programs):
         """The calls that each program makes in one document: its longest process."""
+        self.prepare()
         write(LOG, "", 0o666)
         os.chmod(LOG, 0o666)
         self.apply(self.document("count"))
@@ -140,13 +142,13 @@ class Case:
         self.prepare()
         user = f"f{self.tried}"
         text = self.document(user)
-        write(PLAN, f"{program} {number} {(ACTIONS | MEMORY)[action]}\n", 0o644)
+        write(PLAN, f"{program} {number} {(ACTIONS | MEMORY)[action]}\n", 0o666)
+        os.chmod(PLAN, 0o666)  # a child that has become a user takes it, too
         code = self.apply(text)
         # A plugin that crashed runs again and is fine then: it shows in the log only.
         crashed = [line for line in self.log.splitlines() if any(int(status, 16) & 0x7f not in (0, 9) for status in re.findall("ended with status 0x([0-9a-f]+)", line))]
-        struck = not os.path.exists(PLAN)
-        self.struck += struck
-        if not struck:
+        self.struck += not lines_of(PLAN)
+        if os.path.exists(PLAN):
             os.unlink(PLAN)
         # What a crash or a put-off command leaves is finished by the redo; what was not taken over is offered again.
         for _ in range(3):
@@ -219,15 +221,70 @@ class Accounts(Case):
         return found
 
 
+class Keys(Case):
+    """Key files that stand: the old one or the new one, with every byte of its user's, and nothing beside it."""
+
+    expected = "kor"
+    hand = b"# mine\r\n\x01 junk\nssh-ed25519 AAAA not a key"
+
+    def __init__(self):
+        super().__init__()
+        self.other = keygen("/tmp/other")
+        for name in ("hand", "bare"):
+            subprocess.run(["useradd", "-m", "-p", "*", name], check=True)
+        os.mkdir("/home/hand/.ssh", 0o700)
+        with open("/home/hand/.ssh/authorized_keys", "wb") as file:
+            file.write(self.hand)
+        subprocess.run(["chown", "-R", "hand:hand", "/home/hand/.ssh"], check=True)
+        os.chmod("/home/hand/.ssh/authorized_keys", 0o640)
+
+    def prepare(self):
+        self.seq += 1
+        n = self.seq
+        self.apply(self.ops.document(n, [
+            {"id": f"x{n}", "do": "keys.unbind", "user": "hand", "keypair": "laptop"},
+            {"id": f"y{n}", "do": "keys.bind", "user": "hand", "keypair": "old", "key": self.other},
+            {"id": f"z{n}", "do": "keys.bind", "user": "bare", "keypair": "only", "key": self.key}]))
+        self.apply(b"", "--redo")
+        assert {code for _, code in self.results().values()} == {"ok"}, self.results()
+
+    def document(self, user):
+        self.seq += 1
+        n = self.seq
+        return self.ops.document(n, [
+            {"id": f"k{n}", "do": "keys.bind", "user": "hand", "keypair": "laptop", "key": self.key},
+            {"id": f"o{n}", "do": "keys.unbind", "user": "hand", "keypair": "old"},
+            {"id": f"r{n}", "do": "keys.unbind", "user": "bare", "keypair": "only"}])
+
+    def problems(self, user):
+        found, codes, n = super().problems("hand"), self.results(), self.seq
+        path, bare = "/home/hand/.ssh/authorized_keys", "/home/bare/.ssh/authorized_keys"
+        with open(path, "rb") as file:
+            content = file.read()
+        new, old = (f"{key} latchkey:{label}\n".encode() for key, label in ((self.key, "laptop"), (self.other, "old")))
+        bound, unbound, removed = (codes.get(f"{letter}{n}") == ("ok", "ok") for letter in "kor")
+        if content not in [first + second + self.hand for first in ([new] if bound else [b"", new])
+                           for second in ([b""] if unbound else [old, b""])]:
+            found.append(f"the file is neither the old nor the new one: {content}")
+        if (os.stat(path).st_mode & 0o777, os.stat(path).st_uid) != (0o640, os.stat("/home/hand").st_uid):
+            found.append("the file's mode or owner is another")
+        if os.path.exists(bare) and (removed or read(bare) != f"{self.key} latchkey:only\n"):
+            found.append("the file that is ours alone is there, or not whole")
+        if os.path.isdir("/home/bare/.ssh"):
+            found += [f"{name} stays" for name in os.listdir("/home/bare/.ssh") if name != "authorized_keys"]
+        return found
+
+
 def test():
     parser = argparse.ArgumentParser()
     parser.add_argument("--only")
     parser.add_argument("--accounts", action="store_true")
+    parser.add_argument("--keys", action="store_true")
     parser.add_argument("--programs", default=",".join(PROGRAMS))
     parser.add_argument("--actions", default=",".join(ACTIONS | MEMORY))
     parser.add_argument("--stride", type=int, default=1, help="every n-th call, from a start that differs by action")
     options = parser.parse_args()
-    case = Accounts() if options.accounts else Case()
+    case = Accounts() if options.accounts else Keys() if options.keys else Case()
     if options.only:
         program, number, action = options.only.split(":")
         case.run(program, int(number), action)

@@ -68,6 +68,13 @@ def expect(result, code, changed=None, text=None, detail=None):
     check(good, f"{text or code}: {result['code']} changed {result.get('changed')} {result.get('detail', '')}")
 
 
+class Traced(Plugin):
+    """strace outside of setpriv: inside it could not tell the paths of what is not dumpable."""
+
+    def argv(self, verb):
+        return ["/usr/bin/strace", "-f", "-y", "-o", "/tmp/trace", "-e", "trace=fsync", *super().argv(verb)]
+
+
 FIRST, SECOND, HAND = key_pair("first"), key_pair("second"), key_pair("hand")
 BLOB = FIRST.split()[1].encode()
 
@@ -194,6 +201,33 @@ def test_ownership():
     result = unbind("k1")
     expect(result, "ok", True, "P114: every copy", f"still authorised by {FILE}:1")
     check("/home/alice/.ssh/authorized_keys2:2" in result["detail"], f"P114: with file and line: {result['detail']}")
+    for name, what in (("unbind", lambda: unbind("k1")),
+                       ("replace", lambda: keys.one({"do": "keys.replace", "user": "alice", "keypair": "k1", "key": SECOND}))):
+        fresh()
+        expect(bind("k1", FIRST), "ok", True)
+        write(FILE, b"# mine\n" + read(FILE).replace(b" latchkey:k1", b""))
+        expect(what(), "ok", None, f"P114: he took our mark off: {name}", f"still authorised by {FILE}:2")
+        check(logs_in("alice", "first"), "P114: as it is")
+    fresh()
+    expect(bind("k1", FIRST), "ok", True)
+    write(FILE, read(FILE) * 100)
+    expect(unbind("k1"), "ok", True, "our line, a hundred times")
+    check(not os.path.exists(FILE), "is cut a hundred times")
+    expect(bind("k1", FIRST), "ok", True)
+    write(FILE, read(FILE).replace(b" latchkey:k1", b" " + b"x" * 17000 + b" latchkey:k1"))
+    expect(unbind("k1"), "too_large", False, "a line that he made longer than a plan", "keys.revoke")
+    rsa, blob = key_pair("rsa", "rsa"), BLOB.decode()
+    copies = {"another name of the type": (rsa, "rsa", "rsa-sha2-512 " + rsa.split()[1]),
+              "a form feed in the key": (FIRST, "first", f"ssh-ed25519 {blob[:20]}\f{blob[20:]} x"),
+              "a NUL behind it": (FIRST, "first", f"ssh-ed25519 {blob}\0 and more")}
+    for name, (key, login, copy) in copies.items():
+        fresh()
+        expect(bind("k1", key), "ok", True)
+        with open(FILE, "a", encoding="ascii") as file:
+            file.write(copy + "\n")
+        expect(unbind("k1"), "ok", True, f"P114: a copy with {name}", f"still authorised by {FILE}:1")
+        check(logs_in("alice", login), "P114: as it is")
+        expect(bind("k1", key), "ok", False, "and it counts as his", "added by hand")
 
 
 def digest(path):
@@ -305,7 +339,12 @@ def test_modes():
     write(FILE, HAND.encode() + b"\n", mode=0o666)
     os.chmod("/home/alice/.ssh", 0o777)
     check(not logs_in("alice", "hand"), "others can write: sshd refuses")
-    expect(bind("k1", FIRST), "ok", True, "P45: narrowed")
+    command = {"do": "keys.bind", "user": "alice", "keypair": "k1", "key": FIRST}
+    check(keys.plan(command)[0]["changes"] and os.stat("/home/alice/.ssh").st_mode & 0o777 == 0o777, "a plan changes nothing")
+    expect(bind("k9", HAND), "ok", False, "nor does what has nothing to change")
+    check(os.stat("/home/alice/.ssh").st_mode & 0o777 == 0o777 and os.stat(FILE).st_mode & 0o777 == 0o666, "neither directory nor file")
+    os.chmod(FILE, 0o600)
+    expect(bind("k1", FIRST), "ok", True, "P45: narrowed, and told", "others could write to his key file")
     check(logs_in("alice", "first") and logs_in("alice", "hand"), "P45: and accepted")
     os.chmod("/home", 0o711)
     expect(unbind("k1"), "ok", True, "/home that nobody can list")
@@ -393,6 +432,16 @@ def test_locations():
     """T19: where sshd will read it for this user only, or a clear refusal."""
     fresh()
     expect(bind("k1", FIRST, location="runtime"), "keys_file_none", False, "sshd does not read ours yet")
+    sshd.configure("00-latchkey", "AuthorizedKeysFile .ssh/authorized_keys /etc/ssh/latchkey_keys/%u "
+                                  "/run/latchkey/authorized_keys/%u\n")
+    os.makedirs("/etc/ssh/latchkey_keys", exist_ok=True)
+    with open("/etc/ssh/latchkey_keys/alice", "w", encoding="ascii") as file:
+        file.write(FIRST + "\n")
+    sshd.configure("00-latchkey", "AuthorizedKeysFile .ssh/authorized_keys\n")
+    expect(bind("k1", FIRST), "ok", True, "it stands by hand, but where sshd does not look")
+    check(logs_in("alice", "first"), "so it is bound, and logs in")
+    os.unlink("/etc/ssh/latchkey_keys/alice")
+    fresh()
     sshd.configure("00-latchkey", "AuthorizedKeysFile .ssh/authorized_keys /etc/ssh/latchkey_keys/%u "
                                   "/run/latchkey/authorized_keys/%u\n")
     for location, path in (("system", "/etc/ssh/latchkey_keys/alice"), ("runtime", "/run/latchkey/authorized_keys/alice")):
@@ -523,6 +572,8 @@ def test_redo():
     os.unlink(LEDGER)
     expect(keys.apply([command], planned, redo=True)[0], "ok", False, "a redo of what is done")
     check(ledger()[0]["keypair"] == "k1" and ledger()[0]["made"], "repairs the ledger")
+    expect(Traced("authorized-keys", POLICY).apply([command], planned, redo=True)[0], "ok", False, "and again")
+    check(f"<{FILE}>)" in read("/tmp/trace").decode(), "what stands may not be on disk yet: it is before the redo says ok")
     expect(keys.apply([command], planned, undo=True)[0], "ok", True, "undo")
     check(not os.path.exists(FILE), "as it was before")
     write(FILE, SECOND.encode() + b" latchkey:k1\n")

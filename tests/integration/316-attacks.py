@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """P40, P41, P47: what a user does to the plugin that works in his home. LATCHKEY_ROUNDS=100000 for the whole number of
 exchanges; the everyday run makes fewer."""
+import base64
 import ctypes
 import hashlib
 import mmap
@@ -240,6 +241,13 @@ def T32_large_files():
     put(FILE, b"#\n" * 100000, "alice")
     started = time.monotonic()
     check(bind("k1", FIRST)["code"] == "ok" and unbind("k1")["code"] == "ok" and time.monotonic() - started < 10, "T32: 100,000 short lines")
+    commands = [{"do": "keys.bind", "user": "alice", "keypair": f"n{number}", "key": FIRST if number % 2 else SECOND} for number in range(512)]
+    for text, name in ((b"\n" * 900000, "900,000 empty lines"), (b"".join(b"ssh-ed25519 %s x\n" % base64.b64encode(
+            b"\0\0\0\x0bssh-ed25519\0\0\0 " + number.to_bytes(32, "big")) for number in range(8000)), "8,000 keys")):
+        put(FILE, text, "alice")
+        check({result["code"] for result in keys.run(*commands)} == {"ok"}, f"T32: 512 keys to {name}")
+        check({result["code"] for result in keys.run(*({"do": "keys.unbind", "user": "alice", "keypair": f"n{number}"}
+                                                       for number in range(512)))} == {"ok"} and read(FILE) == text, "T32: and away again")
     lines = b"".join(b"# line %d of very many\n" % number for number in range(100000))
     put(FILE, lines, "alice")
     result = bind("k1", FIRST)
@@ -281,9 +289,31 @@ def P47_frozen():
     check(bind("after", SECOND)["code"] == "ok" and logs_in("alice", "second") and logs_in("alice", "hand"), "P47: and afterwards")
 
 
+def P47_one_user_stops_what_serves_all():
+    """New files of one batch come to disk together, as one of their users: he cannot keep the others from their keys."""
+    uid = fresh()
+    fresh("bob")
+    stopper = subprocess.Popen([sys.executable, "-c",
+                                "import os,signal\nwhile True:\n for pid in os.listdir('/proc'):\n  if pid.isdigit():\n"
+                                "   try:\n    if open(f'/proc/{pid}/comm').read() == 'keys:sync\\n': os.kill(int(pid), signal.SIGSTOP)\n"
+                                "   except OSError: pass\n"], user=uid, group=uid, extra_groups=[])
+    slow = Plugin("authorized-keys", POLICY)
+    # Long enough for him to see it.
+    slow.prefix = ["/usr/bin/strace", "-f", "-o", "/dev/null", "-e", "inject=syncfs:delay_enter=500000"]
+    commands = [{"id": f"c{number}", "do": "keys.bind", "user": user, "keypair": f"k{number}", "key": FIRST}
+                for number, user in enumerate(("alice", "alice", "bob", "bob"))]
+    try:
+        results = slow.apply(commands, keys.plan(*commands))
+    finally:
+        stopper.kill()
+        stopper.wait()
+    check([result["code"] for result in results] == ["timeout", "timeout", "ok", "ok"], f"P47: he stops his own alone {results}")
+    check([result["code"] for result in keys.run(*commands)] == ["ok"] * 4, "P47: and afterwards")
+
+
 sshd = Sshd().start()
 try:
-    for test in (P41_the_uid_comes_first, P40_exchanges, P47_hung_fuse, P47_quota, P47_frozen, T32_large_files):
+    for test in (P47_one_user_stops_what_serves_all, P41_the_uid_comes_first, P40_exchanges, P47_hung_fuse, P47_quota, P47_frozen, T32_large_files):
         print(f"# {test.__name__}", flush=True)
         test()
 finally:

@@ -70,12 +70,38 @@ def test():
 
     # --- many lines under one label ------------------------------------------------------------------------------------
     many = "".join(f"a {base64.b64encode(bytes((0, 0, 0, 1, 97)) + number.to_bytes(4, 'big')).decode()} latchkey:base\n"
-                   for number in range(38000))
+                   for number in range(36000))
     plant("bob", many)
     plant("bob", many, "authorized_keys2")
     results = do(unbind("bob", "base"), unbind("carol", "base"))
     check(results[1]["code"] == "ok" and not os.path.exists(key_file("carol")), f"what bob planted keeps carol's key from nothing {results[1]}")
-    check(results[0]["code"] == "too_large", f"and his own command says what is wrong {results[0]}")
+    check(results[0]["code"] == "too_large" and "too many lines" in results[0]["detail"], f"and his own command says what is wrong {results[0]}")
+
+    # --- bytes that are no text, in a line of ours -------------------------------------------------------------------------
+    plant("bob", "")
+    os.unlink("/home/bob/.ssh/authorized_keys2")
+    assert set(codes(do(bind("bob", "odd"), bind("carol", "base")))) == {"ok"}
+    with open(key_file("bob"), "r+b") as file:
+        line = file.read()
+        file.seek(0)
+        file.write(line.replace(b" latchkey:odd", b" J\xf6rg latchkey:odd"))
+    results = do(unbind("bob", "odd"), unbind("carol", "base"))
+    check(codes(results) == ["ok", "ok"] and not os.path.exists(key_file("bob")), f"what bob's line holds keeps nobody's command from being done {results}")
+
+    with open("/etc/passwd", "rb") as file:
+        passwd = file.read()
+    with open("/etc/passwd", "wb") as file:
+        file.write(passwd.replace(b":/home/bob:", b":/home/b\xf6b:"))
+    results = do(bind("bob", "odd"), bind("carol", "base"))
+    check(codes(results) == ["home_unsafe", "ok"], f"nor does the name of his home {results}")
+    with open("/etc/passwd", "wb") as file:
+        file.write(passwd)
+    do(unbind("carol", "base"))
+    subprocess.run(["sed", "-i", r"s/^bob:\([^:]*:[^:]*:[^:]*\):[^:]*:/bob:\1:J\xf6rg:/", "/etc/passwd"], env={"LC_ALL": "C"}, check=True)
+    results = do({"do": "user.ensure", "user": "bob", "gecos": "Bob"}, {"do": "user.ensure", "user": "carol", "gecos": "Carol"})
+    check(results[0]["code"] in ("ok", "internal") and results[1]["code"] == "ok", f"nor what he calls himself {results}")
+    with open("/etc/passwd", "wb") as file:
+        file.write(passwd)
 
     # --- many bound keys -------------------------------------------------------------------------------------------------
     do(bind("carol", "base"))

@@ -173,6 +173,67 @@ static void T05_create_does_not_replace(void **state)
 	empty(directory);
 }
 
+static void expect_file(int directory, const char *content)
+{
+	cleanup_names char **names = NULL;
+	cleanup_free char *text = NULL;
+	size_t count, size;
+
+	assert_int_equal(file_read(directory, "f", 100, &text, &size), 0);
+	assert_string_equal(text, content);
+	assert_int_equal(file_list(directory, ".", 100, &names, &count), 0);
+	assert_int_equal(count, 1); /* no temporary file stays */
+}
+
+static void write_to(int directory, int flags, const char *text)
+{
+	cleanup_close int descriptor = openat(directory, "f", O_WRONLY | O_CLOEXEC | flags);
+	assert_int_equal(write(descriptor, text, strlen(text)), strlen(text));
+}
+
+static void what_others_write_meanwhile_is_kept(void **state)
+{
+	int directory = *(int *)*state;
+	const struct file_reading was = {"old\n", 4};
+	struct file_attributes attributes = {.mode = 0600, .uid = (uid_t)-1, .gid = (gid_t)-1, .like = -1};
+	cleanup_close int old = -1;
+
+	assert_int_equal(file_replace_simple(directory, "f", "old\n", 4, 0600), 0);
+	assert_int_equal(file_replace_shared(directory, "f", "new\n", 4, &attributes, &was), -EAGAIN);
+	expect_file(directory, "old\n"); /* it was not there when it was read */
+	assert_int_equal(file_open(directory, "f", &old, NULL), 0);
+	attributes.like = old;
+
+	write_to(directory, O_APPEND, "more\n");
+	assert_int_equal(file_remove_shared(directory, "f", old, &was), -EAGAIN);
+	expect_file(directory, "old\nmore\n");
+	write_to(directory, 0, "odd");
+	assert_int_equal(file_replace_shared(directory, "f", "new\n", 4, &attributes, &was), -EAGAIN);
+	expect_file(directory, "odd\nmore\n");
+	write_to(directory, 0, "old");
+	assert_int_equal(file_replace_shared(directory, "f", "new\n", 4, &attributes, &was), 0);
+	expect_file(directory, "new\nmore\n");
+
+	const struct file_reading now = {"new\nmore\n", 9};
+	(void)close(old);
+	assert_int_equal(file_open(directory, "f", &old, NULL), 0);
+	attributes.like = old;
+	assert_int_equal(file_replace_simple(directory, "f", "new\nmore\n", 9, 0600), 0);
+	assert_int_equal(file_replace_shared(directory, "f", "x", 1, &attributes, &now), -EAGAIN);
+	assert_int_equal(file_remove_shared(directory, "f", old, &now), -EAGAIN);
+	expect_file(directory, "new\nmore\n"); /* another file of the same bytes is not the one that was read */
+
+	(void)close(old);
+	assert_int_equal(file_open(directory, "f", &old, NULL), 0);
+	cleanup_close int writer = openat(directory, "f", O_WRONLY | O_APPEND | O_CLOEXEC);
+	assert_int_equal(file_remove_shared(directory, "f", old, &now), -EBUSY);
+	expect_file(directory, "new\nmore\n");
+	(void)close(writer);
+	writer = -1;
+	assert_int_equal(file_remove_shared(directory, "f", old, &now), 0);
+	assert_int_equal(file_read(directory, "f", 100, (char *[]){NULL}, (size_t[]){0}), -ENOENT);
+}
+
 static int teardown(void **state)
 {
 	char path[64], link[64];
@@ -196,6 +257,7 @@ int main(void)
 		cmocka_unit_test(P23_a_default_acl_gives_nothing_to_what_is_replaced),
 		cmocka_unit_test(links_and_other_files_are_refused),
 		cmocka_unit_test(T05_create_does_not_replace),
+		cmocka_unit_test(what_others_write_meanwhile_is_kept),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

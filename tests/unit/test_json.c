@@ -101,6 +101,39 @@ static void null_is_a_value_only_where_it_is_asked_for(void **state)
 	assert_int_equal(json_parse_object_with_null(text, strlen(text), &root), 0);
 }
 
+static void what_is_utf8_can_be_written(void **state)
+{
+	static const struct {
+		const char *text;
+		bool is;
+	} rows[] = {
+		{"", true},
+		{"plain\x01\x7f", true},
+		{"J\xc3\xb6rg \xe2\x82\xac \xf0\x9f\x98\x80", true},
+		{"J\xf6rg", false},
+		{"\xc3", false},
+		{"\xc0\x80", false},
+		{"\xed\xa0\x80", false},
+		{"\xf4\x90\x80\x80", false},
+		{"\x85", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(rows); i++) {
+		cleanup_buffer struct buffer out = {0};
+		struct json_writer writer = {&out, false};
+		cleanup_json cJSON *object = NULL;
+
+		if (json_is_utf8(rows[i].text) != rows[i].is)
+			fail_msg("row %zu", i);
+		json_begin_object(&writer, NULL);
+		json_put_string(&writer, "text", rows[i].text);
+		json_end_object(&writer);
+		assert_int_equal(buffer_status(&out), 0);
+		assert_int_equal(json_parse_object(out.bytes, out.size, &object) == 0, rows[i].is);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -110,6 +143,7 @@ int main(void)
 		cmocka_unit_test(T30_types_are_not_converted),
 		cmocka_unit_test(integers_are_written_exactly),
 		cmocka_unit_test(null_is_a_value_only_where_it_is_asked_for),
+		cmocka_unit_test(what_is_utf8_can_be_written),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,6 +61,9 @@ static void T18_a_key_is_found_behind_any_options(void **state)
 		{KEY " comment", true},
 		{"  \t" KEY, true},
 		{KEY "\r", true},
+		{KEY "\f x", true},
+		{"ssh-ed25519 AAAAC3Nza\v\rC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g", true},
+		{"ssh-ed25519\fAAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g", false},
 		{"restrict " KEY, true},
 		{"from=\"10.0.0.0/8,::1\",command=\"echo \\\"a b\\\" c\" " KEY " x", true},
 		{"command=\"" KEY "\" " OTHER, false},
@@ -83,9 +86,8 @@ static void T18_a_key_is_found_behind_any_options(void **state)
 		if (key_line_has_blob(&line, blob, size) != rows[i].has)
 			fail_msg("%s", rows[i].line);
 	}
-	assert_int_equal(
-		key_lines_find_foreign(KEY " latchkey:k1\n\nrestrict " KEY "\n", strlen(KEY) * 2 + 25, blob, size), 3);
-	assert_int_equal(key_lines_find_foreign(KEY " latchkey:k1", strlen(KEY) + 12, blob, size), 0);
+	const struct key_line cut = {KEY "\0 more", strlen(KEY) + 6};
+	assert_true(key_line_has_blob(&cut, blob, size));
 }
 
 static void ours_stand_before_the_first_byte(void **state)

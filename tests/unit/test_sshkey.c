@@ -92,6 +92,32 @@ static void T16_T17_key_table(void **state)
 	assert_int_equal(parse(text.bytes, text.size, detail), CODE_KEY_INVALID);
 }
 
+static void names_of_a_type_are_those_that_sshd_reads(void **state)
+{
+	static const struct {
+		const char *name, *type;
+		bool same;
+	} rows[] = {
+		{"ssh-rsa", "ssh-rsa", true},
+		{"rsa-sha2-256", "ssh-rsa", true},
+		{"rsa-sha2-512", "ssh-rsa", true},
+		{"rsa-sha2-512", "ssh-ed25519", false},
+		{"ssh-ed25519", "ssh-ed25519", true},
+		{"ssh-ed25519", "ssh-rsa", false},
+		{"ssh-rsa", "rsa-sha2-512", false},
+		{"SSH-RSA", "ssh-rsa", false},
+		{"rsa", "ssh-rsa", false},
+		{"", "ssh-rsa", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(rows); i++) {
+		if (sshkey_is_named(rows[i].name, strlen(rows[i].name), rows[i].type, strlen(rows[i].type)) !=
+			rows[i].same)
+			fail_msg("%s %s", rows[i].name, rows[i].type);
+	}
+}
+
 /* Every type that ssh-keygen makes here: same fingerprint and bits, and our line is one that it reads. */
 static void P43_agrees_with_ssh_keygen(void **state)
 {
@@ -222,6 +248,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(T16_T17_key_table),
+		cmocka_unit_test(names_of_a_type_are_those_that_sshd_reads),
 		cmocka_unit_test(P43_agrees_with_ssh_keygen),
 		cmocka_unit_test(security_keys),
 		cmocka_unit_test(rsa_numbers),

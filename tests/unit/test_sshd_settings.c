@@ -62,6 +62,11 @@ static void a_change_goes_through_its_plan(void **state)
 	assert_string_equal(next.values[SETTING_ROOT], "no"); /* not touched: kept */
 	settings_change_exchange(&again);
 	assert_true(settings_match(&again, &again.after, &present));
+	assert_false(settings_change_leave_foreign(&again, &next));
+	assert_int_equal(settings_put(&next, SETTING_PASSWORD, "no"), 0); /* neither before nor after */
+	assert_true(settings_change_leave_foreign(&again, &next));
+	assert_false(again.touched[SETTING_PASSWORD]);
+	assert_true(again.touched[SETTING_KEYBOARD]);
 }
 
 static void a_plan_that_is_not_ours_is_refused(void **state)

@@ -388,6 +388,14 @@ def options_of_the_running_sshd():
     login = Plugin("login").plan({"do": "login.check", "users": ["alice"]})[0]["login"]["alice"]
     check(login["key"] == {"can": True, "blockers": []}, "… by the login plugin too")
     expect(set_(password_auth=True), "ok", True, "… and opened again")
+    operators = "/etc/ssh/sshd_config.d/50-port.conf"
+    for listens, said in (("2222", ["pubkey_auth_off"]), ("22", [])):
+        write(operators, f"Match LocalPort {listens}\nPubkeyAuthentication no\n")
+        server.reload()
+        login = Plugin("login").plan({"do": "login.check", "users": ["alice"]})[0]["login"]["alice"]
+        check(login["key"]["blockers"] == said and key_login("alice", KEY, 2222) == (not said),
+              f"… Match LocalPort {listens} is judged by the port it listens on: {login['key']}")
+    os.unlink(operators)
     server.stop()
     server = Server("-p", "2222", "-o", "PasswordAuthentication no", port=2222)
     result = set_(password_auth=True, permit_root_login="yes")

@@ -259,7 +259,7 @@ static int begin(struct world *world, const struct person *person, struct lookin
 	blocker_set shut_in, gates;
 
 	server_doors(effective, sshd_get_scan(world->sshd), without ? without->methods : NULL, &looking->doors);
-	blocked_both(look, person_blockers(person, world, looking->doors.use_pam, without != NULL));
+	person_blockers(person, world, looking->doors.use_pam, without != NULL, &look->key, &look->password);
 	blocked_both(look, server_user_blockers(person, effective, world->address));
 	const char *agent = sshd_value(effective, "hostkeyagent");
 	if (world->is_host && (!agent || strcasecmp(agent, "none") == 0) && !world_has_host_key(world))
@@ -277,10 +277,9 @@ static int begin(struct world *world, const struct person *person, struct lookin
 	if (r < 0)
 		return r;
 	blocked_both(look, shut_in);
-	r = gates_blockers(world, person, looking->doors.use_pam, &gates);
+	r = gates_blockers(world, person, looking->doors.use_pam, &look->key, &look->password);
 	if (r < 0)
 		return r;
-	blocked_both(look, gates);
 	/* It passes by itself: nobody is taken for locked out for good. */
 	r = without ? 0 : gates_password_blockers(world, person, looking->doors.use_pam, &gates);
 	if (r < 0)
@@ -315,8 +314,8 @@ int look_start(struct world *world, const char *user, const struct without *with
 		return begin(world, &person, looking);
 	looking->effective = NULL;
 	blocked_both(&looking->look,
-		(r == -EAGAIN && !world_has_host_key(world) ? BLOCKER_BIT(BLOCKER_HOST_KEY_MISSING) : sshd_blocker(r)) |
-			person_blockers(&person, world, true, without != NULL));
+		r == -EAGAIN && !world_has_host_key(world) ? BLOCKER_BIT(BLOCKER_HOST_KEY_MISSING) : sshd_blocker(r));
+	person_blockers(&person, world, true, without != NULL, &looking->look.key, &looking->look.password);
 	return 0;
 }
 

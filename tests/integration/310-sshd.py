@@ -138,6 +138,20 @@ def P55_no_include(server):
     applied = plugin.apply([{"do": "sshd.set", "password_auth": True}], planned)
     expect(applied[0], "ok", True, "P55: taking the last setting away")
     check(read(MAIN) == stripped, "P55: the file is byte for byte what it was")
+    # Whoever writes above the block, or turns every line's end into CRLF, does not make it two.
+    for what, change in (("a line above it", lambda text, block: "# managed\nPasswordAuthentication yes\n" + text),
+                         ("two of them, one without its end", lambda text, block: block.split("\n")[0] + "\n# mine\n" + block + text),
+                         ("CRLF", lambda text, block: text.replace("\n", "\r\n"))):
+        write(MAIN, stripped, 0o640)
+        expect(set_(password_auth=True), "ok", True, "P55: a block again")
+        expect(set_(password_auth=False), "ok", True, "P55: … with the other value")
+        block = read(MAIN)[:-len(stripped)]
+        write(MAIN, change(read(MAIN), block), 0o640)
+        others = read(MAIN).replace(block, "").replace(block.replace("\n", "\r\n"), "")
+        expect(set_(password_auth=False), "ok", what != "CRLF", f"P55: {what}: it is in force")
+        check(effective("passwordauthentication") == "no" and not password_login("alice", PASSWORD), "  really")
+        expect(set_(password_auth=True), "ok", True, "  and changed")
+        check(read(MAIN) == block.replace(" no\nKbdInteractiveAuthentication no", " yes") + others, "  and stands once, at line 1")
     write(MAIN, "Match User x\n  X11Forwarding no\nMatch all\n" + original, 0o644)
     expect(set_(password_auth=False), "ok", True, "P55: an Include after a Match is none")
     check(read(MAIN).startswith("# BEGIN latchkey"), "P55: … so the block is used")

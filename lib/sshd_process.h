@@ -33,5 +33,5 @@ bool sshd_process_is_alive(const struct sshd_process *process);
 int sshd_process_options(const struct sshd_process *process, char ***ret_options) MUST_CHECK;
 /* The same from its arguments, NULL-terminated, without the program. -E2BIG. */
 int sshd_process_parse_options(char *const *words, char ***ret_options) MUST_CHECK;
-/* Whether the command line is a listening sshd's: its program's path, or its title with [listener]. */
-bool sshd_process_is_command_line(const char *text);
+/* Whether the command line, its words ended by NUL, is a listening sshd's: as it was started, or its title. */
+bool sshd_process_is_command_line(const char *text, size_t size);

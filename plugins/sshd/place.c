@@ -141,6 +141,23 @@ bool place_wins(const struct place *place, const struct sshd_scan *scan, const s
 	       (!place->has_block || place->block_first == 1);
 }
 
+/* The line that stands before ours, where no line of ours can stand before it. */
+static void describe_competitor(
+	const struct sshd_scan *scan, const struct settings *settings, char ret_detail[SSHD_DETAIL_MAX + 1])
+{
+	for (unsigned i = 0; i < SETTING_COUNT; i++) {
+		const struct sshd_setting *first =
+			settings->values[i] ? sshd_scan_global(scan, setting_lower((enum setting)i)) : NULL;
+		const char *path = first ? scan->files[first->file].path : SSHD_DROP_IN;
+		if (strcmp(path, SSHD_DROP_IN) == 0)
+			continue;
+		(void)snprintf(ret_detail, SSHD_DETAIL_MAX + 1, "%.100s:%u sets %s before " SSHD_DROP_IN_NAME, path,
+			first->line, setting_keyword((enum setting)i));
+		return;
+	}
+	(void)snprintf(ret_detail, SSHD_DETAIL_MAX + 1, "something is set before " SSHD_DROP_IN);
+}
+
 /* Decides without writing: would the drop-in, once there, be the first to set each of these? */
 static int choose(const struct place *place, const struct settings *settings, const struct buffer *text,
 	bool *ret_block, char ret_detail[SSHD_DETAIL_MAX + 1])
@@ -159,6 +176,10 @@ static int choose(const struct place *place, const struct settings *settings, co
 	if (!*ret_block)
 		return 0;
 	if (place->main_is_link || !place->main.exists) {
+		if (sshd_scan_reads(&scan, SSHD_DROP_IN)) {
+			describe_competitor(&scan, settings, ret_detail);
+			return -ENOTSUP;
+		}
 		(void)snprintf(ret_detail, SSHD_DETAIL_MAX + 1, "%s",
 			place->main_is_link ? SSHD_MAIN " is a link and does not include " SSHD_DROP_IN_DIRECTORY
 			: scan.has_main     ? "the vendor's configuration does not include " SSHD_DROP_IN_DIRECTORY

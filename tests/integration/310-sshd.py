@@ -178,6 +178,12 @@ def T11_vendor_file(server):
     result = set_(password_auth=True)
     check(result["code"] == "unsupported" and os.path.islink(MAIN) and not os.path.exists(DROP_IN),
           f"T11: a main file that is a link and includes nothing is left alone: {result['detail']}")
+    write("/etc/ssh/moved", original, 0o644)
+    write("/etc/ssh/sshd_config.d/00-a.conf", "# first\nPasswordAuthentication no\n")
+    result = set_(password_auth=True)
+    check(result["code"] == "unsupported" and "/etc/ssh/sshd_config.d/00-a.conf:2 sets PasswordAuthentication" in result["detail"],
+          f"T11: … and where it includes a file that comes before ours, that one is named: {result['detail']}")
+    os.unlink("/etc/ssh/sshd_config.d/00-a.conf")
     os.unlink(MAIN)
     write(MAIN, original, 0o644)
     server.reload()

@@ -9,11 +9,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include "lib/file.h"
 
 #define PROCESS_FILE_MAX 65536u
 #define PROCESSES_MAX 65536u
+#define HANDLER_WAIT_MS 5000 /* an sshd reads its files and keys in some 10 ms; a loaded machine gets more */
+#define HANDLER_STEP_MS 5
 #define LISTENERS_MAX 256u /* more than the connections that sshd takes at once (MaxStartups) */
 
 static int read_process_file(pid_t pid, const char *name, char **ret_text, size_t *ret_size)
@@ -200,6 +203,34 @@ int sshd_process_find(const char *pid_file, struct sshd_process *ret_process)
 	if (pid_file && *pid_file == '/' && find_by_file(pid_file, ret_process) == 0)
 		return 0;
 	return find_by_name(ret_process);
+}
+
+/* SIGHUP ends a program that has not said what to do then, as an sshd that is only starting has not. */
+static bool catches_hang_up(pid_t pid)
+{
+	cleanup_free char *status = NULL;
+	size_t size;
+	const char *line = read_process_file(pid, "status", &status, &size) == 0 ? strstr(status, "\nSigCgt:\t") : NULL;
+
+	if (!line)
+		return false;
+	line += strlen("\nSigCgt:\t");
+	size_t digits = strspn(line, "0123456789abcdef");
+	return digits > 0 && strchr("13579bdf", line[digits - 1]); /* the lowest bit is signal 1 */
+}
+
+int sshd_process_await_handler(const struct sshd_process *process)
+{
+	const struct timespec step = {0, HANDLER_STEP_MS * 1000000L};
+
+	for (int waited = 0; !catches_hang_up(process->pid); waited += HANDLER_STEP_MS) {
+		if (!sshd_process_is_alive(process))
+			return -ESRCH;
+		if (waited >= HANDLER_WAIT_MS)
+			return -EBUSY;
+		(void)nanosleep(&step, NULL);
+	}
+	return 0;
 }
 
 int sshd_process_hang_up(const struct sshd_process *process)

@@ -23,6 +23,9 @@ int sshd_process_find(const char *pid_file, struct sshd_process *ret_process) MU
 int sshd_process_open(pid_t pid, struct sshd_process *ret_process) MUST_CHECK;
 void sshd_process_close(struct sshd_process *process);
 #define cleanup_sshd_process CLEANUP(sshd_process_close)
+/* Waits until it would not die of SIGHUP, as it does while it starts. -EBUSY after some seconds; -ESRCH when it ends.
+ */
+int sshd_process_await_handler(const struct sshd_process *process) MUST_CHECK;
 /* SIGHUP: sshd reads its configuration again, keeping its process id and its sessions. */
 int sshd_process_hang_up(const struct sshd_process *process) MUST_CHECK;
 bool sshd_process_is_alive(const struct sshd_process *process);

@@ -206,6 +206,36 @@ def P54_connections_are_no_listener(server):
     server.reload()
 
 
+def T13_an_sshd_that_is_starting(server):
+    """It would die of SIGHUP before it has a handler: here it waits for its host key, which comes a moment later."""
+    server.stop()
+    os.mkfifo("/tmp/hostkey", 0o600)
+    key = open("/etc/ssh/ssh_host_ed25519_key", "rb").read()
+    starting = subprocess.Popen([SSHD, "-D", "-h", "/tmp/hostkey"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL)
+    wait_for(lambda: os.path.realpath(f"/proc/{starting.pid}/exe") == SSHD and ") S " in read(f"/proc/{starting.pid}/stat"),
+             "sshd waits for its key")
+    results = []
+    setting = threading.Thread(target=lambda: results.append(set_(password_auth=False)))
+    setting.start()
+    wait_for(lambda: "PasswordAuthentication no" in (read(DROP_IN) if os.path.exists(DROP_IN) else ""), "the plugin has written")
+    time.sleep(1)
+
+    check(starting.poll() is None, "T13: an sshd that is just starting is not killed")
+    with open("/tmp/hostkey", "wb") as fifo:
+        shutil.copy2("/etc/ssh/ssh_host_ed25519_key", "/tmp/hostkey.new")
+        os.rename("/tmp/hostkey.new", "/tmp/hostkey")  # for whoever opens it next
+        fifo.write(key)
+    setting.join()
+    expect(results[0], "ok", True, "T13: an sshd that is just starting")
+    wait_for(server.listens, "sshd listens")
+    check(starting.poll() is None and key_login("alice", KEY) and not password_login("alice", PASSWORD), "  lives, and what was set is in force")
+    starting.kill()
+    starting.wait(30)
+    server.start()
+    expect(set_(password_auth=True), "ok", True, "T13: and by hand again")
+
+
 def unread_changes_are_named(server):
     write(OPERATORS, "X11Forwarding no\nMaxAuthTries 5\n")
     result = set_(password_auth=False)
@@ -324,6 +354,7 @@ def main():
     P51_a_foreign_file_between_validation_and_reload(server, ticker)
     P54_a_flood(server, ticker)
     P54_connections_are_no_listener(server)
+    T13_an_sshd_that_is_starting(server)
     unread_changes_are_named(server)
     T36_cloud_init_writes_its_file_again(server)
     T12_another_server(server)

@@ -336,6 +336,24 @@ static void judge_doors(const struct looking *looking, struct look *look)
 	server_methods_blockers(looking->effective, doors, &look->key, &look->password);
 }
 
+static bool is_named(const struct sshd_effective *effective, const char *keyword)
+{
+	const char *value = sshd_value(effective, keyword);
+	return value && *value && strcasecmp(value, "none") != 0;
+}
+
+/* Where sshd asks others for keys too, that no file has one says little. For the guard it is no way in either way. */
+static void doubt_keys(const struct looking *looking, blocker_set *key)
+{
+	const blocker_set none = BLOCKER_BIT(BLOCKER_KEYS_FILE_NONE) | BLOCKER_BIT(BLOCKER_KEYS_FILE_MISSING) |
+				 BLOCKER_BIT(BLOCKER_NO_KEY) | BLOCKER_BIT(BLOCKER_KEY_NOT_PRESENT);
+
+	if (!(*key & none) || !(is_named(looking->effective, "authorizedkeyscommand") ||
+				      is_named(looking->effective, "trustedusercakeys")))
+		return;
+	*key = (*key & ~none) | BLOCKER_BIT(BLOCKER_KEYS_ELSEWHERE);
+}
+
 int look_finish(struct looking *looking, struct look *ret_look)
 {
 	const struct without *without = looking->without;
@@ -350,6 +368,7 @@ int look_finish(struct looking *looking, struct look *ret_look)
 			r < 0 ? BLOCKER_BIT(BLOCKER_HOME_TIMEOUT) : key_files_blockers(&look->answer, without != NULL);
 		if (r < 0 && looking->asks_home) /* the session begins there, whatever opened it */
 			look->password |= BLOCKER_BIT(BLOCKER_HOME_TIMEOUT);
+		doubt_keys(looking, &look->key);
 	}
 	if (looking->effective)
 		judge_doors(looking, look);

@@ -135,6 +135,11 @@ def states():
                 expect={"alice": ([], ["authentication_methods"])})
     yield State("T35: keyboard-interactive alone", config="AuthenticationMethods keyboard-interactive:pam\n"
                 "KbdInteractiveAuthentication yes\n", expect={"alice": (["authentication_methods"], [])})
+    yield State("principals for a key", keys("alice", f'principals="alice" {public["alice"]}\n'), expect={"alice": (["no_key"], [])})
+    yield State("T19: none, and a command besides", config="AuthorizedKeysFile none\nAuthorizedKeysCommand /bin/true\n"
+                "AuthorizedKeysCommandUser nobody\n", expect={"alice": (["keys_elsewhere"], [])})
+    yield State("an authority besides", call("cp", "/tmp/bob.pub", "/etc/ssh/ca.pub"), keys("alice", ""),
+                config="TrustedUserCAKeys /etc/ssh/ca.pub\n", expect={"alice": (["keys_elsewhere"], [])})
     yield State("T19: none", config="AuthorizedKeysFile none\n", expect={"alice": (["keys_file_none"], [])})
     yield State("T19: elsewhere", lambda: write("/etc/ssh/keys/alice", alice + "\n", 0o644),
                 config="AuthorizedKeysFile /etc/ssh/keys/%u\n",

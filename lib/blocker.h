@@ -84,6 +84,10 @@
 		"chmod go-w ~USER ~USER/.ssh ~USER/.ssh/authorized_keys")                                              \
 	X(NO_KEY, "no_key", "the file of keys holds no key that logs in", "latchkey bind INSTANCE USER LABEL",         \
 		"su - USER -c 'cat >>.ssh/authorized_keys'")                                                           \
+	X(KEYS_ELSEWHERE, "keys_elsewhere",                                                                            \
+		"no file holds a key that logs in, and what a command or authority knows is not seen",                 \
+		"latchkey bind INSTANCE USER LABEL, or ask who runs AuthorizedKeysCommand or TrustedUserCAKeys",       \
+		"/usr/sbin/sshd -T | grep -iE \"authorizedkeyscommand|trustedusercakeys\"")                            \
 	X(KEY_NOT_PRESENT, "key_not_present", "the key stands in no file that sshd reads",                             \
 		"latchkey bind INSTANCE USER LABEL", "su - USER -c 'cat >>.ssh/authorized_keys'")                      \
 	X(KEY_EXPIRED, "key_expired", "every key in question has expired", "latchkey bind INSTANCE USER LABEL",        \

@@ -96,6 +96,8 @@ static int note_value(const char *name, size_t size, char *value, struct key_lin
 		line->from = strdup(value);
 		return line->from ? 0 : -ENOMEM;
 	}
+	if (size == 10 && strncasecmp(name, "principals", size) == 0)
+		line->has_principals = true;
 	if (size == 7 && strncasecmp(name, "command", size) == 0)
 		line->has_command = true;
 	if (size == 11 && strncasecmp(name, "expiry-time", size) == 0) {
@@ -190,6 +192,8 @@ int key_line_parse(const char *text, size_t size, struct key_line *ret_line)
 		if (r == 0)
 			r = take_key(text, end, &line);
 	}
+	if (r == 0 && line.has_principals && !line.is_authority)
+		r = -EBADMSG;
 	if (r < 0)
 		return r;
 	*ret_line = line;

@@ -15,8 +15,9 @@ struct key_line {
 	char fingerprint[SSHKEY_FINGERPRINT_SIZE];
 	const char *type; /* static, "ssh-ed25519" */
 	unsigned bits;
-	bool is_authority; /* cert-authority: says nothing about who can log in */
-	bool has_command;  /* bound to one command */
+	bool has_principals; /* which sshd refuses but for an authority */
+	bool is_authority;   /* cert-authority: says nothing about who can log in */
+	bool has_command;    /* bound to one command */
 	bool expires;
 	int64_t expiry; /* the earliest, when it expires */
 	char *from;     /* the pattern list, or NULL; owned */

@@ -22,7 +22,8 @@
 #define CACHE_NAME "effective"
 #define VERSION_NAME "version"
 #define STRANGER "192.0.2.1" /* never 127.0.0.1: the one address that people exempt */
-#define SPECIFICATION "host=client.invalid,laddr=192.0.2.2,lport=22"
+#define SPECIFICATION "host=client.invalid,laddr=192.0.2.2"
+#define USUAL_PORT 22u
 
 struct answer {
 	char *user; /* NULL: for everyone */
@@ -35,6 +36,7 @@ struct sshd {
 	bool is_host;
 	struct sshd_scan scan;
 	const char *address;
+	unsigned port;         /* at which the stranger knocks; 0 until sshd has said where it listens */
 	struct timespec began; /* by the clock that stamps files, before the first was read */
 	struct answer *answers;
 	size_t count;
@@ -260,12 +262,13 @@ static void store_cached(const struct sshd *sshd, const struct buffer *key, cons
 		(void)!file_replace_simple(sshd->state, CACHE_NAME, file.bytes, file.size, 0600);
 }
 
-static int ask(struct sshd *sshd, const char *user, struct buffer *ret_text, char ret_detail[SSHD_DETAIL_MAX + 1])
+static int ask_at(struct sshd *sshd, const char *user, unsigned port, struct buffer *ret_text,
+	char ret_detail[SSHD_DETAIL_MAX + 1])
 {
 	cleanup_process_result struct process_result result = {0};
 	cleanup_free char *specification = NULL;
 
-	if (asprintf(&specification, "user=%s,addr=%s,%s", user, sshd->address, SPECIFICATION) < 0)
+	if (asprintf(&specification, "user=%s,addr=%s,%s,lport=%u", user, sshd->address, SPECIFICATION, port) < 0)
 		return -ENOMEM;
 	const char *arguments[SSHD_ASK_ARGUMENTS_MAX + 1] = {"-T", "-C", specification};
 	for (unsigned i = 0; sshd->options && sshd->options[i] && i < SSHD_PROCESS_OPTIONS_MAX; i++)
@@ -284,6 +287,46 @@ static int ask(struct sshd *sshd, const char *user, struct buffer *ret_text, cha
 		return -EAGAIN;
 	*ret_text = result.output;
 	result.output = (struct buffer){0};
+	return 0;
+}
+
+/* Where a stranger comes in: by the usual port where sshd has it, else by its first. */
+static unsigned find_port(const char *answer)
+{
+	static const char listen[] = "listenaddress ";
+	unsigned first = 0;
+
+	for (const char *line = answer; line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (strncmp(line, listen, sizeof(listen) - 1) != 0)
+			continue;
+		unsigned port = 0;
+		for (const char *at = line + sizeof(listen) - 1; *at && !strchr(" \n", *at); at++) /* the last number */
+			port = !isdigit((unsigned char)*at) || port > UINT16_MAX ? 0
+										 : port * 10 + (unsigned)(*at - '0');
+		if (port == USUAL_PORT)
+			return port;
+		first = first ? first : port;
+	}
+	return first ? first : USUAL_PORT;
+}
+
+static int ask(struct sshd *sshd, const char *user, struct buffer *ret_text, char ret_detail[SSHD_DETAIL_MAX + 1])
+{
+	cleanup_buffer struct buffer text = {0};
+
+	int r = ask_at(sshd, user, sshd->port ? sshd->port : USUAL_PORT, &text, ret_detail);
+	if (r == 0 && sshd->port == 0) {
+		sshd->port = find_port(text.bytes);
+		if (sshd->scan.has_match && sshd->port != USUAL_PORT) { /* Match LocalPort is about this one */
+			buffer_free(&text);
+			r = ask_at(sshd, user, sshd->port, &text, ret_detail);
+		}
+	}
+	if (r < 0)
+		return r;
+	*ret_text = text;
+	text = (struct buffer){0};
 	return 0;
 }
 

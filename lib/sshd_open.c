@@ -68,6 +68,21 @@ int sshd_open_below(int root, const char *path, int flags, int *ret_descriptor)
 	return 0;
 }
 
+int sshd_read_below(int root, const char *path, size_t limit, char **ret_bytes, size_t *ret_size)
+{
+	cleanup_close int descriptor = -1;
+	struct stat status;
+
+	int r = sshd_open_below(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, &descriptor);
+	if (r < 0)
+		return r;
+	if (fstat(descriptor, &status) < 0)
+		return -errno;
+	if (!S_ISREG(status.st_mode))
+		return -EINVAL;
+	return file_read_descriptor(descriptor, limit, ret_bytes, ret_size);
+}
+
 bool sshd_is_dangling(int root, const char *path)
 {
 	cleanup_free char *parent = NULL, *below = NULL;

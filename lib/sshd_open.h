@@ -12,6 +12,8 @@
 
 /* `path` is absolute, as seen from root. 0 or negative errno. */
 int sshd_open_below(int root, const char *path, int flags, int *ret_descriptor) MUST_CHECK;
+/* The bytes of a regular file, as file_read_descriptor; -EINVAL for anything else. */
+int sshd_read_below(int root, const char *path, size_t limit, char **ret_bytes, size_t *ret_size) MUST_CHECK;
 /* True when the last component is a link that leads nowhere. */
 bool sshd_is_dangling(int root, const char *path);
 /* Fills everything but the path from a status; NULL: missing. */

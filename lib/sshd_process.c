@@ -9,11 +9,15 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include "lib/file.h"
 
 #define PROCESS_FILE_MAX 65536u
 #define PROCESSES_MAX 65536u
+#define HANDLER_WAIT_MS 5000 /* an sshd reads its files and keys in some 10 ms; a loaded machine gets more */
+#define HANDLER_STEP_MS 5
+#define LISTENERS_MAX 256u /* more than the connections that sshd takes at once (MaxStartups) */
 
 static int read_process_file(pid_t pid, const char *name, char **ret_text, size_t *ret_size)
 {
@@ -25,7 +29,36 @@ static int read_process_file(pid_t pid, const char *name, char **ret_text, size_
 	return file_read_descriptor(descriptor, PROCESS_FILE_MAX, ret_text, ret_size);
 }
 
-bool sshd_process_is_command_line(const char *text)
+/* Letters of sshd's options that take an argument, in any version. */
+static bool takes_argument(char letter)
+{
+	return strchr("bCcEfghkopu", letter) != NULL;
+}
+
+/* One that serves a single connection (-i, and -R of a listener's child) or only answers (-t -T -G -V) listens nowhere.
+ */
+static bool is_told_to_listen(const char *text, size_t size)
+{
+	bool is_argument = false;
+
+	for (const char *at = text + strlen(text) + 1; at < text + size; at += strlen(at) + 1) {
+		if (is_argument || *at != '-') {
+			is_argument = false;
+			continue;
+		}
+		for (const char *letter = at + 1; *letter && !is_argument; letter++) {
+			if (strchr("iRtTGV", *letter))
+				return false;
+			if (!takes_argument(*letter))
+				continue;
+			is_argument = letter[1] == '\0';
+			break;
+		}
+	}
+	return true;
+}
+
+bool sshd_process_is_command_line(const char *text, size_t size)
 {
 	static const char *const programs[] = {"/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd"};
 
@@ -34,7 +67,7 @@ bool sshd_process_is_command_line(const char *text)
 	/* Before 8.2 the listener has no title: its command line is what started it. This plugin is called sshd too. */
 	for (unsigned i = 0; i < ELEMENTS(programs); i++) {
 		if (strcmp(text, programs[i]) == 0)
-			return true;
+			return is_told_to_listen(text, size);
 	}
 	return false;
 }
@@ -53,43 +86,6 @@ static bool is_in_our_namespace(const char *status)
 	return !line || line[strlen("\nNSpid:\t") + strspn(line + strlen("\nNSpid:\t"), "0123456789")] == '\n';
 }
 
-static bool is_sshd(pid_t pid)
-{
-	cleanup_free char *name = NULL, *status = NULL, *command = NULL;
-	size_t size;
-
-	/* The owner of /proc/PID is no proof, the uids in status are; exe cannot be read without more capabilities. */
-	return read_process_file(pid, "comm", &name, &size) == 0 && strcmp(name, "sshd\n") == 0 &&
-	       read_process_file(pid, "status", &status, &size) == 0 && is_root(status) &&
-	       is_in_our_namespace(status) && read_process_file(pid, "cmdline", &command, &size) == 0 &&
-	       sshd_process_is_command_line(command);
-}
-
-static int open_process(pid_t pid)
-{
-	return (int)syscall(SYS_pidfd_open, pid, 0);
-}
-
-int sshd_process_open(pid_t pid, struct sshd_process *ret_process)
-{
-	if (pid <= 1)
-		return -ESRCH;
-	cleanup_close int descriptor = open_process(pid);
-	if (descriptor < 0 && errno == ESRCH)
-		return -ESRCH;
-	if (!is_sshd(pid)) /* looked at after it is held, so it cannot be another by now */
-		return -ESRCH;
-	*ret_process = (struct sshd_process){pid, steal_descriptor(&descriptor)};
-	return 0;
-}
-
-void sshd_process_close(struct sshd_process *process)
-{
-	if (process->descriptor > 0)
-		(void)close(process->descriptor);
-	*process = (struct sshd_process){0, -1};
-}
-
 static pid_t parse_pid(const char *text)
 {
 	long pid = 0;
@@ -104,6 +100,54 @@ static pid_t parse_pid(const char *text)
 	return *text == '\0' || *text == '\n' ? (pid_t)pid : -1;
 }
 
+static pid_t find_parent(const char *status)
+{
+	const char *line = strstr(status, "\nPPid:\t");
+	return line ? parse_pid(line + strlen("\nPPid:\t")) : -1;
+}
+
+static bool is_sshd(pid_t pid, pid_t *ret_parent)
+{
+	cleanup_free char *name = NULL, *status = NULL, *command = NULL;
+	size_t size;
+
+	/* The owner of /proc/PID is no proof, the uids in status are; exe cannot be read without more capabilities. */
+	if (read_process_file(pid, "comm", &name, &size) < 0 || strcmp(name, "sshd\n") != 0 ||
+		read_process_file(pid, "status", &status, &size) < 0 || !is_root(status) ||
+		!is_in_our_namespace(status) || read_process_file(pid, "cmdline", &command, &size) < 0 ||
+		!sshd_process_is_command_line(command, size))
+		return false;
+	*ret_parent = find_parent(status);
+	return true;
+}
+
+static int open_process(pid_t pid)
+{
+	return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+int sshd_process_open(pid_t pid, struct sshd_process *ret_process)
+{
+	pid_t parent;
+
+	if (pid <= 1)
+		return -ESRCH;
+	cleanup_close int descriptor = open_process(pid);
+	if (descriptor < 0 && errno == ESRCH)
+		return -ESRCH;
+	if (!is_sshd(pid, &parent)) /* looked at after it is held, so it cannot be another by now */
+		return -ESRCH;
+	*ret_process = (struct sshd_process){pid, steal_descriptor(&descriptor)};
+	return 0;
+}
+
+void sshd_process_close(struct sshd_process *process)
+{
+	if (process->descriptor > 0)
+		(void)close(process->descriptor);
+	*process = (struct sshd_process){0, -1};
+}
+
 static int find_by_file(const char *path, struct sshd_process *ret_process)
 {
 	cleanup_free char *text = NULL;
@@ -116,26 +160,42 @@ static int find_by_file(const char *path, struct sshd_process *ret_process)
 	return r < 0 ? -ESRCH : sshd_process_open(parse_pid(text), ret_process);
 }
 
-/* No pid file: the one process that says it listens. Two of them (a second sshd on another port) cannot be told apart.
+/*
+ * No pid file: the one process that says it listens. Two of them (a second sshd on another port) cannot be told apart.
+ * Whom it has just forked for a connection says so too for a moment, but is its child.
  */
 static int find_by_name(struct sshd_process *ret_process)
 {
+	struct {
+		pid_t pid, parent;
+	} found[LISTENERS_MAX];
 	cleanup_names char **names = NULL;
-	pid_t found = -1;
-	size_t count;
+	size_t count, found_count = 0;
+	pid_t only = -1;
 
 	int r = file_list(-1, "/proc", PROCESSES_MAX, &names, &count);
 	if (r < 0)
 		return -ESRCH;
 	for (size_t i = 0; i < count; i++) {
-		pid_t pid = parse_pid(names[i]);
-		if (pid <= 1 || !is_sshd(pid))
+		pid_t pid = parse_pid(names[i]), parent;
+		if (pid <= 1 || !is_sshd(pid, &parent))
 			continue;
-		if (found > 0)
+		if (found_count == LISTENERS_MAX)
 			return -ESRCH;
-		found = pid;
+		found[found_count].pid = pid;
+		found[found_count++].parent = parent;
 	}
-	return sshd_process_open(found, ret_process);
+	for (size_t i = 0; i < found_count; i++) {
+		bool is_child = false;
+		for (size_t j = 0; j < found_count; j++)
+			is_child = is_child || found[j].pid == found[i].parent;
+		if (is_child)
+			continue;
+		if (only > 0)
+			return -ESRCH;
+		only = found[i].pid;
+	}
+	return sshd_process_open(only, ret_process);
 }
 
 int sshd_process_find(const char *pid_file, struct sshd_process *ret_process)
@@ -143,6 +203,34 @@ int sshd_process_find(const char *pid_file, struct sshd_process *ret_process)
 	if (pid_file && *pid_file == '/' && find_by_file(pid_file, ret_process) == 0)
 		return 0;
 	return find_by_name(ret_process);
+}
+
+/* SIGHUP ends a program that has not said what to do then, as an sshd that is only starting has not. */
+static bool catches_hang_up(pid_t pid)
+{
+	cleanup_free char *status = NULL;
+	size_t size;
+	const char *line = read_process_file(pid, "status", &status, &size) == 0 ? strstr(status, "\nSigCgt:\t") : NULL;
+
+	if (!line)
+		return false;
+	line += strlen("\nSigCgt:\t");
+	size_t digits = strspn(line, "0123456789abcdef");
+	return digits > 0 && strchr("13579bdf", line[digits - 1]); /* the lowest bit is signal 1 */
+}
+
+int sshd_process_await_handler(const struct sshd_process *process)
+{
+	const struct timespec step = {0, HANDLER_STEP_MS * 1000000L};
+
+	for (int waited = 0; !catches_hang_up(process->pid); waited += HANDLER_STEP_MS) {
+		if (!sshd_process_is_alive(process))
+			return -ESRCH;
+		if (waited >= HANDLER_WAIT_MS)
+			return -EBUSY;
+		(void)nanosleep(&step, NULL);
+	}
+	return 0;
 }
 
 int sshd_process_hang_up(const struct sshd_process *process)
@@ -155,16 +243,11 @@ int sshd_process_hang_up(const struct sshd_process *process)
 bool sshd_process_is_alive(const struct sshd_process *process)
 {
 	struct pollfd polled = {process->descriptor, POLLIN, 0};
+	pid_t parent;
 
 	if (process->descriptor < 0)
-		return kill(process->pid, 0) == 0 && is_sshd(process->pid);
+		return kill(process->pid, 0) == 0 && is_sshd(process->pid, &parent);
 	return poll(&polled, 1, 0) == 0;
-}
-
-/* Letters of sshd's options that take an argument, in any version. */
-static bool takes_argument(char letter)
-{
-	return strchr("bCcEfghkopu", letter) != NULL;
 }
 
 static int keep(char ***options, size_t *count, char letter, const char *argument)

@@ -23,6 +23,9 @@ int sshd_process_find(const char *pid_file, struct sshd_process *ret_process) MU
 int sshd_process_open(pid_t pid, struct sshd_process *ret_process) MUST_CHECK;
 void sshd_process_close(struct sshd_process *process);
 #define cleanup_sshd_process CLEANUP(sshd_process_close)
+/* Waits until it would not die of SIGHUP, as it does while it starts. -EBUSY after some seconds; -ESRCH when it ends.
+ */
+int sshd_process_await_handler(const struct sshd_process *process) MUST_CHECK;
 /* SIGHUP: sshd reads its configuration again, keeping its process id and its sessions. */
 int sshd_process_hang_up(const struct sshd_process *process) MUST_CHECK;
 bool sshd_process_is_alive(const struct sshd_process *process);
@@ -33,5 +36,5 @@ bool sshd_process_is_alive(const struct sshd_process *process);
 int sshd_process_options(const struct sshd_process *process, char ***ret_options) MUST_CHECK;
 /* The same from its arguments, NULL-terminated, without the program. -E2BIG. */
 int sshd_process_parse_options(char *const *words, char ***ret_options) MUST_CHECK;
-/* Whether the command line is a listening sshd's: its program's path, or its title with [listener]. */
-bool sshd_process_is_command_line(const char *text);
+/* Whether the command line, its words ended by NUL, is a listening sshd's: as it was started, or its title. */
+bool sshd_process_is_command_line(const char *text, size_t size);

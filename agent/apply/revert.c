@@ -125,12 +125,19 @@ static int find_marker(int run, const char *entry, char **ret_name, int64_t *ret
 	return -ENOENT;
 }
 
+static int write_marker(int run, const char *entry_name, int64_t deadline)
+{
+	char name[192];
+
+	(void)snprintf(name, sizeof(name), "%" PRIi64 "-%s", deadline, entry_name);
+	return file_replace_simple(run, name, "", 0, 0600);
+}
+
 /* One that stands is not moved: the step may be prepared again after a crash. */
 static int put_marker(const struct apply *apply, int run, const char *entry_name, int64_t within)
 {
 	cleanup_free char *old = NULL;
 	struct entry entry;
-	char name[192];
 	int64_t deadline;
 
 	int r = find_marker(run, entry_name, &old, &deadline);
@@ -139,8 +146,7 @@ static int put_marker(const struct apply *apply, int run, const char *entry_name
 	/* Made before a reboot, and begun again in the redo after it: only what is left of its time. */
 	if (parse_name(entry_name, &entry) && entry.deadline - apply->now < within)
 		within = entry.deadline > apply->now ? entry.deadline - apply->now : 0;
-	(void)snprintf(name, sizeof(name), "%" PRIi64 "-%s", apply->boot_time + within, entry_name);
-	return file_replace_simple(run, name, "", 0, 0600);
+	return write_marker(run, entry_name, apply->boot_time + within);
 }
 
 int revert_prepare(const struct apply *apply, const struct document *document, struct command *command,
@@ -202,6 +208,27 @@ int revert_remove(const struct apply *apply, const char *id, int64_t *ret_seq)
 	return r == -ENOENT && removed ? 0 : r;
 }
 
+/* A stored request and its one command. -EBADMSG where it is none of ours. */
+static int read_request(
+	int directory, const char *name, struct buffer *ret_request, cJSON **ret_tree, const cJSON **ret_command)
+{
+	cleanup_free char *text = NULL;
+	cleanup_json cJSON *tree = NULL;
+	const cJSON *commands = NULL;
+	size_t size;
+
+	int r = file_read(directory, name, PLUGIN_MESSAGE_MAX, &text, &size);
+	if (r < 0)
+		return r;
+	if (json_parse_object(text, size, &tree) < 0 || json_get_array(tree, "commands", &commands) < 0 ||
+		!commands->child)
+		return -EBADMSG;
+	buffer_append(ret_request, text, size);
+	*ret_command = commands->child;
+	*ret_tree = steal_pointer(&tree);
+	return buffer_status(ret_request);
+}
+
 int revert_walk(
 	const struct apply *apply, int (*visit)(const char *id, const cJSON *command, void *context), void *context)
 {
@@ -217,20 +244,15 @@ int revert_walk(
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	for (size_t i = 0; r == 0 && i < count; i++) {
-		cleanup_json cJSON *request = NULL;
-		cleanup_free char *text = NULL;
-		const cJSON *commands;
+		cleanup_buffer struct buffer request = {0};
+		cleanup_json cJSON *tree = NULL;
+		const cJSON *command;
 		struct entry entry;
-		size_t size;
 		if (!parse_name(names[i], &entry))
 			continue;
-		r = file_read(directory, names[i], PLUGIN_MESSAGE_MAX, &text, &size);
+		r = read_request(directory, names[i], &request, &tree, &command);
 		if (r == 0)
-			r = json_parse_object(text, size, &request);
-		if (r == 0)
-			r = json_get_array(request, "commands", &commands);
-		if (r == 0 && commands->child)
-			r = visit(entry.id, commands->child, context);
+			r = visit(entry.id, command, context);
 	}
 	return r;
 }
@@ -239,26 +261,15 @@ int revert_walk(
 static enum code undo(const struct apply *apply, int directory, const char *name, char detail[DETAIL_MAX + 1])
 {
 	cleanup_buffer struct buffer request = {0};
-	cleanup_json cJSON *reply = NULL;
-	cleanup_free char *text = NULL;
-	cleanup_json cJSON *tree = NULL;
-	const cJSON *results = NULL, *commands = NULL;
+	cleanup_json cJSON *reply = NULL, *tree = NULL;
+	const cJSON *results = NULL, *command;
 	const char *code_text, *reason = "", *name_of_command = NULL;
 	enum code code;
-	size_t size;
 
-	int r = file_read(directory, name, PLUGIN_MESSAGE_MAX, &text, &size);
+	int r = read_request(directory, name, &request, &tree, &command);
 	if (r < 0)
-		return code_from_errno(-r);
-	buffer_append(&request, text, size);
-	if (buffer_status(&request) < 0)
-		return CODE_BUSY;
-	r = json_parse_object(text, size, &tree);
-	if (r == 0)
-		r = json_get_array(tree, "commands", &commands);
-	if (r == 0)
-		r = json_get_string(commands->child, "do", &name_of_command);
-	if (r < 0)
+		return r == -EBADMSG ? CODE_INTERNAL : r == -ENOMEM ? CODE_BUSY : code_from_errno(-r);
+	if (json_get_string(command, "do", &name_of_command) < 0)
 		return CODE_INTERNAL;
 	const struct manifest_command *row = manifest_find(&apply->manifests, name_of_command);
 	if (!row)
@@ -279,7 +290,7 @@ static void report(const struct apply *apply, const struct entry *entry, enum co
 	const char *mark = strchr(entry->id, RESTORE_MARK[0]);
 	cleanup_free char *id = strndup(entry->id, mark ? (size_t)(mark - entry->id) : strlen(entry->id));
 	struct command command = {.id = id, .do_name = mark ? "access.restore" : "sshd.set", .actor = ""};
-	const char *foreign = code == CODE_SUPERSEDED ? " (somebody had changed it already)" : "";
+	const char *foreign = code == CODE_SUPERSEDED ? ", but for what somebody has changed since" : "";
 
 	if (mark)
 		outcome_set(
@@ -300,7 +311,8 @@ static bool undo_now(
 	char detail[DETAIL_MAX + 1] = "";
 
 	*ret_code = undo(apply, state, name, detail);
-	if (*ret_code == CODE_OK || *ret_code == CODE_SUPERSEDED)
+	/* Overridden by the operator's own Match: what is ours is back. */
+	if (*ret_code == CODE_OK || *ret_code == CODE_SUPERSEDED || *ret_code == CODE_OVERRIDDEN)
 		return true;
 	log_error("cannot take %s back yet: %s %s", entry->id, code_name(*ret_code), detail);
 	return false;
@@ -341,6 +353,63 @@ static bool is_due(const struct apply *apply, int run, const char *name, const s
 	return r == -ENOENT || (r == 0 && deadline <= apply->boot_time);
 }
 
+/* Whether two stored steps are about the same: one command's name, and one user's where it has one. */
+static bool are_about_the_same(int state, const char *one, const char *other)
+{
+	const char *names[2] = {one, other}, *what[2] = {"", ""}, *users[2] = {"", ""};
+	cleanup_json cJSON *first = NULL, *second = NULL;
+	cJSON **trees[2] = {&first, &second};
+
+	for (unsigned i = 0; i < 2; i++) {
+		cleanup_buffer struct buffer request = {0};
+		const cJSON *command;
+		if (read_request(state, names[i], &request, trees[i], &command) < 0)
+			return false;
+		(void)!json_get_string(command, "do", &what[i]);
+		(void)!json_get_string(command, "user", &users[i]);
+	}
+	return strcmp(what[0], what[1]) == 0 && strcmp(users[0], users[1]) == 0;
+}
+
+/*
+ * A step that came later and stands for a time may hide what this one is to take back: that one goes back first, and
+ * then to what this one had set, which nobody has confirmed. -ENOENT: there is no such step.
+ */
+static int wait_for_later(
+	int state, int run, char *const *names, size_t count, const char *name, const struct entry *entry)
+{
+	for (size_t i = 0; i < count; i++) {
+		cleanup_free char *marker = NULL, *own = NULL;
+		int64_t deadline, ignored;
+		struct entry later;
+		struct stat status;
+		if (!parse_name(names[i], &later) || later.seq <= entry->seq ||
+			sys.fstatat(state, names[i], &status, AT_SYMLINK_NOFOLLOW) < 0 ||
+			!are_about_the_same(state, names[i], name))
+			continue;
+		if (run < 0)
+			return 0;
+		int r = find_marker(run, names[i], &marker, &deadline);
+		if (r < 0)
+			return r;
+		if (find_marker(run, name, &own, &ignored) == 0)
+			(void)sys.unlinkat(run, own, 0);
+		return write_marker(run, name, deadline);
+	}
+	return -ENOENT;
+}
+
+/* What came last goes back first. */
+static int newest_first(const void *a, const void *b)
+{
+	const char *const *one = a, *const *other = b;
+	struct entry x = {0}, y = {0};
+
+	(void)parse_name(*one, &x);
+	(void)parse_name(*other, &y);
+	return x.seq == y.seq ? strcmp(*one, *other) : x.seq < y.seq ? 1 : -1;
+}
+
 /* Markers whose entries are gone would wake latchkeyd for nothing. */
 static void sweep_markers(int state, int run)
 {
@@ -371,6 +440,7 @@ int revert_run_due(struct apply *apply)
 		r = file_list(state, ".", REVERTS_MAX, &names, &count);
 	if (r < 0)
 		return r;
+	qsort(names, count, sizeof(*names), newest_first);
 	for (size_t i = 0; i < count; i++) {
 		struct entry entry;
 		enum code code;
@@ -383,6 +453,8 @@ int revert_run_due(struct apply *apply)
 			again = true;
 			continue;
 		}
+		if (code == CODE_SUPERSEDED && wait_for_later(state, run, names, count, names[i], &entry) == 0)
+			continue;
 		log_event(LOG_EVENT_TAKEN_BACK, LOG_NOTICE, entry.id, "%s was not confirmed: what was before is back",
 			entry.id);
 		report(apply, &entry, code);

@@ -124,16 +124,19 @@ static int guard(const struct apply *apply, const struct document *document, str
 				outcome_set(&batch[i]->outcome, code, "the guard could not tell who can log in");
 				continue;
 			}
-			/* A service account on a machine that nobody can log in to yet takes nothing away. */
 			bool before = true;
-			if (!anyone && batch[i]->stage < STAGE_RESTRICT)
+			if (!anyone)
 				code = login_anyone(apply, &sum, &before);
-			if (!anyone && (before || code != CODE_OK)) {
-				bool lets_in = would_let_in(document);
+			/* A service account on a machine that nobody can log in to yet takes nothing away. */
+			if (!anyone && (batch[i]->stage >= STAGE_RESTRICT || before || code != CODE_OK)) {
 				bool on_trial = trial.password || trial.key || trial.root;
 				outcome_set(&batch[i]->outcome, CODE_WOULD_LOCK_OUT, "%s",
-					lets_in ? "after this nobody could log in, not counting whom this "
+					would_let_in(document)
+						? "after this nobody could log in, not counting whom this "
 						  "document would let in before"
+					: code == CODE_OK && !before
+						? "nobody can log in as it is, so nothing is closed: latchctl doctor "
+						  "says why"
 					: on_trial
 						? "after this nobody could log in once the sshd.set on trial goes "
 						  "back: confirm it, or bind a key or set a password that works first"

@@ -192,37 +192,39 @@ static bool is_nologin(const char *shell)
 	return account_shell_is_nologin(shell) || strcmp(name ? name + 1 : shell, "git-shell") == 0;
 }
 
-static blocker_set shell_blockers(const struct person *person, const struct world *world, bool use_pam)
+static blocker_set shell_blockers(const char *shell, const struct world *world)
 {
-	const char *shell = *person->account.shell ? person->account.shell : "/bin/sh";
 	cleanup_close int descriptor = -1;
 	struct stat status;
-	blocker_set set = 0;
 
 	if (is_nologin(shell))
 		return BLOCKER_BIT(BLOCKER_SHELL_NOLOGIN);
 	if (*shell != '/' || sshd_open_below(world->root, shell, O_PATH, &descriptor) < 0 ||
 		fstat(descriptor, &status) < 0 || !S_ISREG(status.st_mode) || (status.st_mode & 0111) == 0)
-		set |= BLOCKER_BIT(BLOCKER_SHELL_MISSING);
-	if (use_pam && world->pam_shells && !world_lists_shell(world, shell))
-		set |= BLOCKER_BIT(BLOCKER_SHELL_UNLISTED);
-	return set;
+		return BLOCKER_BIT(BLOCKER_SHELL_MISSING);
+	return 0;
 }
 
-blocker_set person_blockers(const struct person *person, const struct world *world, bool use_pam, bool for_good)
+void person_blockers(const struct person *person, const struct world *world, bool use_pam, bool for_good,
+	blocker_set *key, blocker_set *password)
 {
-	blocker_set set = shell_blockers(person, world, use_pam);
+	const char *shell = *person->account.shell ? person->account.shell : "/bin/sh";
+	blocker_set set = shell_blockers(shell, world);
 
+	if (use_pam && !(set & BLOCKER_BIT(BLOCKER_SHELL_NOLOGIN)) && !world_lists_shell(world, shell))
+		pam_refuses(&world->pam[PAM_SHELLS], BLOCKER_SHELL_UNLISTED, key, password);
 	/* For good nobody counts whose account will end, as no key does that expires. */
 	if (is_expired(&person->shadow, world->now / DAY, use_pam) || (for_good && person->shadow.expire >= 0))
 		set |= BLOCKER_BIT(BLOCKER_EXPIRED);
 	/* Without PAM sshd itself takes ! for a locked account, and refuses keys too. */
 	if (!use_pam && *person->hash == '!')
 		set |= BLOCKER_BIT(BLOCKER_LOCKED_HASH);
-	if (person->account.uid != 0 &&
-		(world->etc_nologin || (world->run_nologin && use_pam && world->pam_nologin && !for_good)))
+	if (person->account.uid != 0 && world->etc_nologin)
 		set |= BLOCKER_BIT(BLOCKER_NOLOGIN_FILE);
-	return set;
+	if (person->account.uid != 0 && world->run_nologin && use_pam && !for_good)
+		pam_refuses(&world->pam[PAM_NOLOGIN], BLOCKER_NOLOGIN_FILE, key, password);
+	*key |= set;
+	*password |= set;
 }
 
 /* crypt(5): $ID$…, _ of BSDi, or the 13 characters of DES. Anything else matches no password. */

@@ -28,8 +28,9 @@ void person_free(struct person *person);
 /* Those of the user's groups that have no other member. Owned by the caller (free). */
 int person_private_groups(
 	const struct person *person, const struct world *world, gid_t **ret_groups, size_t *ret_count) MUST_CHECK;
-/* What keeps the user out by any method; for_good: what passes by itself at boot is left out. */
-blocker_set person_blockers(const struct person *person, const struct world *world, bool use_pam, bool for_good);
+/* Adds what keeps the user out by either method; for_good: what passes by itself at boot is left out. */
+void person_blockers(const struct person *person, const struct world *world, bool use_pam, bool for_good,
+	blocker_set *key, blocker_set *password);
 /* What makes a password useless. */
 blocker_set person_password_blockers(const struct person *person, bool empty_allowed);
 /* A due password change stops a user who comes by key and has no password to change. */

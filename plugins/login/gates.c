@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "plugins/login/gates.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -13,7 +14,8 @@
 #include "lib/sshd_open.h"
 
 #define RULES_MAX 65536u
-#define LIMITS_FILES_MAX 256u
+#define RULES_FILES_MAX 256u
+#define BLANKS_AND_COMMAS " \t,"
 #define TALLY_MAX 65536u
 #define TALLY_VALID 1u
 #define SSHD_SIZE_MAX (16u << 20)
@@ -32,6 +34,10 @@ static enum cover cover_of(const char *word, const char *address)
 
 	if (strcmp(word, "ALL") == 0)
 		return COVERS_ALL;
+	/* A terminal, a service, LOCAL: nobody who comes to sshd. A host's short name is not looked up, so it is none.
+	 */
+	if (!strpbrk(word, ".:@/*?") || (*word == ':' && word[1] != ':') || strncmp(word, "pts/", 4) == 0)
+		return COVERS_NONE;
 	if (!address)
 		return COVERS_SOME;
 	if (size > 0 && (word[size - 1] == '.' || word[size - 1] == ':'))
@@ -39,17 +45,17 @@ static enum cover cover_of(const char *word, const char *address)
 	return pattern_list_matches_address(word, address) ? COVERS_ALL : COVERS_NONE;
 }
 
-/* LIST [EXCEPT LIST]…, of words that blanks and commas divide. Changes the text. */
-static enum cover cover_of_list(char *list, const char *address)
+/* LIST [EXCEPT LIST]…, of words that the separators divide. Changes the text. */
+static enum cover cover_of_list(char *list, const char *separators, const char *address)
 {
 	enum cover cover = COVERS_NONE;
 	char *word;
 
-	while ((word = strsep(&list, " \t,")) != NULL) {
+	while ((word = strsep(&list, separators)) != NULL) {
 		if (*word == '\0')
 			continue;
 		if (strcmp(word, "EXCEPT") == 0) {
-			enum cover rest = list ? cover_of_list(list, address) : COVERS_NONE;
+			enum cover rest = list ? cover_of_list(list, separators, address) : COVERS_NONE;
 			return rest == COVERS_ALL                           ? COVERS_NONE
 			       : rest == COVERS_SOME && cover == COVERS_ALL ? COVERS_SOME
 									    : cover;
@@ -69,64 +75,176 @@ static bool is_in_group(const struct person *person, const char *group, size_t s
 	return false;
 }
 
-/* access.conf: a name, (group), a group's plain name, NAME@HOST, ALL; a netgroup is not looked up. */
-static bool names_person(char *list, const struct person *person)
+/* The rules of a folder, NAME.conf each, in the order of their names. None where there is no folder. */
+static int rules_list(const struct world *world, const char *folder, char ***ret_paths, size_t *ret_count)
+{
+	cleanup_names char **names = NULL;
+	size_t count = 0, kept = 0;
+
+	int r = file_list(world->root, folder + 1, RULES_FILES_MAX, &names, &count);
+	if (r < 0)
+		return r == -ENOMEM ? r : 0;
+	for (size_t i = 0; i < count; i++) {
+		char *name = names[i];
+		size_t size = strlen(name);
+		names[i] = NULL;
+		if (size > 5 && strcmp(name + size - 5, ".conf") == 0 &&
+			asprintf(&names[kept++], "%s/%s", folder, name) < 0) {
+			names[--kept] = NULL;
+			r = -ENOMEM;
+		}
+		free(name);
+	}
+	if (r < 0)
+		return r;
+	*ret_paths = steal_pointer(&names);
+	*ret_count = kept;
+	return 0;
+}
+
+/* How pam_access(8) was told to read its rules. */
+struct access {
+	char path[256];          /* "" for access.conf and what stands in access.d */
+	char fields[8], list[8]; /* what divides them */
+	bool plain_groups;       /* a name may be a group's without parentheses */
+};
+
+/* A name, (group), a group's plain name, NAME@HOST, ALL; a netgroup is not looked up. */
+static bool names_person(const struct access *access, char *list, const struct person *person)
 {
 	const char *name = person->account.name;
 	bool named = false;
 	char *word;
 
-	while ((word = strsep(&list, " \t,")) != NULL) {
+	while ((word = strsep(&list, access->list)) != NULL) {
 		size_t size = strlen(word);
 		if (strcmp(word, "EXCEPT") == 0)
-			return named && !(list && names_person(list, person));
+			return named && !(list && names_person(access, list, person));
 		if (size > 2 && word[0] == '(' && word[size - 1] == ')')
 			named = named || is_in_group(person, word + 1, size - 2);
 		else if (size > 0 && word[0] != '@')
 			named = named || strcmp(word, "ALL") == 0 || strcmp(word, name) == 0 ||
-				is_in_group(person, word, size);
+				(access->plain_groups && is_in_group(person, word, size));
 	}
 	return named;
 }
 
-static bool access_denies(const struct world *world, const struct person *person, char *text)
+/* The first rule that names the person and where he comes from: 1 lets in, -1 keeps out; 0 when there is none. */
+static int access_verdict(
+	const struct access *access, const struct world *world, const struct person *person, char *text)
 {
 	for (char *line; (line = strsep(&text, "\n")) != NULL;) {
 		char *permission, *users, *origins;
 		line += strspn(line, " \t");
 		if (*line == '#' || *line == '\0')
 			continue;
-		permission = strsep(&line, ":");
-		users = strsep(&line, ":");
+		permission = strsep(&line, access->fields);
+		users = strsep(&line, access->fields);
 		origins = line;
-		if (!users || !origins || !names_person(users, person))
+		if (!users || !origins || !names_person(access, users, person))
 			continue;
-		enum cover cover = cover_of_list(origins, world->address);
+		enum cover cover = cover_of_list(origins, access->list, world->address);
 		if (strchr(permission, '+') && cover != COVERS_NONE)
-			return false;
+			return 1;
 		if (strchr(permission, '-') && cover == COVERS_ALL)
-			return true;
+			return -1;
 	}
-	return false;
+	return 0;
 }
 
-/* The most particular line decides: the user's own, then one of his groups', then everybody's (never for root). */
+/* One file's verdict; one that cannot be read says nothing. -ENOMEM. */
+static int access_file(const struct access *access, const struct world *world, const struct person *person,
+	const char *path, int *ret_verdict)
+{
+	cleanup_free char *rules = NULL;
+
+	int r = world_read(world, path, RULES_MAX, &rules);
+	*ret_verdict = r == 0 ? access_verdict(access, world, person, rules) : 0;
+	return r == -ENOMEM ? r : 0;
+}
+
+static int access_denies(const struct world *world, const struct person *person, bool *ret_denied)
+{
+	const struct pam_module *module = &world->pam[PAM_ACCESS];
+	struct access access = {.fields = ":", .list = BLANKS_AND_COMMAS, .plain_groups = true};
+	cleanup_names char **names = NULL;
+	size_t count = 0;
+	int verdict;
+
+	access.plain_groups = !pam_has_argument(module, "nodefgroup");
+	(void)pam_get_option(module, "fieldsep", access.fields, sizeof(access.fields));
+	(void)pam_get_option(module, "listsep", access.list, sizeof(access.list));
+	bool own_file = pam_get_option(module, "accessfile", access.path, sizeof(access.path));
+	int r = access_file(&access, world, person, own_file ? access.path : "/etc/security/access.conf", &verdict);
+	if (r == 0 && verdict == 0 && !own_file)
+		r = rules_list(world, "/etc/security/access.d", &names, &count);
+	for (size_t i = 0; r == 0 && verdict == 0 && i < count; i++)
+		r = access_file(&access, world, person, names[i], &verdict);
+	*ret_denied = verdict < 0;
+	return r;
+}
+
+/* The most particular line decides; none but the one with his name is for root. */
 enum rank {
 	RANK_NONE,
-	RANK_ALL,
+	RANK_DEFAULT,
+	RANK_EVERYBODY, /* all together, and a group's members together */
+	RANK_MEMBERS,
 	RANK_GROUP,
 	RANK_USER,
 };
 
+/* FIRST:LAST; without FIRST exactly LAST, without LAST all from FIRST on. False for what is no range. */
+static bool parse_range(const char *text, uint64_t *ret_first, uint64_t *ret_last)
+{
+	uint64_t numbers[2] = {0, UINT64_MAX};
+	const char *colon = strchr(text, ':');
+
+	if (!colon || strspn(text, "0123456789:") != strlen(text) || strchr(colon + 1, ':') || strlen(text) > 24)
+		return false;
+	for (unsigned i = 0; i < 2; i++) {
+		const char *at = i == 0 ? text : colon + 1;
+		if (!isdigit((unsigned char)*at))
+			continue;
+		for (numbers[i] = 0; isdigit((unsigned char)*at); at++)
+			numbers[i] = numbers[i] * 10 + (uint64_t)(*at - '0');
+	}
+	*ret_first = colon == text ? numbers[1] : numbers[0];
+	*ret_last = numbers[1];
+	return true;
+}
+
+/* A group's name, or a range of ids: an exact one is looked for among all his groups, any other holds his first one. */
+static bool has_group(const struct person *person, const char *group)
+{
+	uint64_t first, last;
+
+	if (!parse_range(group, &first, &last))
+		return is_in_group(person, group, strlen(group));
+	for (size_t i = 0; first == last && i < person->group_count; i++) {
+		if (person->groups[i] == first)
+			return true;
+	}
+	return person->account.gid >= first && person->account.gid <= last;
+}
+
 static enum rank rank_of(const struct person *person, const char *domain)
 {
+	uint64_t first, last;
+
 	if (strcmp(domain, person->account.name) == 0)
 		return RANK_USER;
 	if (person->account.uid == 0)
 		return RANK_NONE;
 	if (*domain == '@')
-		return is_in_group(person, domain + 1, strlen(domain + 1)) ? RANK_GROUP : RANK_NONE;
-	return strcmp(domain, "*") == 0 ? RANK_ALL : RANK_NONE;
+		return has_group(person, domain + 1) ? RANK_GROUP : RANK_NONE;
+	if (strcmp(domain, "%") == 0)
+		return RANK_EVERYBODY;
+	if (*domain == '%')
+		return has_group(person, domain + 1) ? RANK_MEMBERS : RANK_NONE;
+	if (parse_range(domain, &first, &last))
+		return person->account.uid >= first && person->account.uid <= last ? RANK_USER : RANK_NONE;
+	return strcmp(domain, "*") == 0 ? RANK_DEFAULT : RANK_NONE;
 }
 
 static void read_limits(const struct person *person, char *text, enum rank *best, bool *none_allowed)
@@ -148,36 +266,32 @@ static void read_limits(const struct person *person, char *text, enum rank *best
 	}
 }
 
+static int limits_file(
+	const struct world *world, const struct person *person, const char *path, enum rank *best, bool *none_allowed)
+{
+	cleanup_free char *text = NULL;
+
+	int r = world_read(world, path, RULES_MAX, &text);
+	if (r == 0)
+		read_limits(person, text, best, none_allowed);
+	return r == -ENOMEM ? r : 0;
+}
+
 static int limits_deny(const struct world *world, const struct person *person, bool *ret_denied)
 {
 	cleanup_names char **names = NULL;
-	cleanup_free char *main_text = NULL;
 	enum rank best = RANK_NONE;
 	size_t count = 0;
+	char path[256];
 
 	*ret_denied = false;
-	int r = world_read(world, "/etc/security/limits.conf", RULES_MAX, &main_text);
-	if (r == -ENOMEM)
-		return r;
-	if (r == 0)
-		read_limits(person, main_text, &best, ret_denied);
-	r = file_list(world->root, "etc/security/limits.d", LIMITS_FILES_MAX, &names, &count);
-	if (r == -ENOMEM)
-		return r;
-	for (size_t i = 0; r == 0 && i < count; i++) {
-		cleanup_free char *text = NULL;
-		char path[300];
-		size_t size = strlen(names[i]);
-		if (size < 5 || size > 200 || strcmp(names[i] + size - 5, ".conf") != 0)
-			continue;
-		(void)snprintf(path, sizeof(path), "/etc/security/limits.d/%s", names[i]);
-		int read = world_read(world, path, RULES_MAX, &text);
-		if (read == -ENOMEM)
-			return read;
-		if (read == 0)
-			read_limits(person, text, &best, ret_denied);
-	}
-	return 0;
+	bool own_file = pam_get_option(&world->pam[PAM_LIMITS], "conf", path, sizeof(path));
+	int r = limits_file(world, person, own_file ? path : "/etc/security/limits.conf", &best, ret_denied);
+	if (r == 0 && !own_file)
+		r = rules_list(world, "/etc/security/limits.d", &names, &count);
+	for (size_t i = 0; r == 0 && i < count; i++)
+		r = limits_file(world, person, names[i], &best, ret_denied);
+	return r;
 }
 
 /* One of hosts.allow and hosts.deny: 1 allowed, -1 denied, 0 not named. */
@@ -202,7 +316,7 @@ static int hosts_verdict(char *text, const char *address, int verdict)
 			says = -1;
 		else if (line && strcasestr(line, "allow"))
 			says = 1;
-		enum cover cover = named ? cover_of_list(clients, address) : COVERS_NONE;
+		enum cover cover = named ? cover_of_list(clients, BLANKS_AND_COMMAS, address) : COVERS_NONE;
 		if ((says > 0 && cover != COVERS_NONE) || (says < 0 && cover == COVERS_ALL))
 			return says;
 	}
@@ -247,28 +361,31 @@ static int hosts_deny(const struct world *world, bool *ret_denied)
 	return 0;
 }
 
-int gates_blockers(const struct world *world, const struct person *person, bool use_pam, blocker_set *ret_set)
+int gates_blockers(
+	const struct world *world, const struct person *person, bool use_pam, blocker_set *key, blocker_set *password)
 {
-	cleanup_free char *rules = NULL;
+	static const struct {
+		unsigned module;
+		enum blocker blocker;
+		int (*denies)(const struct world *world, const struct person *person, bool *ret_denied);
+	} modules[] = {{PAM_ACCESS, BLOCKER_PAM_ACCESS, access_denies}, {PAM_LIMITS, BLOCKER_LOGIN_LIMIT, limits_deny}};
 	bool denied = false;
 	int r = 0;
 
-	*ret_set = 0;
-	if (use_pam && world->pam_access) {
-		r = world_read(world, "/etc/security/access.conf", RULES_MAX, &rules);
-		if (r == 0 && access_denies(world, person, rules))
-			*ret_set |= BLOCKER_BIT(BLOCKER_PAM_ACCESS);
-	}
-	if (r != -ENOMEM && use_pam && world->pam_limits) {
-		r = limits_deny(world, person, &denied);
+	for (unsigned i = 0; r == 0 && use_pam && i < ELEMENTS(modules); i++) {
+		const struct pam_module *module = &world->pam[modules[i].module];
+		if (!module->for_all && !module->for_passwords)
+			continue;
+		r = modules[i].denies(world, person, &denied);
 		if (r == 0 && denied)
-			*ret_set |= BLOCKER_BIT(BLOCKER_LOGIN_LIMIT);
+			pam_refuses(module, modules[i].blocker, key, password);
 	}
-	if (r == -ENOMEM)
-		return r;
-	r = hosts_deny(world, &denied);
-	if (r == 0 && denied)
-		*ret_set |= BLOCKER_BIT(BLOCKER_HOSTS_DENY);
+	if (r == 0)
+		r = hosts_deny(world, &denied);
+	if (r == 0 && denied) {
+		*key |= BLOCKER_BIT(BLOCKER_HOSTS_DENY);
+		*password |= BLOCKER_BIT(BLOCKER_HOSTS_DENY);
+	}
 	return r;
 }
 
@@ -312,7 +429,7 @@ static void faillock_read(const struct world *world, struct faillock *ret_faillo
 {
 	struct faillock faillock = {3, 900, 600, -1, false, "/var/run/faillock"};
 	cleanup_free char *text = NULL;
-	char arguments[sizeof(world->pam_faillock)];
+	char arguments[sizeof(world->pam[PAM_FAILLOCK].line)];
 
 	if (world_read(world, "/etc/security/faillock.conf", RULES_MAX, &text) == 0) {
 		char *rest = text;
@@ -321,7 +438,7 @@ static void faillock_read(const struct world *world, struct faillock *ret_faillo
 			faillock_option(&faillock, line + strspn(line, " \t"));
 		}
 	}
-	memcpy(arguments, world->pam_faillock, sizeof(arguments));
+	memcpy(arguments, world->pam[PAM_FAILLOCK].line, sizeof(arguments));
 	char *rest = arguments;
 	for (char *word; (word = strsep(&rest, " \t")) != NULL;)
 		faillock_option(&faillock, word);
@@ -367,7 +484,7 @@ int gates_password_blockers(const struct world *world, const struct person *pers
 	size_t size;
 
 	*ret_set = 0;
-	if (!use_pam || !*world->pam_faillock)
+	if (!use_pam || !world->pam[PAM_FAILLOCK].for_passwords)
 		return 0;
 	faillock_read(world, &faillock);
 	if (root && !faillock.even_root)

@@ -10,9 +10,9 @@
 #include "plugins/login/account.h"
 #include "plugins/login/world.h"
 
-/* What keeps the user out by any method. -ENOMEM. */
-int gates_blockers(
-	const struct world *world, const struct person *person, bool use_pam, blocker_set *ret_set) MUST_CHECK;
+/* Adds what keeps the user out by either method. -ENOMEM. */
+int gates_blockers(const struct world *world, const struct person *person, bool use_pam, blocker_set *key,
+	blocker_set *password) MUST_CHECK;
 /* What makes his password useless for a while. -ENOMEM. */
 int gates_password_blockers(
 	const struct world *world, const struct person *person, bool use_pam, blocker_set *ret_set) MUST_CHECK;

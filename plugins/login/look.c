@@ -259,7 +259,7 @@ static int begin(struct world *world, const struct person *person, struct lookin
 	blocker_set shut_in, gates;
 
 	server_doors(effective, sshd_get_scan(world->sshd), without ? without->methods : NULL, &looking->doors);
-	blocked_both(look, person_blockers(person, world, looking->doors.use_pam, without != NULL));
+	person_blockers(person, world, looking->doors.use_pam, without != NULL, &look->key, &look->password);
 	blocked_both(look, server_user_blockers(person, effective, world->address));
 	const char *agent = sshd_value(effective, "hostkeyagent");
 	if (world->is_host && (!agent || strcasecmp(agent, "none") == 0) && !world_has_host_key(world))
@@ -277,10 +277,9 @@ static int begin(struct world *world, const struct person *person, struct lookin
 	if (r < 0)
 		return r;
 	blocked_both(look, shut_in);
-	r = gates_blockers(world, person, looking->doors.use_pam, &gates);
+	r = gates_blockers(world, person, looking->doors.use_pam, &look->key, &look->password);
 	if (r < 0)
 		return r;
-	blocked_both(look, gates);
 	/* It passes by itself: nobody is taken for locked out for good. */
 	r = without ? 0 : gates_password_blockers(world, person, looking->doors.use_pam, &gates);
 	if (r < 0)
@@ -315,8 +314,8 @@ int look_start(struct world *world, const char *user, const struct without *with
 		return begin(world, &person, looking);
 	looking->effective = NULL;
 	blocked_both(&looking->look,
-		(r == -EAGAIN && !world_has_host_key(world) ? BLOCKER_BIT(BLOCKER_HOST_KEY_MISSING) : sshd_blocker(r)) |
-			person_blockers(&person, world, true, without != NULL));
+		r == -EAGAIN && !world_has_host_key(world) ? BLOCKER_BIT(BLOCKER_HOST_KEY_MISSING) : sshd_blocker(r));
+	person_blockers(&person, world, true, without != NULL, &looking->look.key, &looking->look.password);
 	return 0;
 }
 
@@ -337,6 +336,24 @@ static void judge_doors(const struct looking *looking, struct look *look)
 	server_methods_blockers(looking->effective, doors, &look->key, &look->password);
 }
 
+static bool is_named(const struct sshd_effective *effective, const char *keyword)
+{
+	const char *value = sshd_value(effective, keyword);
+	return value && *value && strcasecmp(value, "none") != 0;
+}
+
+/* Where sshd asks others for keys too, that no file has one says little. For the guard it is no way in either way. */
+static void doubt_keys(const struct looking *looking, blocker_set *key)
+{
+	const blocker_set none = BLOCKER_BIT(BLOCKER_KEYS_FILE_NONE) | BLOCKER_BIT(BLOCKER_KEYS_FILE_MISSING) |
+				 BLOCKER_BIT(BLOCKER_NO_KEY) | BLOCKER_BIT(BLOCKER_KEY_NOT_PRESENT);
+
+	if (!(*key & none) || !(is_named(looking->effective, "authorizedkeyscommand") ||
+				      is_named(looking->effective, "trustedusercakeys")))
+		return;
+	*key = (*key & ~none) | BLOCKER_BIT(BLOCKER_KEYS_ELSEWHERE);
+}
+
 int look_finish(struct looking *looking, struct look *ret_look)
 {
 	const struct without *without = looking->without;
@@ -351,6 +368,7 @@ int look_finish(struct looking *looking, struct look *ret_look)
 			r < 0 ? BLOCKER_BIT(BLOCKER_HOME_TIMEOUT) : key_files_blockers(&look->answer, without != NULL);
 		if (r < 0 && looking->asks_home) /* the session begins there, whatever opened it */
 			look->password |= BLOCKER_BIT(BLOCKER_HOME_TIMEOUT);
+		doubt_keys(looking, &look->key);
 	}
 	if (looking->effective)
 		judge_doors(looking, look);

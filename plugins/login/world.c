@@ -13,8 +13,6 @@
 #include "lib/sshd_sockets.h"
 #include "lib/sshkey.h"
 
-#define PAM_DEPTH_MAX 8u
-#define PAM_FILE_MAX 65536u
 #define REVOKED_FILE_MAX (4u << 20)
 #define REVOKED_MAX 65536u /* as many as keys.revoke writes */
 
@@ -22,62 +20,6 @@ static bool exists(int root, const char *path)
 {
 	cleanup_close int descriptor = -1;
 	return sshd_open_below(root, path, O_PATH, &descriptor) == 0;
-}
-
-static int read_below(int root, const char *path, size_t limit, char **ret_bytes, size_t *ret_size)
-{
-	cleanup_close int descriptor = -1;
-	struct stat status;
-
-	int r = sshd_open_below(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, &descriptor);
-	if (r < 0)
-		return r;
-	if (fstat(descriptor, &status) < 0)
-		return -errno;
-	if (!S_ISREG(status.st_mode))
-		return -EINVAL;
-	return file_read_descriptor(descriptor, limit, ret_bytes, ret_size);
-}
-
-/* Looks for a module in a PAM file of sshd and in what it includes (pam.conf(5)). */
-static bool pam_has(int root, const char *file, const char *module, unsigned depth, char *ret_line, size_t line_size)
-{
-	static const char *const places[] = {"/etc/pam.d", "/usr/lib/pam.d"};
-	cleanup_free char *text = NULL;
-	size_t size;
-	int r = -ENOENT;
-
-	if (depth == PAM_DEPTH_MAX || strchr(file, '/'))
-		return false;
-	for (unsigned i = 0; r == -ENOENT && i < ELEMENTS(places); i++) {
-		char path[256];
-		(void)snprintf(path, sizeof(path), "%s/%s", places[i], file);
-		r = read_below(root, path, PAM_FILE_MAX, &text, &size);
-	}
-	if (r < 0)
-		return false;
-	char *rest = text;
-	while (rest) {
-		char *line = strsep(&rest, "\n");
-		char *words[3] = {0};
-		line[strcspn(line, "#")] = '\0';
-		if (strstr(line, module)) {
-			if (ret_line)
-				(void)snprintf(ret_line, line_size, "%s", line);
-			return true;
-		}
-		for (unsigned i = 0; i < ELEMENTS(words) && line;) {
-			words[i] = strsep(&line, " \t");
-			i += *words[i] != '\0';
-		}
-		const char *included =
-			words[0] && strcmp(words[0], "@include") == 0                                         ? words[1]
-			: words[1] && (strcmp(words[1], "include") == 0 || strcmp(words[1], "substack") == 0) ? words[2]
-													      : NULL;
-		if (included && pam_has(root, included, module, depth + 1, ret_line, line_size))
-			return true;
-	}
-	return false;
 }
 
 static int read_tables(struct world *world)
@@ -107,7 +49,12 @@ static int read_tables(struct world *world)
 
 int world_open(const struct plugin_request *request, const char *address, struct world *ret_world)
 {
-	cleanup_world struct world world = {.spawner = &request->spawner,
+	cleanup_world struct world world = {.pam = {[PAM_NOLOGIN] = {.name = "pam_nologin.so"},
+						    [PAM_SHELLS] = {.name = "pam_shells.so"},
+						    [PAM_ACCESS] = {.name = "pam_access.so"},
+						    [PAM_LIMITS] = {.name = "pam_limits.so"},
+						    [PAM_FAILLOCK] = {.name = "pam_faillock.so"}},
+		.spawner = &request->spawner,
 		.root = request->root,
 		.root_path = request->root_path,
 		.is_host = request->is_host,
@@ -126,11 +73,7 @@ int world_open(const struct plugin_request *request, const char *address, struct
 	world.etc_nologin = exists(world.root, "/etc/nologin");
 	world.run_nologin = world.is_host && exists(world.root, "/run/nologin");
 	world.is_debian = exists(world.root, "/etc/debian_version");
-	world.pam_nologin = pam_has(world.root, "sshd", "pam_nologin.so", 0, NULL, 0);
-	world.pam_shells = pam_has(world.root, "sshd", "pam_shells.so", 0, NULL, 0);
-	world.pam_access = pam_has(world.root, "sshd", "pam_access.so", 0, NULL, 0);
-	world.pam_limits = pam_has(world.root, "sshd", "pam_limits.so", 0, NULL, 0);
-	(void)pam_has(world.root, "sshd", "pam_faillock.so", 0, world.pam_faillock, sizeof(world.pam_faillock));
+	pam_find(world.root, world.pam, PAM_COUNT);
 	*ret_world = world;
 	world = (struct world){0};
 	return 0;
@@ -268,7 +211,7 @@ int world_read_revoked(struct world *world, const char *path)
 		return -ENOMEM;
 	if (strcasecmp(path, "none") == 0)
 		return 0;
-	int r = read_below(world->root, path, REVOKED_FILE_MAX, &bytes, &size);
+	int r = sshd_read_below(world->root, path, REVOKED_FILE_MAX, &bytes, &size);
 	if (r == -ENOMEM)
 		return r;
 	world->revoked_unreadable = r < 0 && r != -EFBIG;
@@ -299,7 +242,7 @@ bool world_lists_shell(const struct world *world, const char *shell)
 int world_read(const struct world *world, const char *path, size_t limit, char **ret_text)
 {
 	size_t size;
-	return read_below(world->root, path, limit, ret_text, &size);
+	return sshd_read_below(world->root, path, limit, ret_text, &size);
 }
 
 bool world_has_host_key(const struct world *world)

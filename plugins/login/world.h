@@ -11,6 +11,10 @@
 #include "lib/plugin.h"
 #include "lib/sshd_config.h"
 #include "plugins/login/ban.h"
+#include "plugins/login/pam.h"
+
+/* The modules that we know. */
+enum { PAM_NOLOGIN, PAM_SHELLS, PAM_ACCESS, PAM_LIMITS, PAM_FAILLOCK, PAM_COUNT };
 
 struct world {
 	const struct user_spawner *spawner;
@@ -28,12 +32,11 @@ struct world {
 	struct sshd *sshd; /* NULL: sshd_error says why */
 	int sshd_error;
 	char sshd_detail[SSHD_DETAIL_MAX + 1];
-	bool etc_nologin, run_nologin;                        /* the files stand there */
-	bool pam_nologin, pam_shells, pam_access, pam_limits; /* sshd's PAM stack has the modules */
-	char pam_faillock[256];                               /* its line, "" without it */
-	bool is_debian;                                       /* or a child of it: its sshd is patched */
-	int listening;                                        /* 1 yes, 0 nobody, -1 not looked at yet */
-	struct ban ban;                                       /* of the address, once it has been asked about */
+	bool etc_nologin, run_nologin; /* the files stand there */
+	struct pam_module pam[PAM_COUNT];
+	bool is_debian; /* or a child of it: its sshd is patched */
+	int listening;  /* 1 yes, 0 nobody, -1 not looked at yet */
+	struct ban ban; /* of the address, once it has been asked about */
 	bool ban_is_asked;
 	char *revoked_path; /* whose fingerprints are held */
 	char **revoked;

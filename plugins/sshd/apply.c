@@ -88,8 +88,13 @@ static int put_in_force(const struct plugin_request *request, struct place *plac
 	return plugin_set(result, CODE_OK, "%s", detail);
 }
 
-static int carry_out(const struct plugin_request *request, const struct settings_change *change, bool redo,
-	struct plugin_result *result)
+static int supersede(struct plugin_result *result)
+{
+	return plugin_set(result, CODE_SUPERSEDED, "something else has set it meanwhile");
+}
+
+static int carry_out(
+	const struct plugin_request *request, struct settings_change *change, bool redo, struct plugin_result *result)
 {
 	cleanup_settings struct settings next = {0};
 	cleanup_sshd struct sshd *sshd = NULL;
@@ -102,9 +107,13 @@ static int carry_out(const struct plugin_request *request, const struct settings
 	int r = place_read(request->root, &place);
 	if (r < 0)
 		return fail_errno(result, r, SSHD_DIRECTORY);
+	/* What nobody else has set since goes back all the same: a door must not stay shut for another's sake. */
+	bool foreign = request->undo && settings_change_leave_foreign(change, &place.settings);
 	bool is_after = settings_match(change, &change->after, &place.settings);
+	if (foreign && is_after)
+		return supersede(result);
 	if (!is_after && (request->redo || request->undo) && !settings_match(change, &change->before, &place.settings))
-		return plugin_set(result, CODE_SUPERSEDED, "something else has set it meanwhile");
+		return supersede(result);
 	r = settings_apply(change, &place.settings, &next);
 	if (request->is_host)
 		place_mark_unfinished(request->state);
@@ -127,14 +136,17 @@ static int carry_out(const struct plugin_request *request, const struct settings
 		result->changes = false;
 		return r;
 	}
+	if (foreign) {
+		place_clear_unfinished(request->state);
+		return supersede(result);
+	}
 	code = check_effective(sshd, &change->after, detail);
 	if (code == CODE_OVERRIDDEN || (code == CODE_OK && *detail && !*result->detail))
 		return plugin_set(result, code, "%s", detail);
 	return 0;
 }
 
-static int change(
-	const struct plugin_request *request, const struct settings_change *change, struct plugin_result *result)
+static int change(const struct plugin_request *request, struct settings_change *change, struct plugin_result *result)
 {
 	bool unfinished = request->is_host && place_is_unfinished(request->state);
 

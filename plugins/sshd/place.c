@@ -11,8 +11,8 @@
 #define DROP_IN_MAX 65536u
 #define MAIN_NAME "sshd_config"
 #define HEADER "# Written by latchkey for its operator's commands, and rewritten as a whole: changes here are lost.\n"
-#define BLOCK_BEGIN "# BEGIN latchkey: rewritten as a whole, changes here are lost\n"
-#define BLOCK_END "# END latchkey\n"
+#define BLOCK_BEGIN "# BEGIN latchkey: rewritten as a whole, changes here are lost"
+#define BLOCK_END "# END latchkey"
 
 static int read_one(int directory, const char *name, size_t limit, struct place_file *file)
 {
@@ -21,26 +21,62 @@ static int read_one(int directory, const char *name, size_t limit, struct place_
 	return r == -ENOENT ? 0 : r;
 }
 
-/* The block stands at the first byte; what follows it is the operator's. */
-static bool find_block(const struct place_file *file, size_t *ret_size)
+/* The next line from `at` on that is this one, whatever ends it. NULL when there is none. */
+static const char *find_line(const struct place_file *file, const char *at, const char *text, const char **ret_after)
 {
-	if (!file->exists || strncmp(file->bytes, BLOCK_BEGIN, strlen(BLOCK_BEGIN)) != 0)
-		return false;
-	const char *end = strstr(file->bytes, "\n" BLOCK_END);
+	for (; at && (at = strstr(at, text)) != NULL; at++) {
+		const char *end = at + strlen(text);
+		end += *end == '\r';
+		if ((at != file->bytes && at[-1] != '\n') || (*end && *end != '\n'))
+			continue;
+		*ret_after = end + (*end == '\n');
+		return at;
+	}
+	return NULL;
+}
+
+/* We put it at the first byte, but somebody may have put lines above it since. One without its end is none. */
+static bool find_block(const struct place_file *file, size_t from, size_t *ret_start, size_t *ret_size)
+{
+	const char *inside, *after, *next;
+	const char *begin = file->exists ? find_line(file, file->bytes + from, BLOCK_BEGIN, &inside) : NULL;
+	const char *end = begin ? find_line(file, inside, BLOCK_END, &after) : NULL;
+
 	if (!end)
 		return false;
-	*ret_size = (size_t)(end - file->bytes) + strlen("\n" BLOCK_END);
+	while ((next = find_line(file, inside, BLOCK_BEGIN, &inside)) != NULL && next < end)
+		begin = next;
+	*ret_start = (size_t)(begin - file->bytes);
+	*ret_size = (size_t)(after - begin);
 	return true;
+}
+
+static unsigned count_lines(const char *text, size_t size)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < size; i++)
+		count += text[i] == '\n';
+	return count;
+}
+
+static void look_for_block(struct place *place, size_t *ret_start, size_t *ret_size)
+{
+	place->has_block = find_block(&place->main, 0, ret_start, ret_size);
+	if (!place->has_block)
+		return;
+	place->block_first = count_lines(place->main.bytes, *ret_start) + 1;
+	place->block_last = place->block_first + count_lines(place->main.bytes + *ret_start, *ret_size);
 }
 
 static int read_settings(struct place *place)
 {
-	size_t size;
+	size_t start, size;
 	int r = 0;
 
-	place->has_block = find_block(&place->main, &size);
+	look_for_block(place, &start, &size);
 	if (place->has_block) {
-		cleanup_free char *block = strndup(place->main.bytes, size);
+		cleanup_free char *block = strndup(place->main.bytes + start, size);
 		if (!block)
 			return -ENOMEM;
 		r = settings_parse(block, &place->settings);
@@ -101,7 +137,25 @@ static bool wins_in(const struct sshd_scan *scan, const struct settings *setting
 
 bool place_wins(const struct place *place, const struct sshd_scan *scan, const struct settings *settings)
 {
-	return wins_in(scan, settings, place->has_block ? SSHD_MAIN : SSHD_DROP_IN);
+	return wins_in(scan, settings, place->has_block ? SSHD_MAIN : SSHD_DROP_IN) &&
+	       (!place->has_block || place->block_first == 1);
+}
+
+/* The line that stands before ours, where no line of ours can stand before it. */
+static void describe_competitor(
+	const struct sshd_scan *scan, const struct settings *settings, char ret_detail[SSHD_DETAIL_MAX + 1])
+{
+	for (unsigned i = 0; i < SETTING_COUNT; i++) {
+		const struct sshd_setting *first =
+			settings->values[i] ? sshd_scan_global(scan, setting_lower((enum setting)i)) : NULL;
+		const char *path = first ? scan->files[first->file].path : SSHD_DROP_IN;
+		if (strcmp(path, SSHD_DROP_IN) == 0)
+			continue;
+		(void)snprintf(ret_detail, SSHD_DETAIL_MAX + 1, "%.100s:%u sets %s before " SSHD_DROP_IN_NAME, path,
+			first->line, setting_keyword((enum setting)i));
+		return;
+	}
+	(void)snprintf(ret_detail, SSHD_DETAIL_MAX + 1, "something is set before " SSHD_DROP_IN);
 }
 
 /* Decides without writing: would the drop-in, once there, be the first to set each of these? */
@@ -122,6 +176,10 @@ static int choose(const struct place *place, const struct settings *settings, co
 	if (!*ret_block)
 		return 0;
 	if (place->main_is_link || !place->main.exists) {
+		if (sshd_scan_reads(&scan, SSHD_DROP_IN)) {
+			describe_competitor(&scan, settings, ret_detail);
+			return -ENOTSUP;
+		}
 		(void)snprintf(ret_detail, SSHD_DETAIL_MAX + 1, "%s",
 			place->main_is_link ? SSHD_MAIN " is a link and does not include " SSHD_DROP_IN_DIRECTORY
 			: scan.has_main     ? "the vendor's configuration does not include " SSHD_DROP_IN_DIRECTORY
@@ -184,12 +242,13 @@ static int write_drop_in(struct place *place, const struct buffer *text)
 static int write_block(struct place *place, const struct buffer *lines)
 {
 	cleanup_buffer struct buffer text = {0};
-	size_t skipped = 0;
+	size_t at = 0, start, size;
 
-	(void)find_block(&place->main, &skipped);
 	if (lines)
-		buffer_append_format(&text, BLOCK_BEGIN "%s" BLOCK_END, lines->bytes);
-	buffer_append(&text, place->main.bytes + skipped, place->main.size - skipped);
+		buffer_append_format(&text, BLOCK_BEGIN "\n%s" BLOCK_END "\n", lines->bytes);
+	for (; find_block(&place->main, at, &start, &size); at = start + size)
+		buffer_append(&text, place->main.bytes + at, start - at);
+	buffer_append(&text, place->main.bytes + at, place->main.size - at);
 	int r = buffer_status(&text);
 	if (r < 0)
 		return r;
@@ -234,7 +293,7 @@ int place_write(
 int place_restore(struct place *place)
 {
 	int r = 0, s = 0;
-	size_t size;
+	size_t start, size;
 
 	if (place->main_written)
 		r = put_main(place, place->main.bytes, place->main.size);
@@ -242,7 +301,7 @@ int place_restore(struct place *place)
 		s = put_drop_in(place, place->drop_in.bytes, place->drop_in.size, place->drop_in.exists);
 	place->main_written = r < 0;
 	place->drop_in_written = s < 0;
-	place->has_block = find_block(&place->main, &size);
+	look_for_block(place, &start, &size);
 	return r < 0 ? r : s;
 }
 

@@ -21,7 +21,8 @@ struct place {
 	int root;
 	bool main_is_link;
 	bool has_block;
-	struct place_file drop_in, main; /* as they were when read */
+	unsigned block_first, block_last; /* its lines in the main file; it belongs at line 1 */
+	struct place_file drop_in, main;  /* as they were when read */
 	bool drop_in_written, main_written;
 	struct settings settings; /* what we set at present */
 };
@@ -37,6 +38,7 @@ int place_read(int root, struct place *ret_place) MUST_CHECK;
 int place_write(struct place *place, const struct settings *settings, bool *ret_changed,
 	char ret_detail[SSHD_DETAIL_MAX + 1]) MUST_CHECK;
 /* Puts back the bytes that stood before place_write. */
+int place_restore(struct place *place) MUST_CHECK;
 /*
  * A mark in the plugin's state that stands from the write until sshd has taken it up: a kill in between must not leave
  * files that say one thing and a server that does another. Only the host's own sshd runs; a power cut ends it as well.
@@ -44,7 +46,6 @@ int place_write(struct place *place, const struct settings *settings, bool *ret_
 void place_mark_unfinished(int state);
 void place_clear_unfinished(int state);
 bool place_is_unfinished(int state);
-int place_restore(struct place *place) MUST_CHECK;
 /* Whether every setting of ours is the first of its keyword in the scan. */
 bool place_wins(const struct place *place, const struct sshd_scan *scan, const struct settings *settings);
 void place_free(struct place *place);

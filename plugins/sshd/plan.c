@@ -141,8 +141,7 @@ int set_plan(const struct plugin_request *request, const struct plugin_command *
 static const struct sshd_setting *find_operators(const struct outlook *outlook)
 {
 	const struct sshd_scan *scan = sshd_get_scan(outlook->sshd);
-	const char *block =
-		outlook->place.settings.values[SETTING_KEYS_FILE] && outlook->place.has_block ? SSHD_MAIN : NULL;
+	const struct place *place = &outlook->place;
 
 	for (size_t i = 0; i < scan->count; i++) {
 		const struct sshd_setting *setting = &scan->settings[i];
@@ -151,10 +150,9 @@ static const struct sshd_setting *find_operators(const struct outlook *outlook)
 			continue;
 		if (strcmp(path, SSHD_DROP_IN) == 0)
 			continue;
-		if (block && strcmp(path, block) == 0) { /* the block's line is the first of its file */
-			block = NULL;
+		if (place->has_block && strcmp(path, SSHD_MAIN) == 0 && setting->line >= place->block_first &&
+			setting->line <= place->block_last)
 			continue;
-		}
 		return setting;
 	}
 	return NULL;

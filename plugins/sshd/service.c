@@ -11,6 +11,12 @@
 #define WAIT_MS 5000 /* sshd opens its new sockets within 50 ms; a loaded machine gets a hundred times that */
 #define STEP_MS 5
 
+static void read_sockets(const struct sshd_effective *effective, struct service *service)
+{
+	if (sshd_sockets_read(effective, &service->sockets) < 0)
+		service->sockets.count = 0;
+}
+
 void service_find(const struct sshd_effective *effective, struct service *ret_service)
 {
 	struct service service = {.process = {0, -1}};
@@ -22,8 +28,8 @@ void service_find(const struct sshd_effective *effective, struct service *ret_se
 	} else if (sshd_process_find(sshd_value(effective, "pidfile"), &service.process) == 0) {
 		service.running = true;
 	}
-	if (service.running && sshd_sockets_read(effective, &service.sockets) < 0)
-		service.sockets.count = 0;
+	if (service.running)
+		read_sockets(effective, &service);
 	*ret_service = service;
 }
 
@@ -41,7 +47,17 @@ static bool is_alive(const struct service *service)
 	return service->by_systemd && systemd_find(&unit) == 0;
 }
 
-static int signal_it(struct service *service, bool restart)
+/* The sockets that it has by then are the old ones. */
+static int hang_up(struct service *service, const struct sshd_effective *effective)
+{
+	int r = sshd_process_await_handler(&service->process);
+	if (r < 0)
+		return r;
+	read_sockets(effective, service);
+	return sshd_process_hang_up(&service->process);
+}
+
+static int signal_it(struct service *service, const struct sshd_effective *effective, bool restart)
 {
 	int r = -EOPNOTSUPP;
 
@@ -51,7 +67,7 @@ static int signal_it(struct service *service, bool restart)
 	if (service->by_systemd)
 		r = systemd_reload(&service->unit, restart);
 	if (r == -EOPNOTSUPP && service->process.pid > 0)
-		return sshd_process_hang_up(&service->process);
+		return hang_up(service, effective);
 	if (r < 0 || !restart)
 		return r;
 	struct service now;
@@ -97,7 +113,7 @@ enum code service_reload(struct service *service, const struct sshd_effective *e
 			"sshd is not running; it reads its configuration when it starts");
 		return CODE_OK;
 	}
-	int r = signal_it(service, restart);
+	int r = signal_it(service, effective, restart);
 	if (r == -EBUSY)
 		return CODE_SERVICE_BUSY;
 	if (r == -ETIMEDOUT)

@@ -179,6 +179,23 @@ void settings_change_exchange(struct settings_change *change)
 	change->after = before;
 }
 
+bool settings_change_leave_foreign(struct settings_change *change, const struct settings *present)
+{
+	bool found = false;
+
+	for (unsigned i = 0; i < SETTING_COUNT; i++) {
+		const char *now = present->values[i];
+		if (!change->touched[i] || same(now, change->before.values[i]) || same(now, change->after.values[i]))
+			continue;
+		change->touched[i] = false;
+		free(change->before.values[i]);
+		free(change->after.values[i]);
+		change->before.values[i] = change->after.values[i] = NULL;
+		found = true;
+	}
+	return found;
+}
+
 void settings_change_free(struct settings_change *change)
 {
 	settings_free(&change->before);

@@ -60,6 +60,8 @@ bool settings_match(const struct settings_change *change, const struct settings 
 int settings_apply(
 	const struct settings_change *change, const struct settings *present, struct settings *ret_settings) MUST_CHECK;
 void settings_change_exchange(struct settings_change *change);
+/* Touches no longer what has neither value at present: somebody else has set it. Whether there is such a one. */
+bool settings_change_leave_foreign(struct settings_change *change, const struct settings *present);
 /* {"before":{"PasswordAuthentication":""},"after":{"PasswordAuthentication":"no"}}; "" stands for not set. */
 int settings_change_write(const struct settings_change *change, char **ret_json) MUST_CHECK;
 int settings_change_read(const cJSON *plan, struct settings_change *ret_change) MUST_CHECK;

@@ -93,9 +93,12 @@ def test():
     must("sed", "-i", "s/^/from=\"!*\" /", KEYS)
     code = do({"do": "sshd.set", "permit_root_login": "prohibit-password", "password_auth": False})[0][0]
     check(code == "would_lock_out", f"P53_ … with no other way in: {code}")
-    put_keys("alice", f"{first} latchkey:a\n")
     write(CONFIG, plain)
     os.unlink("/root/.ssh/authorized_keys")
+    put_keys("bob", "")
+    code, detail = do({"do": "user.lock", "user": "bob"})[0]
+    check(code == "would_lock_out" and "as it is" in detail, f"P53_ where nobody can log in anyway it is not this that would do it: {detail}")
+    put_keys("alice", f"{first} latchkey:a\n")
     must("userdel", "-f", "-r", "bob")
     machine.reload_sshd()
 

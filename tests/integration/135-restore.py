@@ -49,6 +49,13 @@ class Rig:
         code, log = self.machine.apply(b"", "--revert")
         assert code == 0, log
 
+    def over_for(self, entry):
+        """The clock's part of it, for one of them."""
+        name, = [name for name in os.listdir(REVERTS) if name.endswith("-" + entry)]
+        os.rename(f"{REVERTS}/{name}", f"{REVERTS}/0-" + name.split("-", 1)[1])
+        code, log = self.machine.apply(b"", "--revert")
+        assert code == 0, log
+
     def key(self, user="alice"):
         return self.machine.login_with_key(user, "/tmp/key")
 
@@ -151,6 +158,9 @@ def test():
     result = rig.restore(method="key", keep=0)
     check(result["code"] == "ok" and not os.listdir(REVERTS) and rig.key(), f"keep 0 is for good: {result['detail']}")
 
+    stacked(rig)
+    config("")
+
     # --- who is let in on trial does not count for the guard ----------------------------------------------------------
     config("PasswordAuthentication no\nKbdInteractiveAuthentication no\n")
     must("usermod", "-s", "/usr/sbin/nologin", "alice")
@@ -207,6 +217,55 @@ def test():
     rig.over()
 
     killed(rig)
+
+
+def stacked(rig):
+    """Steps that go back one over the other: what nobody has confirmed is in force at no time later."""
+    def settings():
+        return {line.split()[0]: line.split()[1] for line in read(DROP_IN).splitlines() if line[:1] in "PK"}
+
+    def trial(**fields):
+        assert rig.do({"do": "sshd.set", "confirm_within": 600, **fields})["code"] == "awaiting_confirm"
+        return f"c{rig.seq}"
+
+    kept = read(DROP_IN)
+    for reboot in (False, True):
+        before = settings()
+        closed = trial(password_auth=False)
+        check(not rig.password(), "password login is off on trial")
+        check(rig.restore(method="password", keep=3600)["code"] == "ok" and rig.password(), "  and lifted for somebody who is shut out")
+        lifted = f"c{rig.seq}+password_auth"
+        if reboot:
+            rig.over()
+        else:
+            rig.over_for(closed)
+            check(rig.password() and len(os.listdir(REVERTS)) == 2, "  the trial's time is over: what was lifted stands, and the trial waits")
+            marker, = [name for name in os.listdir(REVERTS) if name.endswith("-" + closed)]
+            other, = [name for name in os.listdir(REVERTS) if name.endswith(lifted)]
+            check(marker.split("-")[0] == other.split("-")[0], "  for the end of what was lifted")
+            os.rename(f"{REVERTS}/{marker}", f"{REVERTS}/0-" + marker.split("-", 1)[1])
+            rig.over_for(lifted)
+        check(settings() == before and rig.password() and not os.listdir(REVERTS),
+              f"  {'after a reboot' if reboot else 'then'} nothing is left of either: {settings()}")
+        check(rig.machine.result(int(closed[1:]), closed)["code"] == "unconfirmed", "  which is reported")
+
+    both = trial(password_auth=False, permit_root_login="no")
+    rig.do({"do": "sshd.set", "permit_root_login": "yes"})
+    rig.over_for(both)
+    check(rig.password() and settings()["PermitRootLogin"] == "yes" and "PasswordAuthentication" not in settings(),
+          f"of two settings on trial one was set anew: the other goes back {settings()}")
+    late = rig.machine.result(int(both[1:]), both)
+    check(late["code"] == "unconfirmed" and "somebody has changed" in late["detail"], f"  as is reported: {late['detail']}")
+
+    rig.do({"do": "sshd.set", "password_auth": True})
+    overridden = trial(password_auth=False)
+    write(OPERATORS, "Match all\nPasswordAuthentication no\n")
+    rig.machine.reload_sshd()
+    rig.over_for(overridden)
+    check(not os.listdir("/var/lib/latchkey/revert") and settings()["PasswordAuthentication"] == "yes",
+          f"where a Match has its own word meanwhile, ours is back, and that was it {settings()}")
+    check(rig.machine.result(int(overridden[1:]), overridden)["code"] == "unconfirmed", "  as is reported")
+    write(DROP_IN, kept)
 
 
 def killed(rig):

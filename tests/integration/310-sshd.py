@@ -138,6 +138,20 @@ def P55_no_include(server):
     applied = plugin.apply([{"do": "sshd.set", "password_auth": True}], planned)
     expect(applied[0], "ok", True, "P55: taking the last setting away")
     check(read(MAIN) == stripped, "P55: the file is byte for byte what it was")
+    # Whoever writes above the block, or turns every line's end into CRLF, does not make it two.
+    for what, change in (("a line above it", lambda text, block: "# managed\nPasswordAuthentication yes\n" + text),
+                         ("two of them, one without its end", lambda text, block: block.split("\n")[0] + "\n# mine\n" + block + text),
+                         ("CRLF", lambda text, block: text.replace("\n", "\r\n"))):
+        write(MAIN, stripped, 0o640)
+        expect(set_(password_auth=True), "ok", True, "P55: a block again")
+        expect(set_(password_auth=False), "ok", True, "P55: … with the other value")
+        block = read(MAIN)[:-len(stripped)]
+        write(MAIN, change(read(MAIN), block), 0o640)
+        others = read(MAIN).replace(block, "").replace(block.replace("\n", "\r\n"), "")
+        expect(set_(password_auth=False), "ok", what != "CRLF", f"P55: {what}: it is in force")
+        check(effective("passwordauthentication") == "no" and not password_login("alice", PASSWORD), "  really")
+        expect(set_(password_auth=True), "ok", True, "  and changed")
+        check(read(MAIN) == block.replace(" no\nKbdInteractiveAuthentication no", " yes") + others, "  and stands once, at line 1")
     write(MAIN, "Match User x\n  X11Forwarding no\nMatch all\n" + original, 0o644)
     expect(set_(password_auth=False), "ok", True, "P55: an Include after a Match is none")
     check(read(MAIN).startswith("# BEGIN latchkey"), "P55: … so the block is used")
@@ -164,6 +178,12 @@ def T11_vendor_file(server):
     result = set_(password_auth=True)
     check(result["code"] == "unsupported" and os.path.islink(MAIN) and not os.path.exists(DROP_IN),
           f"T11: a main file that is a link and includes nothing is left alone: {result['detail']}")
+    write("/etc/ssh/moved", original, 0o644)
+    write("/etc/ssh/sshd_config.d/00-a.conf", "# first\nPasswordAuthentication no\n")
+    result = set_(password_auth=True)
+    check(result["code"] == "unsupported" and "/etc/ssh/sshd_config.d/00-a.conf:2 sets PasswordAuthentication" in result["detail"],
+          f"T11: … and where it includes a file that comes before ours, that one is named: {result['detail']}")
+    os.unlink("/etc/ssh/sshd_config.d/00-a.conf")
     os.unlink(MAIN)
     write(MAIN, original, 0o644)
     server.reload()
@@ -388,6 +408,14 @@ def options_of_the_running_sshd():
     login = Plugin("login").plan({"do": "login.check", "users": ["alice"]})[0]["login"]["alice"]
     check(login["key"] == {"can": True, "blockers": []}, "… by the login plugin too")
     expect(set_(password_auth=True), "ok", True, "… and opened again")
+    operators = "/etc/ssh/sshd_config.d/50-port.conf"
+    for listens, said in (("2222", ["pubkey_auth_off"]), ("22", [])):
+        write(operators, f"Match LocalPort {listens}\nPubkeyAuthentication no\n")
+        server.reload()
+        login = Plugin("login").plan({"do": "login.check", "users": ["alice"]})[0]["login"]["alice"]
+        check(login["key"]["blockers"] == said and key_login("alice", KEY, 2222) == (not said),
+              f"… Match LocalPort {listens} is judged by the port it listens on: {login['key']}")
+    os.unlink(operators)
     server.stop()
     server = Server("-p", "2222", "-o", "PasswordAuthentication no", port=2222)
     result = set_(password_auth=True, permit_root_login="yes")

@@ -135,6 +135,11 @@ def states():
                 expect={"alice": ([], ["authentication_methods"])})
     yield State("T35: keyboard-interactive alone", config="AuthenticationMethods keyboard-interactive:pam\n"
                 "KbdInteractiveAuthentication yes\n", expect={"alice": (["authentication_methods"], [])})
+    yield State("principals for a key", keys("alice", f'principals="alice" {public["alice"]}\n'), expect={"alice": (["no_key"], [])})
+    yield State("T19: none, and a command besides", config="AuthorizedKeysFile none\nAuthorizedKeysCommand /bin/true\n"
+                "AuthorizedKeysCommandUser nobody\n", expect={"alice": (["keys_elsewhere"], [])})
+    yield State("an authority besides", call("cp", "/tmp/bob.pub", "/etc/ssh/ca.pub"), keys("alice", ""),
+                config="TrustedUserCAKeys /etc/ssh/ca.pub\n", expect={"alice": (["keys_elsewhere"], [])})
     yield State("T19: none", config="AuthorizedKeysFile none\n", expect={"alice": (["keys_file_none"], [])})
     yield State("T19: elsewhere", lambda: write("/etc/ssh/keys/alice", alice + "\n", 0o644),
                 config="AuthorizedKeysFile /etc/ssh/keys/%u\n",
@@ -211,6 +216,10 @@ def pam_account(module):
     return lambda: write("/etc/pam.d/sshd", f"account required {module}\n" + PAM, 0o644)
 
 
+def pam_auth(module):
+    return lambda: write("/etc/pam.d/sshd", f"auth required {module}\n" + PAM, 0o644)
+
+
 def fail_passwords(user, times):
     """Wrong passwords through a stack with pam_faillock, as authselect and pam-auth-update make it."""
     def run():
@@ -234,14 +243,36 @@ def gates():
             ("everywhere but here", "-:alice:ALL EXCEPT 127.0.0.1\n", nobody)):
         yield State(f"access.conf, {name}", puts(ACCESS, rules), pam_account("pam_access.so"), expect={"alice": expect}, undo=undo,
                     skip=["bob", "root"])
+    late = "/etc/security/access.d/10-late.conf"
+    os.makedirs("/etc/security/access.d", exist_ok=True)
+    for name, rules, more, options, expect in (
+            ("in access.d", "", "-:alice:ALL\n", "", both), ("let in before access.d", "+:alice:ALL\n", "-:alice:ALL\n", "", nobody),
+            ("in a file of its own", "", "-:alice:ALL\n", " accessfile=" + late, both),
+            ("with a file of its own", "-:alice:ALL\n", "", " accessfile=" + late, nobody),
+            ("a name is no group", "-:users:ALL\n", "", " nodefgroup", nobody),
+            ("other separators", "-|alice bob;alice|ALL\n", "", " fieldsep=| listsep=;", both),
+            ("only at a terminal", "+:alice:LOCAL cron tty1 :0\n-:alice:ALL\n", "", "", both)):
+        yield State(f"access.conf, {name}", puts(ACCESS, rules), puts(late, more), pam_account("pam_access.so" + options),
+                    expect={"alice": expect}, undo=[*undo, call("rm", late)], skip=["bob", "root"])
+    yield State("access.conf, where a key does not pass", puts(ACCESS, "-:alice:ALL\n"), pam_auth("pam_access.so"),
+                expect={"alice": ([], ["pam_access"])}, undo=undo, skip=["bob", "root"])
+    yield State("a shell that auth alone does not list", call("cp", "/bin/bash", "/run/mine"), call("usermod", "-s", "/run/mine", "alice"),
+                pam_auth("pam_shells.so"), expect={"alice": ([], ["shell_unlisted"])}, skip=["bob", "root"])
     yield State("access.conf that PAM does not ask", puts(ACCESS, "-:alice:ALL\n"), expect={"alice": nobody}, undo=undo)
     yield State("access.conf without PAM", puts(ACCESS, "-:alice:ALL\n"), pam_account("pam_access.so"), config="UsePAM no\n",
                 expect={"alice": nobody}, undo=undo)
-    limit = (["login_limit"], ["login_limit"])
+    limit, uid = (["login_limit"], ["login_limit"]), must("id", "-u", "alice").strip()
     for name, rules, expect in (("hers", "alice - maxlogins 0\n", limit), ("her group's", "@users hard maxlogins 0\n", limit),
                                 ("hers over everybody's", "* - maxlogins 0\nalice - maxlogins 9\n", nobody),
+                                ("the members together", "%users - maxlogins 0\n", limit), ("all together", "% - maxlogins 0\n", limit),
+                                ("a range of uids", "1000:1999 - maxlogins 0\n", limit), ("her uid", f":{uid} - maxlogins 0\n", limit),
+                                ("another range", "5000: - maxlogins 0\n", nobody), ("her gid", f"@:{uid} - maxlogins 0\n", limit),
+                                ("a range over her group's", "@users - maxlogins 0\n1000: - maxlogins 9\n", nobody),
                                 ("one is enough", "alice - maxlogins 1\n", nobody)):
         yield State(f"limits.conf, {name}", puts(LIMITS, rules), expect={"alice": expect}, undo=undo, skip=["bob", "root"])
+    yield State("limits.conf, another file's", puts(LIMITS, "alice - maxlogins 0\n"), puts("/etc/security/mine", ""),
+                lambda: write("/etc/pam.d/sshd", PAM.replace("pam_limits.so", "pam_limits.so conf=/etc/security/mine"), 0o644),
+                expect={"alice": nobody}, undo=undo, skip=["bob", "root"])
     wrapped = (["hosts_deny"], ["hosts_deny"])
     for name, allow, deny, expect in (("all", "", "ALL: ALL\n", wrapped), ("sshd here", "", "sshd: 127.0.0.1\n", wrapped),
                                       ("let in before", "sshd: 127.\n", "ALL: ALL\n", nobody),
@@ -362,6 +393,13 @@ def guard(server):
     write(FIRST, "AllowUsers alice@10.*\n", 0o644)
     check(anyone(), "P53: somebody at an allowed address")
     write(FIRST, "", 0o644)
+    pam_account("pam_access.so")()
+    write(ACCESS, "+:ALL:LOCAL cron tty1 :0\n-:ALL:ALL\n", 0o644)
+    check(not anyone(), "P53: access.conf: somebody at a terminal does not come by sshd")
+    write(ACCESS, "+:alice:10.0.0.0/8\n-:ALL:ALL\n", 0o644)
+    check(anyone() and not anyone(users=["alice"]), "P53: … somebody in a network does")
+    write(ACCESS, "", 0o644)
+    write("/etc/pam.d/sshd", PAM, 0o644)
     server.stop()
     check(anyone(), "P53: sshd that is not started yet is judged by its configuration")
     login = look(["alice"])["login"]["alice"]

@@ -243,6 +243,7 @@ def rows(rig):
     yield Row("keys_file_too_large", keys("# " + "x" * 1000 + ("\n# " + "x" * 1000) * 5000), hand=keys("KEY"))
     yield Row("strict_modes", call("chmod", "777", "/home/alice"))
     yield Row("no_key", keys("# nothing"))
+    yield Row("keys_elsewhere", keys("# nothing"), config="AuthorizedKeysCommand /bin/true\nAuthorizedKeysCommandUser nobody\n")
     yield Row("key_expired", keys('expiry-time="20200101" KEY'), method="rsa")
     yield Row("key_from", keys('from="10.0.0.0/8" KEY'), method="rsa")
     yield Row("key_revoked", put("/etc/ssh/revoked", rig.public + "\n"), config="RevokedKeys /etc/ssh/revoked\n", method="rsa")

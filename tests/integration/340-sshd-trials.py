@@ -162,6 +162,80 @@ def P54_a_flood(server, ticker):
     ticker.check("P54: the flood")
 
 
+def P54_connections_are_no_listener(server):
+    """Whoever connects starts processes called sshd: none of them is taken for the listener, or makes two of it."""
+    def keep(connect):
+        stop = threading.Event()
+
+        def again():
+            while not stop.is_set():
+                connect()
+        thread = threading.Thread(target=again)
+        thread.start()
+        return lambda: (stop.set(), thread.join())
+
+    def socket_activated():
+        ours, theirs = socket.socketpair()
+        process = subprocess.Popen([SSHD, "-i"], stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL)
+        theirs.close()
+        time.sleep(0.02)
+        ours.close()
+        process.wait(30)
+
+    def connect():
+        try:
+            with socket.create_connection(("127.0.0.1", 22), 1):
+                time.sleep(0.003)
+        except OSError:
+            pass
+
+    server.stop()
+    end = keep(socket_activated)
+    results = [set_(password_auth=bool(number % 2)) for number in range(30)]
+    end()
+    check(all(r["code"] == "ok" and "not running" in r["detail"] for r in results),
+          f"P54: an sshd for each connection is none to reload {[r for r in results if r['code'] != 'ok'][:1]}")
+    write("/etc/ssh/sshd_config.d/10-pid.conf", "PidFile none\n")
+    server.start()
+    end = keep(connect)
+    results = [plugin.one({"do": "sshd.reload"}) for _ in range(30)]
+    end()
+    check(all(r["code"] == "ok" and r["changed"] for r in results),
+          f"P54: without a pid file the listener is told from its children {[r for r in results if not r['changed']][:1]}")
+    os.unlink("/etc/ssh/sshd_config.d/10-pid.conf")
+    server.reload()
+
+
+def T13_an_sshd_that_is_starting(server):
+    """It would die of SIGHUP before it has a handler: here it waits for its host key, which comes a moment later."""
+    server.stop()
+    os.mkfifo("/tmp/hostkey", 0o600)
+    key = open("/etc/ssh/ssh_host_ed25519_key", "rb").read()
+    starting = subprocess.Popen([SSHD, "-D", "-h", "/tmp/hostkey"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL)
+    wait_for(lambda: os.path.realpath(f"/proc/{starting.pid}/exe") == SSHD and ") S " in read(f"/proc/{starting.pid}/stat"),
+             "sshd waits for its key")
+    results = []
+    setting = threading.Thread(target=lambda: results.append(set_(password_auth=False)))
+    setting.start()
+    wait_for(lambda: "PasswordAuthentication no" in (read(DROP_IN) if os.path.exists(DROP_IN) else ""), "the plugin has written")
+    time.sleep(1)
+
+    check(starting.poll() is None, "T13: an sshd that is just starting is not killed")
+    with open("/tmp/hostkey", "wb") as fifo:
+        shutil.copy2("/etc/ssh/ssh_host_ed25519_key", "/tmp/hostkey.new")
+        os.rename("/tmp/hostkey.new", "/tmp/hostkey")  # for whoever opens it next
+        fifo.write(key)
+    setting.join()
+    expect(results[0], "ok", True, "T13: an sshd that is just starting")
+    wait_for(server.listens, "sshd listens")
+    check(starting.poll() is None and key_login("alice", KEY) and not password_login("alice", PASSWORD), "  lives, and what was set is in force")
+    starting.kill()
+    starting.wait(30)
+    server.start()
+    expect(set_(password_auth=True), "ok", True, "T13: and by hand again")
+
+
 def unread_changes_are_named(server):
     write(OPERATORS, "X11Forwarding no\nMaxAuthTries 5\n")
     result = set_(password_auth=False)
@@ -279,6 +353,8 @@ def main():
     P54_a_broken_program(server, ticker)
     P51_a_foreign_file_between_validation_and_reload(server, ticker)
     P54_a_flood(server, ticker)
+    P54_connections_are_no_listener(server)
+    T13_an_sshd_that_is_starting(server)
     unread_changes_are_named(server)
     T36_cloud_init_writes_its_file_again(server)
     T12_another_server(server)

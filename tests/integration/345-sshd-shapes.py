@@ -76,6 +76,9 @@ class Shape:
         self.change = dice.choice([{"password_auth": False}, {"password_auth": True}, {"pubkey_auth": True},
                                    {"permit_root_login": "no"}, {"permit_root_login": "prohibit-password"},
                                    {"password_auth": False, "permit_root_login": "yes"}])
+        self.port = dice.choice([22, 22, 2222])
+        if self.port != 22:
+            self.files[MAIN] = f"Port {self.port}\n" + self.files[MAIN]
 
     def spell(self, keyword, value):
         dice = self.dice
@@ -115,8 +118,8 @@ class Shape:
             print(f"     {path}: {text!r}")
 
 
-def real(user, method):
-    return key_login(user, "/tmp/key") if method == "key" else password_login(user, PASSWORD)
+def real(user, method, port):
+    return key_login(user, "/tmp/key", port) if method == "key" else password_login(user, PASSWORD, port=port)
 
 
 def compare(shape, login, what):
@@ -124,7 +127,7 @@ def compare(shape, login, what):
     result = login.plan({"do": "login.check", "users": ["alice", "bob", "root"], "from": "127.0.0.1"})[0]["login"]
     can = {}
     for user, method in WAYS:
-        said, can[user, method] = result[user][method], real(user, method)
+        said, can[user, method] = result[user][method], real(user, method, shape.port)
         if said["can"] != can[user, method]:
             shape.show()
             check(False, f"{what}: {user} by {method}: said {said}, really {can[user, method]}")
@@ -146,10 +149,16 @@ def show(number, seed, server, sshd, login):
         check(result["code"] == "sshd_invalid" and not result["changed"] and said == ["sshd_invalid"],
               f"shape {number}: sshd refuses it: {result['code']} {said}")
         return
-    server.reload()
+    server.stop()
+    server.port = shape.port
+    server.start()
     before = compare(shape, login, f"shape {number}")
     main = open(MAIN, "rb").read()
     result = sshd.one({"do": "sshd.set", **shape.change})
+    if result["code"] == "sshd_invalid" and "AuthenticationMethods" in result["detail"]:
+        check(not result["changed"] and compare(shape, login, f"shape {number} as it was") == before,
+              f"shape {number}: {shape.change}: sshd refuses it beside such a list, and all is as it was")
+        return
     if result["code"] not in ("ok", "overridden"):
         shape.show()
         check(False, f"shape {number}: {shape.change}: {result['code']} “{result['detail']}”")

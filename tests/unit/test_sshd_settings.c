@@ -62,6 +62,11 @@ static void a_change_goes_through_its_plan(void **state)
 	assert_string_equal(next.values[SETTING_ROOT], "no"); /* not touched: kept */
 	settings_change_exchange(&again);
 	assert_true(settings_match(&again, &again.after, &present));
+	assert_false(settings_change_leave_foreign(&again, &next));
+	assert_int_equal(settings_put(&next, SETTING_PASSWORD, "no"), 0); /* neither before nor after */
+	assert_true(settings_change_leave_foreign(&again, &next));
+	assert_false(again.touched[SETTING_PASSWORD]);
+	assert_true(again.touched[SETTING_KEYBOARD]);
 }
 
 static void a_plan_that_is_not_ours_is_refused(void **state)
@@ -164,13 +169,32 @@ static void listening_sockets_are_read(void **state)
 static void only_a_listener_is_a_listener(void **state)
 {
 	(void)state;
-	assert_true(sshd_process_is_command_line("sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups"));
-	assert_true(sshd_process_is_command_line("/usr/sbin/sshd"));
-	assert_false(sshd_process_is_command_line("sshd: alice [priv]"));
-	assert_false(sshd_process_is_command_line("/usr/libexec/latchkey/plugins/sshd"));
-	assert_false(sshd_process_is_command_line("/home/alice/sshd"));
-	assert_false(sshd_process_is_command_line("sshd"));
-	assert_false(sshd_process_is_command_line(""));
+	static const struct {
+		const char *text;
+		size_t size;
+		bool listens;
+	} cases[] = {
+#define CASE(text, listens) {text, sizeof(text) - 1, listens}
+		CASE("sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups", true),
+		CASE("/usr/sbin/sshd", true),
+		CASE("/usr/sbin/sshd\0-D\0", true),
+		CASE("/usr/sbin/sshd\0-De\0-f\0-i\0-oPidFile=-t\0-p\0"
+		     "22\0",
+			true),
+		CASE("/usr/sbin/sshd\0-i\0", false),
+		CASE("/usr/sbin/sshd\0-D\0-R\0", false),
+		CASE("/usr/sbin/sshd\0-f\0/etc/f\0-ei\0", false),
+		CASE("/usr/sbin/sshd\0-T\0-C\0user=a\0", false),
+		CASE("/usr/sbin/sshd\0-t", false),
+		CASE("sshd: alice [priv]", false),
+		CASE("/usr/libexec/latchkey/plugins/sshd", false),
+		CASE("/home/alice/sshd", false),
+		CASE("sshd", false),
+		CASE("", false),
+#undef CASE
+	};
+	for (size_t i = 0; i < ELEMENTS(cases); i++)
+		assert_int_equal(sshd_process_is_command_line(cases[i].text, cases[i].size), cases[i].listens);
 }
 
 static void options_of_the_running_sshd(void **state)

@@ -179,6 +179,9 @@ def rows():
         yield "system_account", "uid 1 ", {"do": do, "user": "daemon", **more}
         yield "system_account", "uid 65534 ", {"do": do, "user": "nobody", **more}
     yield "privileged", "sudoers", new, "", append("/etc/sudoers", "newcomer ALL=(ALL) NOPASSWD: ALL\n")
+    yield "privileged", "sudoers", new, "", append("/etc/sudoers", "%newcomer ALL=(ALL) NOPASSWD: ALL\n")
+    yield "privileged", "group docker", {"do": "user.ensure", "user": "docker"}, "", group("docker")
+    yield "privileged", "group admin", {"do": "user.ensure", "user": "admin"}
     yield "not_ours", "adopt", {"do": "user.ensure", **theirs, "shell": "/bin/sh"}
     yield "not_ours", "adopt", {"do": "user.ensure", **theirs, "home": "/srv/packer"}
     yield "not_ours", "not created", {"do": "user.remove", **theirs}

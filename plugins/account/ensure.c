@@ -62,9 +62,9 @@ static int choose_own_group(
 	}
 	if (r < 0)
 		return r;
-	/* An empty one among people's groups is what an earlier account of that name left; any other means more. */
-	if (group.gid < defaults->ranges.gid_min || group.gid > defaults->ranges.gid_max ||
-		(*group.members != '\0' && strcmp(group.members, user) != 0))
+	/* An empty one is what an earlier account that we made under that name has left; any other means more. */
+	if (!ledger_find_created(&batch->ledger, user) || group.gid < defaults->ranges.gid_min ||
+		group.gid > defaults->ranges.gid_max || (*group.members != '\0' && strcmp(group.members, user) != 0))
 		return plugin_set(
 			result, CODE_CONFLICT, "a group of that name exists with gid %u", (unsigned)group.gid);
 	*ret_gid = group.gid;

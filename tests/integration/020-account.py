@@ -19,7 +19,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "rig"))
-from accounts import seal, unseal  # noqa: E402
+from accounts import put, seal, unseal  # noqa: E402
 from plugin import Plugin, check  # noqa: E402
 
 sodium = ctypes.CDLL("libsodium.so.23")
@@ -135,6 +135,9 @@ def test_refusals():
     subprocess.run(["groupadd", "-r", "systemgroup"], check=True)
     expect(ensure("systemgroup"), "conflict", None, "a system group of that name is not joined")
     subprocess.run(["groupdel", "systemgroup"], check=True)
+    subprocess.run(["groupadd", "somegroup"], check=True)
+    expect(ensure("somegroup"), "conflict", None, "nor an empty one among people's: who knows what it opens")
+    subprocess.run(["groupdel", "somegroup"], check=True)
     for do in ("user.lock", "user.unlock", "password.remove"):
         expect(account.one({"do": do, "user": "nobodyhere"}), "no_such_user")
     expect(Plugin("account", {"create": False}).one({"do": "user.ensure", "user": "bob"}), "policy")

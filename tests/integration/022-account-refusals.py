@@ -156,6 +156,7 @@ def rows():
     yield "conflict", "never changed", {**old, "uid": uid + 1}
     yield "conflict", "", {"do": "password.set", **alice, "password": GOOD, "hash": SHA}, "[password]\nclear_hash = yes\n"
     yield "conflict", "group of that name", new, "", group("-r", "newcomer")
+    yield "conflict", "group of that name", new, "", group("newcomer")
 
     # the owner's veto
     yield "policy", "[users] create", new, "[users]\ncreate = no\n"

@@ -89,16 +89,14 @@ static int read_account(struct batch *batch, const char *user, char **ret_text)
 
 static int read_hash(struct batch *batch, const char *user, char **ret_text)
 {
-	cleanup_wiped char *password = NULL;
+	struct account_line field;
 
-	int r = read_field(batch, DATABASE_PASSWD, user, PASSWD_FIELDS, 1, &password);
-	if (r < 0)
+	int r = table_edit_field(&batch->database.files[DATABASE_PASSWD], user, PASSWD_FIELDS, 1, &field);
+	if (r < 0 && r != -ENOENT)
 		return r;
-	/* A hash that stands in passwd itself counts instead of shadow's, as it does for pam_unix. */
-	if (strcmp(password, "x") != 0 && *password != '\0') {
-		*ret_text = steal_pointer(&password);
-		return 0;
-	}
+	/* What stands in passwd itself counts instead of shadow's, as it does for pam_unix; empty lets anybody in. */
+	if (r == 0 && (field.size != 1 || *field.start != 'x'))
+		return duplicate(field.start, field.size, ret_text);
 	return read_field(batch, DATABASE_SHADOW, user, SHADOW_FIELDS, 1, ret_text);
 }
 

@@ -300,6 +300,13 @@ def test_passwords():
     expect(account.one({"do": "password.remove", "user": "alice"}), "ok", True)
     check(shadow("alice")[1] == "*", "password.remove")
     expect(account.one({"do": "password.remove", "user": "alice"}), "ok", False)
+    # An empty field in passwd is a login without a password, whatever stands in shadow.
+    subprocess.run(["useradd", "blank"], check=True)
+    for do, hash_ in (("password.remove", "*"), ("user.lock", "!"), ("user.unlock", "*")):
+        put("/etc/passwd", read("/etc/passwd").replace(b"\nblank:x:", b"\nblank::"))
+        expect(account.one({"do": do, "user": "blank"}), "ok", True)
+        check((fields("/etc/passwd", "blank")[1], shadow("blank")[1]) == ("x", hash_), f"P33: {do} closes it")
+    subprocess.run(["userdel", "blank"], check=True)
     # the key before this one
     old_public = box
     shutil.copy("/var/lib/latchkey/identity/box", "/var/lib/latchkey/identity/box.previous")

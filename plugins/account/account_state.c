@@ -416,6 +416,42 @@ bool account_state_has_rest(const struct batch *batch, const char *user)
 	return false;
 }
 
+/* Whoever made the account: its uid stays known, for its files may lie about. */
+static int note_removal(struct ledger *ledger, const char *user, const struct facet *facet)
+{
+	struct ledger_entry *entry = ledger_find(ledger, user), *gone = ledger_find_gone(ledger, user);
+	uid_t uid;
+	gid_t gid;
+
+	int r = account_state_parse_ids(facet->before, &uid, &gid);
+	/* A redo notes it again. */
+	if (r < 0 || (!entry && gone && gone->uid == uid))
+		return r;
+	r = ledger_get(ledger, user, uid, &entry);
+	if (r < 0)
+		return r;
+	entry->gone = true;
+	ledger->changed = true;
+	return 0;
+}
+
+/* So that a later try knows what is left of it: passwd does not any more. */
+static int note_home(struct ledger *ledger, const char *user, const struct facet *facet)
+{
+	struct ledger_entry *gone = ledger_find_gone(ledger, user);
+	const char *colon = strchr(facet->before, ':');
+
+	if (!gone || !colon || (gone->home && strcmp(gone->home, colon + 1) == 0))
+		return 0;
+	char *home = strdup(colon + 1);
+	if (!home)
+		return -ENOMEM;
+	free(gone->home);
+	gone->home = home;
+	ledger->changed = true;
+	return 0;
+}
+
 int account_state_note(struct batch *batch, const char *user, const struct facet *facet)
 {
 	struct ledger *ledger = &batch->ledger;
@@ -425,18 +461,14 @@ int account_state_note(struct batch *batch, const char *user, const struct facet
 	uid_t uid = 0;
 	gid_t gid;
 
+	if (strcmp(facet->name, "home_directory") == 0)
+		return note_home(ledger, user, facet);
 	if (!creation && strncmp(facet->name, GROUP_PREFIX, strlen(GROUP_PREFIX)) != 0 &&
 		strcmp(facet->name, "sudo") != 0 && strcmp(facet->name, "locked") != 0 &&
 		strcmp(facet->name, "expire_before") != 0)
 		return 0;
-	if (creation && *facet->after == '\0') {
-		entry = ledger_find(ledger, user);
-		if (entry) {
-			entry->gone = true;
-			ledger->changed = true;
-		}
-		return 0;
-	}
+	if (creation && *facet->after == '\0')
+		return note_removal(ledger, user, facet);
 	int r = account_state_read(batch, user, "account", &ids);
 	if (r == 0)
 		r = account_state_parse_ids(ids, &uid, &gid);

@@ -247,7 +247,7 @@ static int carry_out(struct batch *batch, unsigned index, const struct facets *f
 	int r;
 
 	/* Without its line in passwd there is nobody to change: what stands in the other files is not to be made. */
-	if (!facets_find(facets, "account") && !is_there(batch, user))
+	if (!facets_find(facets, "account") && !facets_find(facets, "home_directory") && !is_there(batch, user))
 		return plugin_set(result, CODE_SUPERSEDED, "there is no such user any more");
 	for (unsigned i = 0; i < facets->count; i++) {
 		r = compare(batch, user, facets, &facets->items[i], &standing[i]);

@@ -12,6 +12,8 @@
 #include "plugins/account/sudoers.h"
 #include "plugins/account/user_processes.h"
 
+#define HOMES_DELETE_MS 10000 /* all of a batch: the account files are locked meanwhile, and others wait for 15 s */
+
 void commit_report(struct plugin_result *result, int error, const char *what)
 {
 	if (result->code != CODE_OK)
@@ -101,7 +103,22 @@ static int remove_key_files(const struct batch *batch, const char *user)
 	return 0;
 }
 
-static void carry_out(struct batch *batch, const struct deferred *deferred, struct plugin_result *result)
+static void delete_home(
+	const struct batch *batch, const struct deferred *deferred, int64_t until, struct plugin_result *result)
+{
+	int r = home_delete(batch->request->root, deferred->home, deferred->uid, until);
+
+	if (r == 0 || result->code != CODE_OK)
+		return;
+	if (r == -ETIME)
+		(void)plugin_set(result, CODE_TIMEOUT,
+			"the account is removed, its home %s is large: the next try goes on", deferred->home);
+	else
+		(void)plugin_set(result, r == -EPERM || r == -EXDEV ? CODE_HOME_UNSAFE : code_from_errno(-r),
+			"the account is removed, its home %s only in part: %s", deferred->home, strerror(-r));
+}
+
+static void carry_out(struct batch *batch, const struct deferred *deferred, int64_t until, struct plugin_result *result)
 {
 	const struct plugin_request *request = batch->request;
 	const char *user = plugin_text(&request->commands[deferred->command], "user");
@@ -124,18 +141,16 @@ static void carry_out(struct batch *batch, const struct deferred *deferred, stru
 			(void)plugin_set(result, code_from_errno(-r), "the account is removed, its key files not: %s",
 				strerror(-r));
 	}
-	if (deferred->home) {
-		r = home_delete(request->root, deferred->home, deferred->uid);
-		if (r < 0 && result->code == CODE_OK)
-			(void)plugin_set(result, r == -EPERM || r == -EXDEV ? CODE_HOME_UNSAFE : code_from_errno(-r),
-				"the account is removed, its home %s only in part: %s", deferred->home, strerror(-r));
-	}
+	if (deferred->home)
+		delete_home(batch, deferred, until, result);
 }
 
 static void carry_out_deferred(struct batch *batch, struct plugin_result *results)
 {
+	int64_t until = home_clock() + HOMES_DELETE_MS;
+
 	for (unsigned i = 0; i < batch->deferred_count; i++)
-		carry_out(batch, &batch->deferred[i], &results[batch->deferred[i].command]);
+		carry_out(batch, &batch->deferred[i], until, &results[batch->deferred[i].command]);
 }
 
 static int take_sudo_away(struct batch *batch)

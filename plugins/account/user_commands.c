@@ -4,6 +4,7 @@
 
 #include "plugins/account/account_state.h"
 #include "plugins/account/home.h"
+#include "plugins/account/identifiers.h"
 #include "plugins/account/user_processes.h"
 
 #define EXPIRED_DAY "1" /* 0 means "no date" to some readers */
@@ -108,13 +109,29 @@ int decide_password_remove(struct batch *batch, unsigned index, struct plugin_re
 	return facets_add(facets, "hash", hash, *hash == '!' ? "!*" : "*");
 }
 
+/* The same directory or one below it, however its slashes are written. */
+static bool lies_in(const char *path, const char *home)
+{
+	for (;;) {
+		path += strspn(path, "/");
+		home += strspn(home, "/");
+		size_t size = strcspn(home, "/");
+		if (size == 0)
+			return true;
+		if (strcspn(path, "/") != size || memcmp(path, home, size) != 0)
+			return false;
+		path += size;
+		home += size;
+	}
+}
+
 /* Whether the home can be deleted without taking anything that is not his. */
 static int check_home(
 	struct batch *batch, const struct account *account, struct plugin_result *result, enum home_state *ret_state)
 {
 	const struct account_table *passwd = &batch->database.files[DATABASE_PASSWD].table;
-	size_t size = strlen(account->home), offset = 0;
 	struct account_line line;
+	size_t offset = 0;
 
 	int r = home_look(batch->request->root, account->home, account->uid, ret_state);
 	if (r < 0)
@@ -126,12 +143,19 @@ static int check_home(
 
 		if (account_parse(&line, &other) < 0 || strcmp(other.name, account->name) == 0)
 			continue;
-		if (strncmp(other.home, account->home, size) == 0 &&
-			(other.home[size] == '\0' || other.home[size] == '/'))
+		if (lies_in(other.home, account->home))
 			return plugin_set(result, CODE_HOME_UNSAFE, "%s also holds the home of %s; not deleted",
 				account->home, other.name);
 	}
 	return 0;
+}
+
+static int add_home(struct facets *facets, const struct account *account)
+{
+	char text[FACET_VALUE_MAX];
+
+	(void)snprintf(text, sizeof(text), "%u:%s", (unsigned)account->uid, account->home);
+	return facets_add(facets, "home_directory", text, "");
 }
 
 static int check_removable(struct batch *batch, const struct account *account, struct plugin_result *result)
@@ -147,17 +171,42 @@ static int check_removable(struct batch *batch, const struct account *account, s
 	return 0;
 }
 
-/* passwd has no such line: that is what was asked for, unless a removal that failed half-way left the other files. */
-static int decide_rest(struct batch *batch, const char *user, struct plugin_result *result, struct facets *facets)
+/* The home that a removal was to delete and did not, or not to its end. */
+static int decide_home_left(
+	struct batch *batch, const struct ledger_entry *entry, struct plugin_result *result, struct facets *facets)
+{
+	const struct account account = {.name = entry->user, .home = entry->home, .uid = entry->uid};
+	const char *policy = plugin_setting_text(batch->request, "remove");
+	enum home_state state;
+
+	if (strcmp(policy, "any") != 0 && (strcmp(policy, "no") == 0 || !entry->created))
+		return 0;
+	int r = home_look(batch->request->root, account.home, account.uid, &state);
+	if (r < 0 || state != HOME_OWN)
+		return r == -ELOOP ? 0 : r;
+	if (identifiers_uid_in_use(&batch->database, account.uid))
+		return plugin_set(result, CODE_HOME_UNSAFE, "%s belongs to uid %u, which is another account's by now",
+			account.home, (unsigned)account.uid);
+	r = check_home(batch, &account, result, &state);
+	return r < 0 || result->code != CODE_OK ? r : add_home(facets, &account);
+}
+
+/* passwd has no such line: that is what was asked for, unless a removal that failed half-way left something. */
+static int decide_rest(
+	struct batch *batch, const char *user, bool delete_home, struct plugin_result *result, struct facets *facets)
 {
 	const struct ledger_entry *entry = ledger_find_created(&batch->ledger, user);
+	const struct ledger_entry *gone = ledger_find_gone(&batch->ledger, user);
 	cleanup_group struct group_entry group = {0};
 	char text[32];
 
 	(void)plugin_set(result, CODE_OK, "there is no such user");
+	int r = delete_home && gone && gone->home ? decide_home_left(batch, gone, result, facets) : 0;
+	if (r < 0 || result->code != CODE_OK)
+		return r;
 	if (!entry || !account_state_has_rest(batch, user))
 		return 0;
-	int r = group_find(&batch->database.files[DATABASE_GROUP].table, user, &group);
+	r = group_find(&batch->database.files[DATABASE_GROUP].table, user, &group);
 	if (r == -ENOMEM)
 		return r;
 	(void)snprintf(text, sizeof(text), "%u:%u", (unsigned)entry->uid, (unsigned)(r == 0 ? group.gid : entry->uid));
@@ -169,15 +218,16 @@ int decide_remove(struct batch *batch, unsigned index, struct plugin_result *res
 {
 	const struct plugin_command *command = &batch->request->commands[index];
 	const char *home = plugin_text(command, "home");
+	bool delete_home = home && strcmp(home, "delete") == 0;
 	cleanup_account struct account account = {0};
 	enum home_state state = HOME_MISSING;
-	char text[FACET_VALUE_MAX];
 	unsigned processes = 0;
+	char text[32];
 	pid_t first = 0;
 
 	int r = batch_find_user(batch, index, result, &account);
 	if (r == -ENOENT && result->code == CODE_NO_SUCH_USER)
-		return decide_rest(batch, plugin_text(command, "user"), result, facets);
+		return decide_rest(batch, plugin_text(command, "user"), delete_home, result, facets);
 	if (r < 0)
 		return r;
 	r = batch_check_person(batch, &account, result);
@@ -188,7 +238,7 @@ int decide_remove(struct batch *batch, unsigned index, struct plugin_result *res
 	(void)check_removable(batch, &account, result);
 	if (result->code != CODE_OK)
 		return 0;
-	if (home && strcmp(home, "delete") == 0) {
+	if (delete_home) {
 		r = check_home(batch, &account, result, &state);
 		if (r < 0 || result->code != CODE_OK)
 			return r;
@@ -211,9 +261,5 @@ int decide_remove(struct batch *batch, unsigned index, struct plugin_result *res
 		return r;
 	(void)snprintf(text, sizeof(text), "%u:%u", (unsigned)account.uid, (unsigned)account.gid);
 	r = facets_add(facets, "account", text, "");
-	if (r == 0 && state == HOME_OWN) {
-		(void)snprintf(text, sizeof(text), "%u:%s", (unsigned)account.uid, account.home);
-		r = facets_add(facets, "home_directory", text, "");
-	}
-	return r;
+	return r == 0 && state == HOME_OWN ? add_home(facets, &account) : r;
 }

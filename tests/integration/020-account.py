@@ -48,6 +48,11 @@ def ledger(name):
     return [entry for entry in entries if entry["user"] == name and not entry.get("gone")]
 
 
+def ledger_uid(name):
+    """Of the newest entry, gone or not."""
+    return [json.loads(line) for line in read(LEDGER).splitlines() if json.loads(line)["user"] == name][-1]["uid"]
+
+
 def complaints():
     """What pwck and grpck find, without the homes that this image never had."""
     out = subprocess.run("pwck -r; grpck -r", shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
@@ -456,6 +461,53 @@ def test_remove():
     clean("removal")
 
 
+def test_remove_in_parts():
+    """A home that was deleted only in part is known afterwards, though passwd names it no more."""
+    command = {"do": "user.remove", "user": "ida", "home": "delete"}
+    for fault, code in (("error=EROFS", "read_only"), ("error=EMFILE", "busy"), ("delay_enter=100000", "timeout")):
+        expect(ensure("ida"), "ok", True)
+        for number in range(150):
+            open(f"/home/ida/{number}", "w").close()
+        planned = account.plan(command)
+        slow = Plugin("account")
+        slow.prefix = ["/usr/bin/strace", "-o", "/dev/null", "-e", "trace=unlinkat", "-e", f"inject=unlinkat:{fault}"]
+        expect(slow.call("apply", slow.with_plans([command], planned))[0], code, True, f"{code} while the home is deleted")
+        check(os.path.isdir("/home/ida") and not fields("/etc/passwd", "ida"), "the account is gone, the home not all")
+        expect(account.one({"do": "user.remove", "user": "ida"}), "ok", False, "which nobody asks for here")
+        expect(Plugin("account", {"remove": "no"}).one(command), "ok", False, "nor where policy lets nobody be removed")
+        check(os.path.isdir("/home/ida"), "so it stands")
+        expect(account.one(command), "ok", True, "the next try goes on")
+        check(not os.path.exists("/home/ida"), "to the end")
+        expect(account.one(command), "ok", False)
+    # What has become somebody else's stays.
+    uid = ledger_uid("ida")
+    os.mkdir("/home/ida")
+    expect(account.one(command), "ok", False, "another's directory of that name")
+    os.chown("/home/ida", uid, uid)
+    subprocess.run(["useradd", "-M", "-o", "-u", str(uid), "later"], check=True)
+    expect(account.one(command), "home_unsafe", False, "another account's uid")
+    subprocess.run(["userdel", "later"], check=True)
+    os.rmdir("/home/ida")
+    # A uid is remembered whoever made its account, and homes are compared however they are written.
+    account_any = Plugin("account", {"remove": "any"})
+    subprocess.run(["useradd", "-m", "theirs"], check=True)
+    uid = pwd.getpwnam("theirs").pw_uid
+    expect(account_any.one({"do": "user.remove", "user": "theirs"}), "ok", True)
+    expect(ensure("heir"), "ok", True)
+    check(pwd.getpwnam("heir").pw_uid > uid, "a uid that an administrator gave out is not given again either")
+    subprocess.run(["useradd", "-M", "-d", "/home/heir", "sharer"], check=True)
+    put("/etc/passwd", read("/etc/passwd").replace(b":/home/heir:", b":/home//heir/:", 1))
+    expect(account.one({"do": "user.remove", "user": "heir", "home": "delete"}), "home_unsafe", False)
+    subprocess.run(["userdel", "sharer"], check=True)
+    os.rename("/home/heir", "/home/elsewhere")
+    os.symlink("elsewhere", "/home/heir")
+    expect(account.one({"do": "user.remove", "user": "heir", "home": "delete"}), "symlink", False)
+    os.unlink("/home/heir")
+    expect(account.one({"do": "user.remove", "user": "heir", "home": "delete"}), "ok", True)
+    shutil.rmtree("/home/elsewhere")
+    clean("removal in parts")
+
+
 def test_ugly_files():
     """P22: every byte that is not the command's stays."""
     ugly = b"# a comment\n\nnot a line\r\njunk:with:too:many:fields:::::::\n\xff\xfe:x\n+@netgroup::::::\n-bad::::::"
@@ -764,7 +816,7 @@ def test_errors_everywhere():
 
 
 TESTS = (test_create, test_refusals, test_details, test_groups_and_sudo, test_passwords, test_lock, test_no_secret_leaves,
-         test_faillock, test_generate, test_compare_and_set, test_remove, test_ugly_files, test_file_states, test_other_root,
+         test_faillock, test_generate, test_compare_and_set, test_remove, test_remove_in_parts, test_ugly_files, test_file_states, test_other_root,
          test_many, test_concurrency, test_kill_everywhere, test_errors_everywhere, test_locks, test_stopped_holder)
 for test in TESTS:
     if sys.argv[1:] and test.__name__ not in sys.argv[1:]:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The account plugin on real files, as it is shipped: tests/rig/enter -- /usr/bin/python3 tests/integration/020-account.py"""
 import base64
+import contextlib
 import crypt
 import ctypes
 import fcntl
@@ -16,6 +17,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "rig"))
@@ -577,6 +579,31 @@ def stop_with_lock(argv):
     raise AssertionError("never caught with the lock")
 
 
+def hand_on(stop, process, pid, argv):
+    """Lets go who holds the lock only when others wait for it, and stops the one of them that gets it; until `stop`."""
+    started = [process]
+    while not stop.wait(7):
+        started += [subprocess.Popen(argv(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(4)]
+        time.sleep(0.5)
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+            os.kill(pid, signal.SIGCONT)
+        while not stop.is_set() and any(process.poll() is None for process in started):
+            holder = lock_holder()
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+                if holder in (0, pid) or read(f"/proc/{holder}/comm") != b"chfn\n":
+                    continue
+                os.kill(holder, signal.SIGSTOP)
+                time.sleep(0.01)
+                if lock_holder() == holder:
+                    pid = holder
+                    break
+                os.kill(holder, signal.SIGCONT)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
+    for process in started:
+        process.wait()
+
+
 def test_stopped_holder():
     """P111: whoever may run chfn may stop it while it holds the lock."""
     expect(ensure("holger"), "ok", True)
@@ -595,6 +622,15 @@ def test_stopped_holder():
         expect(result, "ok", True, f"P111: {name} stopped with the lock delays a reset by {waited:.0f} s")
         check(25 < waited < 45 and not os.path.exists(f"/proc/{pid}"), "no more than the deadline; it was ended")
         process.wait()
+    # Several of them that hand the lock from one to the next: none holds it for the whole time.
+    process, pid = stop_with_lock(lambda: [*prefix, f"chfn -r {next(counter)}; exit"])
+    stop = threading.Event()
+    thread = threading.Thread(target=hand_on, args=(stop, process, pid, lambda: [*prefix, f"chfn -r {next(counter)}; exit"]))
+    thread.start()
+    result = set_password("holger", "Handed-Lake-7")
+    stop.set()
+    thread.join()
+    expect(result, "ok", True, "P111: nor do several that hand the lock from one to the next")
     # Root's own is named and left alone.
     process, pid = stop_with_lock(lambda: ["chfn", "-r", str(next(counter)), "holger"])
     result = account.one({"do": "user.lock", "user": "holger"})

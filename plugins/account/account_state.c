@@ -338,10 +338,10 @@ static bool is_primary_group(const struct batch *batch, gid_t gid)
 	const struct account_table *passwd = &batch->database.files[DATABASE_PASSWD].table;
 	struct account_line line;
 	size_t offset = 0;
+	uint32_t number;
 
 	while (account_next_line(passwd, &offset, &line)) {
-		cleanup_account struct account account = {0};
-		if (account_parse(&line, &account) == 0 && account.gid == gid)
+		if (account_line_number(&line, 3, &number) && number == gid)
 			return true;
 	}
 	return false;

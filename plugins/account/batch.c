@@ -106,6 +106,7 @@ static void batch_free(struct batch *batch)
 	free(batch->deferred);
 	free(batch->moved);
 	elsewhere_free(&batch->elsewhere);
+	user_processes_free(&batch->processes);
 	home_sync_free(&batch->homes);
 	skeleton_free(&batch->skeleton);
 	new_homes_free(&batch->new_homes);

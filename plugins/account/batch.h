@@ -13,6 +13,7 @@
 #include "plugins/account/home.h"
 #include "plugins/account/ledger.h"
 #include "plugins/account/new_homes.h"
+#include "plugins/account/user_processes.h"
 
 /*
  * Done after the account files stand: nothing here is needed for a login to be refused or allowed. Only a right of sudo
@@ -45,6 +46,7 @@ struct batch {
 	unsigned deferred_count;
 	bool *moved; /* for each, whether its account is no longer the one that was decided on */
 	struct elsewhere elsewhere;
+	struct user_processes processes;
 };
 
 /*

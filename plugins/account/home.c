@@ -275,7 +275,7 @@ int home_build(int root, const char *path, struct skeleton *skeleton, uid_t uid,
 	return 0;
 }
 
-int home_delete(int root, const char *path, uid_t uid, int64_t until)
+int home_delete(int root, const char *path, uid_t uid, int64_t until, struct home_sync *sync)
 {
 	cleanup_close int parent = -1;
 	enum home_state state;
@@ -296,7 +296,7 @@ int home_delete(int root, const char *path, uid_t uid, int64_t until)
 	r = mount_of(parent, &mount);
 	if (r == 0)
 		r = remove_directory(parent, name, mount, until);
-	if (r == 0 && sys.fsync(parent) < 0)
+	if (r == 0 && !sync_later(sync, parent) && sys.fsync(parent) < 0)
 		r = -errno;
 	return r;
 }

@@ -45,6 +45,6 @@ int64_t home_clock(void);
 /*
  * Deletes it with all below, following no link and crossing no mount. 0 also when it is gone already; -EPERM when it
  * does not belong to the uid or is not safe; -EXDEV when something is mounted below it; -ETIME when there is more than
- * can be deleted until that time of home_clock.
+ * can be deleted until that time of home_clock. With `sync` that is on disk only after home_sync_finish.
  */
-int home_delete(int root, const char *path, uid_t uid, int64_t until) MUST_CHECK;
+int home_delete(int root, const char *path, uid_t uid, int64_t until, struct home_sync *sync) MUST_CHECK;

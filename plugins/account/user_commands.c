@@ -5,7 +5,6 @@
 #include "plugins/account/account_state.h"
 #include "plugins/account/home.h"
 #include "plugins/account/identifiers.h"
-#include "plugins/account/user_processes.h"
 
 #define EXPIRED_DAY "1" /* 0 means "no date" to some readers */
 
@@ -110,19 +109,36 @@ int decide_password_remove(struct batch *batch, unsigned index, struct plugin_re
 }
 
 /* The same directory or one below it, however its slashes are written. */
-static bool lies_in(const char *path, const char *home)
+static bool lies_in(const char *path, const char *end, const char *home)
 {
 	for (;;) {
-		path += strspn(path, "/");
+		while (path < end && *path == '/')
+			path++;
 		home += strspn(home, "/");
 		size_t size = strcspn(home, "/");
 		if (size == 0)
 			return true;
-		if (strcspn(path, "/") != size || memcmp(path, home, size) != 0)
+		if ((size_t)(end - path) < size || memcmp(path, home, size) != 0 ||
+			((size_t)(end - path) > size && path[size] != '/'))
 			return false;
 		path += size;
 		home += size;
 	}
+}
+
+/* Whether the line's sixth field does: most lines are somebody's whose home is elsewhere. */
+static bool lives_in(const struct account_line *line, const char *home)
+{
+	const char *at = line->start, *end = line->start + line->size;
+
+	for (unsigned i = 0; i < 5; i++) {
+		at = memchr(at, ':', (size_t)(end - at));
+		if (!at)
+			return false;
+		at++;
+	}
+	const char *colon = memchr(at, ':', (size_t)(end - at));
+	return lies_in(at, colon ? colon : end, home);
 }
 
 /* Whether the home can be deleted without taking anything that is not his. */
@@ -141,9 +157,8 @@ static int check_home(
 	while (*ret_state == HOME_OWN && account_next_line(passwd, &offset, &line)) {
 		cleanup_account struct account other = {0};
 
-		if (account_parse(&line, &other) < 0 || strcmp(other.name, account->name) == 0)
-			continue;
-		if (lies_in(other.home, account->home))
+		if (lives_in(&line, account->home) && account_parse(&line, &other) == 0 &&
+			strcmp(other.name, account->name) != 0)
 			return plugin_set(result, CODE_HOME_UNSAFE, "%s also holds the home of %s; not deleted",
 				account->home, other.name);
 	}
@@ -245,7 +260,7 @@ int decide_remove(struct batch *batch, unsigned index, struct plugin_result *res
 	}
 	if (batch->request->is_host &&
 		account_count_uid(&batch->database.files[DATABASE_PASSWD].table, account.uid) == 1)
-		r = user_processes_count(account.uid, &processes, &first);
+		r = user_processes_count(&batch->processes, account.uid, &processes, &first);
 	if (r < 0)
 		return r;
 	if (processes > 0) {

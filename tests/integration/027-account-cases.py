@@ -13,7 +13,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "rig"))
 from accounts import FILES, box_public, complaints, differences, entry, read, seal, snapshot, state_of  # noqa: E402
-from machine import Machine, Signer, check, keygen, main, write  # noqa: E402
+from machine import Machine, Signer, check, keygen, main, wait_for, write  # noqa: E402
 from plugin import Plugin  # noqa: E402
 
 POLICY = "[groups]\nallow = *\n[sudo]\nmost = nopasswd\n[users]\nroot = no\n"
@@ -48,6 +48,8 @@ class Agent:
         return self.machine.result(self.seq, command["id"])
 
     def ok(self, do, user, password=None, **fields):
+        if do == "user.remove":  # what served his last login may end a moment later
+            wait_for(lambda: subprocess.run(["pgrep", "-u", user], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode != 0, "his processes end")
         result = self.do(do, user, password, **fields)
         check(result["code"] == "ok", f"  {do} {user} {({**fields, 'key': '…'} if 'key' in fields else fields) or ''}: {result['code']} {result['detail']}")
         return result

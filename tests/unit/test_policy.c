@@ -143,6 +143,25 @@ static void P104_sudoers_is_read_as_sudo_reads_it(void **state)
 	}
 }
 
+/* Each user whom we gave sudo has a file of his own there. */
+static void P104_many_files_of_ours_are_no_reason_to_stop(void **state)
+{
+	const struct tree *tree = *state;
+	cleanup_resolver struct resolver resolver = {0};
+	char name[64];
+
+	for (int i = 0; i < 600; i++) {
+		(void)snprintf(name, sizeof(name), "latchkey-user%d", i);
+		put(tree, "etc/sudoers.d", name, "x ALL=(ALL:ALL) ALL\n");
+	}
+	int r = resolver_open(tree->root, &resolver);
+	for (int i = 0; i < 600; i++) {
+		(void)snprintf(name, sizeof(name), "etc/sudoers.d/latchkey-user%d", i);
+		assert_int_equal(unlinkat(tree->root, name, 0), 0);
+	}
+	assert_int_equal(r, 0);
+}
+
 static enum code decide(const struct tree *tree, const char *policy_text, const char *signer, const char *text,
 	char detail[DETAIL_MAX + 1])
 {
@@ -277,6 +296,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(P104_privilege_is_seen_through_every_disguise),
 		cmocka_unit_test(P104_sudoers_is_read_as_sudo_reads_it),
+		cmocka_unit_test(P104_many_files_of_ours_are_no_reason_to_stop),
 		cmocka_unit_test(P34_decisions_and_the_rules_they_name),
 		cmocka_unit_test(P109_a_broken_policy_observes),
 		cmocka_unit_test(P104_a_stamp_tells_when_the_verdict_may_be_another),

@@ -121,7 +121,7 @@ static int read_member(struct batch *batch, const char *user, const char *group,
 
 int account_state_read(struct batch *batch, const char *user, const char *facet, char **ret_text)
 {
-	const struct ledger_entry *entry = ledger_find(&batch->ledger, user);
+	const struct ledger_entry *entry = batch_entry(batch, user);
 	char word[SUDOERS_WORD_MAX];
 	int r;
 
@@ -145,6 +145,15 @@ int account_state_read(struct batch *batch, const char *user, const char *facet,
 	if (strcmp(facet, "expire_before") == 0)
 		return duplicate(entry ? entry->expire_before : "", sizeof(entry->expire_before), ret_text);
 	return -EBADMSG;
+}
+
+int account_state_change(
+	struct batch *batch, const char *user, struct facets *facets, const char *facet, const char *after)
+{
+	cleanup_wiped char *before = NULL;
+
+	int r = account_state_read(batch, user, facet, &before);
+	return r < 0 ? r : facets_add(facets, facet, before, after);
 }
 
 static void days_text(int64_t days, char ret_text[24])

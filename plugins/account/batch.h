@@ -76,7 +76,9 @@ int batch_find_user(
 	struct batch *batch, unsigned index, struct plugin_result *result, struct account *ret_account) MUST_CHECK;
 /* ok, or system_account for whom this plugin never touches. */
 int batch_check_person(struct batch *batch, const struct account *account, struct plugin_result *result);
-/* True when user.lock of ours is in force. */
+/* The ledger's entry, if it is about the account that stands there now: the name may have been given anew since. */
+const struct ledger_entry *batch_entry(const struct batch *batch, const char *user);
+/* True when user.lock of ours is in force: an administrator may have opened both doors by hand. */
 bool batch_is_locked(const struct batch *batch, const char *user);
 
 int batch_plan(struct plugin_request *request, struct plugin_result *results);

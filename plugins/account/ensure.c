@@ -213,8 +213,8 @@ static int decide_existing(struct batch *batch, const struct plugin_command *com
 {
 	const char *home = plugin_text(command, "home"), *shell = plugin_text(command, "shell");
 	const char *gecos = plugin_text(command, "gecos");
-	const struct ledger_entry *entry = ledger_find(&batch->ledger, account->name);
-	bool ours = (entry && entry->created && entry->uid == account->uid) || plugin_flag(command, "adopt", false);
+	const struct ledger_entry *entry = batch_entry(batch, account->name);
+	bool ours = (entry && entry->created) || plugin_flag(command, "adopt", false);
 	int64_t uid = plugin_integer(command, "uid", account->uid);
 
 	int r = batch_check_person(batch, account, result);
@@ -238,12 +238,10 @@ static int decide_existing(struct batch *batch, const struct plugin_command *com
 	if (r < 0 || result->code != CODE_OK)
 		return r;
 	if (gecos)
-		r = facets_add(facets, "gecos", account->gecos, gecos);
+		r = account_state_change(batch, account->name, facets, "gecos", gecos);
 	if (r == 0 && home)
-		r = facets_add(facets, "home", account->home, home);
-	if (r == 0 && shell)
-		r = facets_add(facets, "shell", account->shell, shell);
-	return r;
+		r = account_state_change(batch, account->name, facets, "home", home);
+	return r < 0 || !shell ? r : account_state_change(batch, account->name, facets, "shell", shell);
 }
 
 /* No file has it. */
@@ -265,7 +263,7 @@ static int decide_groups(
 	struct batch *batch, const struct plugin_command *command, struct plugin_result *result, struct facets *facets)
 {
 	const char *user = plugin_text(command, "user");
-	const struct ledger_entry *entry = ledger_find(&batch->ledger, user);
+	const struct ledger_entry *entry = batch_entry(batch, user);
 	cleanup_buffer struct buffer name = {0};
 	const cJSON *groups, *group;
 	int r;

@@ -180,6 +180,11 @@ int ledger_get(struct ledger *ledger, const char *user, uid_t uid, struct ledger
 {
 	struct ledger_entry *entry = ledger_find(ledger, user);
 
+	/* Its account went without us, and another has the name: the old uid stays known. */
+	if (entry && entry->uid != uid) {
+		entry->gone = true;
+		entry = NULL;
+	}
 	if (!entry) {
 		int r = append(ledger, &entry);
 		if (r < 0)

@@ -8,14 +8,6 @@
 
 #define EXPIRED_DAY "1" /* 0 means "no date" to some readers */
 
-/* Adds the facet from what is present now. */
-static int change(struct batch *batch, const char *user, struct facets *facets, const char *name, const char *after)
-{
-	cleanup_wiped char *before = NULL;
-	int r = account_state_read(batch, user, name, &before);
-	return r < 0 ? r : facets_add(facets, name, before, after);
-}
-
 int decide_lock(struct batch *batch, unsigned index, struct plugin_result *result, struct facets *facets,
 	struct json_writer *plan)
 {
@@ -41,7 +33,7 @@ int decide_lock(struct batch *batch, unsigned index, struct plugin_result *resul
 	if (r == 0 && !batch_is_locked(batch, user)) {
 		r = facets_add(facets, "locked", "no", "yes");
 		if (r == 0)
-			r = change(batch, user, facets, "expire_before", expire);
+			r = account_state_change(batch, user, facets, "expire_before", expire);
 	}
 	return r < 0 ? r : facets_add(facets, "expire", expire, EXPIRED_DAY);
 }
@@ -72,7 +64,8 @@ int decide_unlock(struct batch *batch, unsigned index, struct plugin_result *res
 		r = account_state_read(batch, user, "expire_before", &former);
 	if (r < 0)
 		return r;
-	bool locked = batch_is_locked(batch, user);
+	const struct ledger_entry *entry = batch_entry(batch, user);
+	bool locked = entry && entry->locked; /* by its note: there is something to clear */
 	bool closed = strcmp(expire, EXPIRED_DAY) == 0 || strcmp(expire, "0") == 0;
 	if (closed) {
 		bool restore = locked && strcmp(former, EXPIRED_DAY) != 0 && strcmp(former, "0") != 0;
@@ -176,11 +169,11 @@ static int add_home(struct facets *facets, const struct account *account)
 static int check_removable(struct batch *batch, const struct account *account, struct plugin_result *result)
 {
 	const char *policy = plugin_setting_text(batch->request, "remove");
-	const struct ledger_entry *entry = ledger_find(&batch->ledger, account->name);
+	const struct ledger_entry *entry = batch_entry(batch, account->name);
 
 	if (strcmp(policy, "no") == 0)
 		return plugin_set(result, CODE_POLICY, "[users] remove = no");
-	if (strcmp(policy, "any") != 0 && (!entry || !entry->created || entry->uid != account->uid))
+	if (strcmp(policy, "any") != 0 && (!entry || !entry->created))
 		return plugin_set(result, CODE_NOT_OURS, "%s was not created by this agent ([users] remove = created)",
 			account->name);
 	return 0;
@@ -271,7 +264,7 @@ int decide_remove(struct batch *batch, unsigned index, struct plugin_result *res
 				processes, (int)first);
 		return r;
 	}
-	r = change(batch, account.name, facets, "sudo", "none");
+	r = account_state_change(batch, account.name, facets, "sudo", "none");
 	if (r < 0)
 		return r;
 	(void)snprintf(text, sizeof(text), "%u:%u", (unsigned)account.uid, (unsigned)account.gid);

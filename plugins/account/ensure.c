@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "plugins/account/account_state.h"
+#include "plugins/account/commit.h"
 #include "plugins/account/home.h"
 #include "plugins/account/identifiers.h"
 
@@ -283,6 +284,8 @@ static int decide_groups(
 			return refuse_group(batch, group->valuestring, result);
 		if (r == 0)
 			r = facets_add(facets, name.bytes, before, "in");
+		if (r == -ENOTUNIQ || r == -EBADMSG)
+			commit_report(result, r, group->valuestring);
 		if (r < 0)
 			return r;
 	}

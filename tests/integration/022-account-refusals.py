@@ -219,7 +219,7 @@ def rows():
         yield "privileged", "damaged", {"do": do, "user": "twin"}, "", append("/etc/passwd", twins)
         yield "io_error", "fields", {"do": do, "user": "broken"}, "[users]\nprivileged = allow\n", append("/etc/passwd", "broken:x:5000\n")
     yield "duplicate_entry", "more than once", {"do": "user.lock", **alice}, "", append("/etc/shadow", "alice:*:1::::::\n")
-    yield "duplicate_entry", "more than once", {**old, "groups": ["dev"]}, MORE, append("/etc/group", "dev:x:5005:\n")
+    yield "duplicate_entry", "dev stands more than once", {**old, "groups": ["dev"]}, MORE, append("/etc/group", "dev:x:5005:\n")
     yield "uid_taken", "another account", {**new, "uid": uid}
     yield "uid_exhausted", "no free uid", new, "", append("/etc/login.defs", f"UID_MIN {uid}\nUID_MAX {uid}\n")
     yield "uid_exhausted", "no free group id", {**new, "uid": 50000}, "", append("/etc/login.defs", f"GID_MIN {uid}\nGID_MAX {uid}\n")

@@ -9,7 +9,8 @@
 #include "lib/file.h"
 
 #define SUDOERS_MAX (1u << 20)
-#define SUDOERS_FILES_MAX 256u
+#define SUDOERS_TOTAL_MAX (16u << 20)
+#define SUDOERS_NAMES_MAX 65536u /* of one directory: each user whom we gave sudo has a file there */
 #define SUDOERS_PATH_MAX 512u
 #define SUDOERS_DEPTH_MAX 8u /* of nested @include; sudo allows 128 */
 #define OURS "latchkey-"     /* /etc/sudoers.d/latchkey-USER: what policy itself let us give */
@@ -22,7 +23,7 @@ static int read_sudoers_directory(int root, const char *directory, unsigned dept
 	cleanup_names char **names = NULL;
 	size_t count;
 
-	int r = file_list(root, directory, SUDOERS_FILES_MAX, &names, &count);
+	int r = file_list(root, directory, SUDOERS_NAMES_MAX, &names, &count);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	for (size_t i = 0; i < count; i++) {
@@ -145,7 +146,7 @@ static int read_sudoers_file(int root, const char *path, unsigned depth, struct 
 		}
 		buffer_append_format(out, "%s\n", line);
 	}
-	return buffer_status(out);
+	return out->size > SUDOERS_TOTAL_MAX ? -EFBIG : buffer_status(out);
 }
 
 int sudo_rules_read(int root, struct buffer *out)

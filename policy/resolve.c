@@ -132,6 +132,7 @@ struct subject {
 	uid_t uid;
 	const gid_t *groups;
 	size_t group_count;
+	bool is_new; /* a group of his own name comes with him */
 };
 
 static bool in_group_line(const struct subject *subject, const struct account_line *line)
@@ -216,7 +217,8 @@ static bool user_matches(const struct subject *subject, const char *name, unsign
 		return false;
 	}
 	if (name[0] == '%')
-		return in_group_named(subject, &subject->resolver->group, name + 1);
+		return (subject->is_new && strcmp(name + 1, subject->name) == 0) ||
+		       in_group_named(subject, &subject->resolver->group, name + 1);
 	if (name[0] == '+')
 		return true; /* a netgroup cannot be judged here: strict */
 	if (name[0] >= 'A' && name[0] <= 'Z' && depth < ALIAS_DEPTH_MAX)
@@ -297,7 +299,7 @@ static int judge(const struct resolver *resolver, const struct account *account,
 	int r = account_groups(&resolver->members, account->name, account->gid, &groups, &count);
 	if (r < 0)
 		return r;
-	const struct subject subject = {resolver, account->name, account->uid, groups, count};
+	const struct subject subject = {resolver, account->name, account->uid, groups, count, false};
 	for (unsigned i = 0; i < ELEMENTS(privileged_groups); i++) {
 		if (in_group_named(&subject, &resolver->known, privileged_groups[i])) {
 			result->privileged = true;
@@ -317,13 +319,20 @@ static int judge(const struct resolver *resolver, const struct account *account,
 	return 0;
 }
 
-/* No groups but one of his own name, no uid yet: what the rules give to the name alone. */
+/* No uid yet, no groups but one of his own name: what the rules, and that group, give to whoever has the name. */
 static void judge_new(const struct resolver *resolver, const char *name, struct resolved_account *result)
 {
-	const struct subject subject = {resolver, name, UINT32_MAX, NULL, 0};
+	cleanup_group struct group_entry own = {0};
+	bool stands = group_find(&resolver->group, name, &own) == 0;
+	const struct subject subject = {resolver, name, UINT32_MAX, &own.gid, stands ? 1 : 0, true};
 
-	result->privileged = sudoers_grants(&subject, result->reason, sizeof(result->reason));
 	result->stamp = resolver->sudoers_stamp;
+	if (resolve_group_is_privileged(resolver, name)) {
+		result->privileged = true;
+		(void)snprintf(result->reason, sizeof(result->reason), "group %s", name);
+		return;
+	}
+	result->privileged = sudoers_grants(&subject, result->reason, sizeof(result->reason));
 }
 
 int resolve_account(const struct resolver *resolver, const char *name, struct resolved_account *ret_account)

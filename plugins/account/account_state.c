@@ -89,16 +89,14 @@ static int read_account(struct batch *batch, const char *user, char **ret_text)
 
 static int read_hash(struct batch *batch, const char *user, char **ret_text)
 {
-	cleanup_wiped char *password = NULL;
+	struct account_line field;
 
-	int r = read_field(batch, DATABASE_PASSWD, user, PASSWD_FIELDS, 1, &password);
-	if (r < 0)
+	int r = table_edit_field(&batch->database.files[DATABASE_PASSWD], user, PASSWD_FIELDS, 1, &field);
+	if (r < 0 && r != -ENOENT)
 		return r;
-	/* A hash that stands in passwd itself counts instead of shadow's, as it does for pam_unix. */
-	if (strcmp(password, "x") != 0 && *password != '\0') {
-		*ret_text = steal_pointer(&password);
-		return 0;
-	}
+	/* What stands in passwd itself counts instead of shadow's, as it does for pam_unix; empty lets anybody in. */
+	if (r == 0 && (field.size != 1 || *field.start != 'x'))
+		return duplicate(field.start, field.size, ret_text);
 	return read_field(batch, DATABASE_SHADOW, user, SHADOW_FIELDS, 1, ret_text);
 }
 
@@ -123,7 +121,7 @@ static int read_member(struct batch *batch, const char *user, const char *group,
 
 int account_state_read(struct batch *batch, const char *user, const char *facet, char **ret_text)
 {
-	const struct ledger_entry *entry = ledger_find(&batch->ledger, user);
+	const struct ledger_entry *entry = batch_entry(batch, user);
 	char word[SUDOERS_WORD_MAX];
 	int r;
 
@@ -147,6 +145,15 @@ int account_state_read(struct batch *batch, const char *user, const char *facet,
 	if (strcmp(facet, "expire_before") == 0)
 		return duplicate(entry ? entry->expire_before : "", sizeof(entry->expire_before), ret_text);
 	return -EBADMSG;
+}
+
+int account_state_change(
+	struct batch *batch, const char *user, struct facets *facets, const char *facet, const char *after)
+{
+	cleanup_wiped char *before = NULL;
+
+	int r = account_state_read(batch, user, facet, &before);
+	return r < 0 ? r : facets_add(facets, facet, before, after);
 }
 
 static void days_text(int64_t days, char ret_text[24])
@@ -340,10 +347,10 @@ static bool is_primary_group(const struct batch *batch, gid_t gid)
 	const struct account_table *passwd = &batch->database.files[DATABASE_PASSWD].table;
 	struct account_line line;
 	size_t offset = 0;
+	uint32_t number;
 
 	while (account_next_line(passwd, &offset, &line)) {
-		cleanup_account struct account account = {0};
-		if (account_parse(&line, &account) == 0 && account.gid == gid)
+		if (account_line_number(&line, 3, &number) && number == gid)
 			return true;
 	}
 	return false;
@@ -418,6 +425,42 @@ bool account_state_has_rest(const struct batch *batch, const char *user)
 	return false;
 }
 
+/* Whoever made the account: its uid stays known, for its files may lie about. */
+static int note_removal(struct ledger *ledger, const char *user, const struct facet *facet)
+{
+	struct ledger_entry *entry = ledger_find(ledger, user), *gone = ledger_find_gone(ledger, user);
+	uid_t uid;
+	gid_t gid;
+
+	int r = account_state_parse_ids(facet->before, &uid, &gid);
+	/* A redo notes it again. */
+	if (r < 0 || (!entry && gone && gone->uid == uid))
+		return r;
+	r = ledger_get(ledger, user, uid, &entry);
+	if (r < 0)
+		return r;
+	entry->gone = true;
+	ledger->changed = true;
+	return 0;
+}
+
+/* So that a later try knows what is left of it: passwd does not any more. */
+static int note_home(struct ledger *ledger, const char *user, const struct facet *facet)
+{
+	struct ledger_entry *gone = ledger_find_gone(ledger, user);
+	const char *colon = strchr(facet->before, ':');
+
+	if (!gone || !colon || (gone->home && strcmp(gone->home, colon + 1) == 0))
+		return 0;
+	char *home = strdup(colon + 1);
+	if (!home)
+		return -ENOMEM;
+	free(gone->home);
+	gone->home = home;
+	ledger->changed = true;
+	return 0;
+}
+
 int account_state_note(struct batch *batch, const char *user, const struct facet *facet)
 {
 	struct ledger *ledger = &batch->ledger;
@@ -427,18 +470,14 @@ int account_state_note(struct batch *batch, const char *user, const struct facet
 	uid_t uid = 0;
 	gid_t gid;
 
+	if (strcmp(facet->name, "home_directory") == 0)
+		return note_home(ledger, user, facet);
 	if (!creation && strncmp(facet->name, GROUP_PREFIX, strlen(GROUP_PREFIX)) != 0 &&
 		strcmp(facet->name, "sudo") != 0 && strcmp(facet->name, "locked") != 0 &&
 		strcmp(facet->name, "expire_before") != 0)
 		return 0;
-	if (creation && *facet->after == '\0') {
-		entry = ledger_find(ledger, user);
-		if (entry) {
-			entry->gone = true;
-			ledger->changed = true;
-		}
-		return 0;
-	}
+	if (creation && *facet->after == '\0')
+		return note_removal(ledger, user, facet);
 	int r = account_state_read(batch, user, "account", &ids);
 	if (r == 0)
 		r = account_state_parse_ids(ids, &uid, &gid);

@@ -14,6 +14,9 @@ void cleanup_wiped_text(char **text);
  * -ENOTUNIQ, -EBADMSG: a doubled or broken line.
  */
 int account_state_read(struct batch *batch, const char *user, const char *facet, char **ret_text) MUST_CHECK;
+/* Adds the facet from what is present now. */
+int account_state_change(
+	struct batch *batch, const char *user, struct facets *facets, const char *facet, const char *after) MUST_CHECK;
 /* Sets it. "account" is not set here. */
 int account_state_write(struct batch *batch, const char *user, const char *facet, const char *text) MUST_CHECK;
 /*

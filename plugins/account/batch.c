@@ -40,10 +40,27 @@ static decide_function decide_for(const char *do_name, bool *ret_once)
 	return NULL;
 }
 
-bool batch_is_locked(const struct batch *batch, const char *user)
+const struct ledger_entry *batch_entry(const struct batch *batch, const char *user)
 {
 	const struct ledger_entry *entry = ledger_find(&batch->ledger, user);
-	return entry && entry->locked;
+	struct account_line line;
+	uint32_t uid;
+
+	if (entry && account_find_line(&batch->database.files[DATABASE_PASSWD].table, user, &line) == 0 &&
+		account_line_number(&line, 2, &uid) && uid != entry->uid)
+		return NULL;
+	return entry;
+}
+
+bool batch_is_locked(const struct batch *batch, const char *user)
+{
+	const struct ledger_entry *entry = batch_entry(batch, user);
+	const struct table_edit *shadow = &batch->database.files[DATABASE_SHADOW];
+	struct account_line hash, expire;
+
+	return entry && entry->locked && table_edit_field(shadow, user, SHADOW_FIELDS, 1, &hash) == 0 &&
+	       table_edit_field(shadow, user, SHADOW_FIELDS, 7, &expire) == 0 &&
+	       ((hash.size > 0 && *hash.start == '!') || (expire.size == 1 && *expire.start == '1'));
 }
 
 int batch_find_user(struct batch *batch, unsigned index, struct plugin_result *result, struct account *ret_account)
@@ -106,6 +123,7 @@ static void batch_free(struct batch *batch)
 	free(batch->deferred);
 	free(batch->moved);
 	elsewhere_free(&batch->elsewhere);
+	user_processes_free(&batch->processes);
 	home_sync_free(&batch->homes);
 	skeleton_free(&batch->skeleton);
 	new_homes_free(&batch->new_homes);
@@ -247,7 +265,7 @@ static int carry_out(struct batch *batch, unsigned index, const struct facets *f
 	int r;
 
 	/* Without its line in passwd there is nobody to change: what stands in the other files is not to be made. */
-	if (!facets_find(facets, "account") && !is_there(batch, user))
+	if (!facets_find(facets, "account") && !facets_find(facets, "home_directory") && !is_there(batch, user))
 		return plugin_set(result, CODE_SUPERSEDED, "there is no such user any more");
 	for (unsigned i = 0; i < facets->count; i++) {
 		r = compare(batch, user, facets, &facets->items[i], &standing[i]);

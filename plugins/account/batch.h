@@ -13,6 +13,7 @@
 #include "plugins/account/home.h"
 #include "plugins/account/ledger.h"
 #include "plugins/account/new_homes.h"
+#include "plugins/account/user_processes.h"
 
 /*
  * Done after the account files stand: nothing here is needed for a login to be refused or allowed. Only a right of sudo
@@ -45,6 +46,7 @@ struct batch {
 	unsigned deferred_count;
 	bool *moved; /* for each, whether its account is no longer the one that was decided on */
 	struct elsewhere elsewhere;
+	struct user_processes processes;
 };
 
 /*
@@ -74,7 +76,9 @@ int batch_find_user(
 	struct batch *batch, unsigned index, struct plugin_result *result, struct account *ret_account) MUST_CHECK;
 /* ok, or system_account for whom this plugin never touches. */
 int batch_check_person(struct batch *batch, const struct account *account, struct plugin_result *result);
-/* True when user.lock of ours is in force. */
+/* The ledger's entry, if it is about the account that stands there now: the name may have been given anew since. */
+const struct ledger_entry *batch_entry(const struct batch *batch, const char *user);
+/* True when user.lock of ours is in force: an administrator may have opened both doors by hand. */
 bool batch_is_locked(const struct batch *batch, const char *user);
 
 int batch_plan(struct plugin_request *request, struct plugin_result *results);

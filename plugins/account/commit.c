@@ -10,7 +10,8 @@
 #include "plugins/account/home.h"
 #include "plugins/account/labels.h"
 #include "plugins/account/sudoers.h"
-#include "plugins/account/user_processes.h"
+
+#define HOMES_DELETE_MS 10000 /* all of a batch: the account files are locked meanwhile, and others wait for 15 s */
 
 void commit_report(struct plugin_result *result, int error, const char *what)
 {
@@ -101,7 +102,23 @@ static int remove_key_files(const struct batch *batch, const char *user)
 	return 0;
 }
 
-static void carry_out(struct batch *batch, const struct deferred *deferred, struct plugin_result *result)
+static void delete_home(
+	struct batch *batch, const struct deferred *deferred, int64_t until, struct plugin_result *result)
+{
+	int r = home_delete(
+		batch->request->root, deferred->home, deferred->uid, until, batch->sync_once ? &batch->homes : NULL);
+
+	if (r == 0 || result->code != CODE_OK)
+		return;
+	if (r == -ETIME)
+		(void)plugin_set(result, CODE_TIMEOUT,
+			"the account is removed, its home %s not all: the next try goes on", deferred->home);
+	else
+		(void)plugin_set(result, r == -EPERM || r == -EXDEV ? CODE_HOME_UNSAFE : code_from_errno(-r),
+			"the account is removed, its home %s only in part: %s", deferred->home, strerror(-r));
+}
+
+static void carry_out(struct batch *batch, const struct deferred *deferred, int64_t until, struct plugin_result *result)
 {
 	const struct plugin_request *request = batch->request;
 	const char *user = plugin_text(&request->commands[deferred->command], "user");
@@ -124,18 +141,21 @@ static void carry_out(struct batch *batch, const struct deferred *deferred, stru
 			(void)plugin_set(result, code_from_errno(-r), "the account is removed, its key files not: %s",
 				strerror(-r));
 	}
-	if (deferred->home) {
-		r = home_delete(request->root, deferred->home, deferred->uid);
-		if (r < 0 && result->code == CODE_OK)
-			(void)plugin_set(result, r == -EPERM || r == -EXDEV ? CODE_HOME_UNSAFE : code_from_errno(-r),
-				"the account is removed, its home %s only in part: %s", deferred->home, strerror(-r));
-	}
+	if (deferred->home)
+		delete_home(batch, deferred, until, result);
 }
 
 static void carry_out_deferred(struct batch *batch, struct plugin_result *results)
 {
+	int64_t until = home_clock() + HOMES_DELETE_MS;
+
 	for (unsigned i = 0; i < batch->deferred_count; i++)
-		carry_out(batch, &batch->deferred[i], &results[batch->deferred[i].command]);
+		carry_out(batch, &batch->deferred[i], until, &results[batch->deferred[i].command]);
+	int r = home_sync_finish(&batch->homes);
+	for (unsigned i = 0; r < 0 && i < batch->deferred_count; i++) {
+		if (batch->deferred[i].home)
+			commit_report(&results[batch->deferred[i].command], r, "the homes");
+	}
 }
 
 static int take_sudo_away(struct batch *batch)
@@ -183,7 +203,7 @@ static void tell(const struct batch *batch, const struct plugin_result *results)
 }
 
 /* After the first step of a removal: locked, and waiting for his processes. */
-static void tell_first_step(const struct batch *batch, unsigned index, struct plugin_result *result)
+static void tell_first_step(struct batch *batch, unsigned index, struct plugin_result *result)
 {
 	const struct plugin_command *command = &batch->request->commands[index];
 	cleanup_account struct account account = {0};
@@ -194,7 +214,8 @@ static void tell_first_step(const struct batch *batch, unsigned index, struct pl
 		return;
 	unsigned count = 0;
 	pid_t first = 0;
-	if (batch->request->is_host && user_processes_count(account.uid, &count, &first) == 0 && count > 0)
+	if (batch->request->is_host && user_processes_count(&batch->processes, account.uid, &count, &first) == 0 &&
+		count > 0)
 		(void)plugin_set(
 			result, CODE_BUSY, "locked; %u processes still run, the first is %d", count, (int)first);
 	else

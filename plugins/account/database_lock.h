@@ -14,8 +14,9 @@
 #define DATABASE_LOCK_HOLDER_MAX 64u    /* "PID NAME" */
 
 /*
- * With `end_holder`, who holds the lock for the whole time is killed at its end if it is one of the setuid tools by
- * which an unprivileged user gets at the lock (he may have stopped or frozen it), and the lock is taken after it.
+ * With `end_holder`, where one of the setuid tools by which an unprivileged user gets at the lock (he may have stopped
+ * or frozen it) held it at the beginning and one holds it at the end of that time, it is killed, and so is each that
+ * takes the lock after it: he may have many of them wait, and hand the lock from one to the next.
  *
  * 0 and the descriptor that holds the lock until it is closed (no other descriptor of the file may be open in this
  * process); -EBUSY and the holder as text at the deadline; -ELOOP, -EROFS, … when the file cannot be opened.

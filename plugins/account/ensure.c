@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "plugins/account/account_state.h"
+#include "plugins/account/commit.h"
 #include "plugins/account/home.h"
 #include "plugins/account/identifiers.h"
 
@@ -62,9 +63,9 @@ static int choose_own_group(
 	}
 	if (r < 0)
 		return r;
-	/* An empty one among people's groups is what an earlier account of that name left; any other means more. */
-	if (group.gid < defaults->ranges.gid_min || group.gid > defaults->ranges.gid_max ||
-		(*group.members != '\0' && strcmp(group.members, user) != 0))
+	/* An empty one is what an earlier account that we made under that name has left; any other means more. */
+	if (!ledger_find_created(&batch->ledger, user) || group.gid < defaults->ranges.gid_min ||
+		group.gid > defaults->ranges.gid_max || (*group.members != '\0' && strcmp(group.members, user) != 0))
 		return plugin_set(
 			result, CODE_CONFLICT, "a group of that name exists with gid %u", (unsigned)group.gid);
 	*ret_gid = group.gid;
@@ -213,8 +214,8 @@ static int decide_existing(struct batch *batch, const struct plugin_command *com
 {
 	const char *home = plugin_text(command, "home"), *shell = plugin_text(command, "shell");
 	const char *gecos = plugin_text(command, "gecos");
-	const struct ledger_entry *entry = ledger_find(&batch->ledger, account->name);
-	bool ours = (entry && entry->created && entry->uid == account->uid) || plugin_flag(command, "adopt", false);
+	const struct ledger_entry *entry = batch_entry(batch, account->name);
+	bool ours = (entry && entry->created) || plugin_flag(command, "adopt", false);
 	int64_t uid = plugin_integer(command, "uid", account->uid);
 
 	int r = batch_check_person(batch, account, result);
@@ -238,12 +239,10 @@ static int decide_existing(struct batch *batch, const struct plugin_command *com
 	if (r < 0 || result->code != CODE_OK)
 		return r;
 	if (gecos)
-		r = facets_add(facets, "gecos", account->gecos, gecos);
+		r = account_state_change(batch, account->name, facets, "gecos", gecos);
 	if (r == 0 && home)
-		r = facets_add(facets, "home", account->home, home);
-	if (r == 0 && shell)
-		r = facets_add(facets, "shell", account->shell, shell);
-	return r;
+		r = account_state_change(batch, account->name, facets, "home", home);
+	return r < 0 || !shell ? r : account_state_change(batch, account->name, facets, "shell", shell);
 }
 
 /* No file has it. */
@@ -265,7 +264,7 @@ static int decide_groups(
 	struct batch *batch, const struct plugin_command *command, struct plugin_result *result, struct facets *facets)
 {
 	const char *user = plugin_text(command, "user");
-	const struct ledger_entry *entry = ledger_find(&batch->ledger, user);
+	const struct ledger_entry *entry = batch_entry(batch, user);
 	cleanup_buffer struct buffer name = {0};
 	const cJSON *groups, *group;
 	int r;
@@ -285,6 +284,8 @@ static int decide_groups(
 			return refuse_group(batch, group->valuestring, result);
 		if (r == 0)
 			r = facets_add(facets, name.bytes, before, "in");
+		if (r == -ENOTUNIQ || r == -EBADMSG)
+			commit_report(result, r, group->valuestring);
 		if (r < 0)
 			return r;
 	}

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/file.h"
@@ -31,9 +32,9 @@ static bool is_system_tree(const char *path)
 
 /*
  * Opens the parent of the path, checking every directory. 0, -EPERM when one of them is not safe, -ENOENT when one is
- * missing and `create` is not set. ret_name points into the path.
+ * missing and `create` is not set. ret_name is its last component.
  */
-static int open_parent(int root, const char *path, bool create, int *ret_parent, const char **ret_name)
+static int open_parent(int root, const char *path, bool create, int *ret_parent, char ret_name[NAME_MAX + 1])
 {
 	cleanup_close int current = -1;
 	struct stat status;
@@ -67,10 +68,13 @@ static int open_parent(int root, const char *path, bool create, int *ret_parent,
 		current = next;
 		path = next_component;
 	}
-	if (*path == '\0' || strlen(path) > NAME_MAX)
+	/* Without a slash behind it, which would follow a link. */
+	size_t size = strcspn(path, "/");
+	if (size == 0 || size > NAME_MAX)
 		return -EPERM;
+	memcpy(ret_name, path, size);
+	ret_name[size] = '\0';
 	*ret_parent = steal_descriptor(&current);
-	*ret_name = path;
 	return 0;
 }
 
@@ -93,9 +97,9 @@ static int look_at(int parent, const char *name, uid_t uid, enum home_state *ret
 int home_look(int root, const char *path, uid_t uid, enum home_state *ret_state)
 {
 	cleanup_close int parent = -1;
-	const char *name;
+	char name[NAME_MAX + 1];
 
-	int r = open_parent(root, path, false, &parent, &name);
+	int r = open_parent(root, path, false, &parent, name);
 	if (r == -ENOENT || r == -EPERM || r == -ENOTDIR) {
 		*ret_state = r == -ENOENT ? HOME_MISSING : HOME_NOT_SAFE;
 		return 0;
@@ -115,7 +119,15 @@ static int mount_of(int descriptor, uint64_t *ret_mount)
 	return 0;
 }
 
-static int delete_tree(int directory, uint64_t mount, unsigned depth)
+int64_t home_clock(void)
+{
+	struct timespec now = {0};
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int delete_tree(int directory, uint64_t mount, int64_t until, unsigned depth)
 {
 	cleanup_names char **names = NULL;
 	size_t count;
@@ -132,6 +144,8 @@ static int delete_tree(int directory, uint64_t mount, unsigned depth)
 	for (size_t i = 0; r == 0 && i < count; i++) {
 		cleanup_close int below = -1;
 
+		if (home_clock() >= until)
+			return -ETIME;
 		if (sys.unlinkat(directory, names[i], 0) == 0 || errno == ENOENT)
 			continue;
 		if (errno != EISDIR && errno != EPERM)
@@ -139,7 +153,7 @@ static int delete_tree(int directory, uint64_t mount, unsigned depth)
 		r = file_open_directory(directory, names[i], &below);
 		if (r < 0)
 			return r;
-		r = delete_tree(below, mount, depth + 1);
+		r = delete_tree(below, mount, until, depth + 1);
 		if (r == 0 && sys.unlinkat(directory, names[i], AT_REMOVEDIR) < 0)
 			r = -errno;
 	}
@@ -147,7 +161,7 @@ static int delete_tree(int directory, uint64_t mount, unsigned depth)
 }
 
 /* With all below it; a missing one is no error. */
-static int remove_directory(int parent, const char *name, uint64_t mount)
+static int remove_directory(int parent, const char *name, uint64_t mount, int64_t until)
 {
 	cleanup_close int directory = -1;
 
@@ -155,7 +169,7 @@ static int remove_directory(int parent, const char *name, uint64_t mount)
 	if (r == -ENOENT)
 		return 0;
 	if (r == 0)
-		r = delete_tree(directory, mount, 0);
+		r = delete_tree(directory, mount, until, 0);
 	if (r == 0 && sys.unlinkat(parent, name, AT_REMOVEDIR) < 0)
 		r = -errno;
 	return r;
@@ -210,7 +224,7 @@ static int make_temporary(int parent, const char *name)
 		return -errno;
 	int r = mount_of(parent, &mount);
 	if (r == 0)
-		r = remove_directory(parent, name, mount);
+		r = remove_directory(parent, name, mount, INT64_MAX);
 	return r == 0 && sys.mkdirat(parent, name, 0700) < 0 ? -errno : r;
 }
 
@@ -220,7 +234,7 @@ static int take_back(int parent, const char *name, int error)
 	uint64_t mount;
 
 	if (mount_of(parent, &mount) == 0)
-		(void)!remove_directory(parent, name, mount);
+		(void)!remove_directory(parent, name, mount, INT64_MAX);
 	return error;
 }
 
@@ -228,10 +242,9 @@ int home_build(int root, const char *path, struct skeleton *skeleton, uid_t uid,
 	struct home_sync *sync, enum home_state *ret_state)
 {
 	cleanup_close int parent = -1, target = -1;
-	const char *name;
-	char temporary[NAME_MAX + 1];
+	char name[NAME_MAX + 1], temporary[NAME_MAX + 1];
 
-	int r = open_parent(root, path, true, &parent, &name);
+	int r = open_parent(root, path, true, &parent, name);
 	if (r == -EPERM || r == -ENOTDIR) {
 		*ret_state = HOME_NOT_SAFE;
 		return 0;
@@ -262,14 +275,14 @@ int home_build(int root, const char *path, struct skeleton *skeleton, uid_t uid,
 	return 0;
 }
 
-int home_delete(int root, const char *path, uid_t uid)
+int home_delete(int root, const char *path, uid_t uid, int64_t until, struct home_sync *sync)
 {
 	cleanup_close int parent = -1;
 	enum home_state state;
+	char name[NAME_MAX + 1];
 	uint64_t mount;
-	const char *name;
 
-	int r = open_parent(root, path, false, &parent, &name);
+	int r = open_parent(root, path, false, &parent, name);
 	if (r == -ENOENT)
 		return 0;
 	if (r == 0)
@@ -282,8 +295,8 @@ int home_delete(int root, const char *path, uid_t uid)
 		return -EPERM;
 	r = mount_of(parent, &mount);
 	if (r == 0)
-		r = remove_directory(parent, name, mount);
-	if (r == 0 && sys.fsync(parent) < 0)
+		r = remove_directory(parent, name, mount, until);
+	if (r == 0 && !sync_later(sync, parent) && sys.fsync(parent) < 0)
 		r = -errno;
 	return r;
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "lib/cleanup.h"
@@ -39,8 +40,11 @@ int home_build(int root, const char *path, struct skeleton *skeleton, uid_t uid,
 /* Brings all of them to disk. */
 int home_sync_finish(struct home_sync *sync) MUST_CHECK;
 void home_sync_free(struct home_sync *sync);
+/* CLOCK_MONOTONIC in milliseconds. */
+int64_t home_clock(void);
 /*
  * Deletes it with all below, following no link and crossing no mount. 0 also when it is gone already; -EPERM when it
- * does not belong to the uid or is not safe; -EXDEV when something is mounted below it.
+ * does not belong to the uid or is not safe; -EXDEV when something is mounted below it; -ETIME when there is more than
+ * can be deleted until that time of home_clock. With `sync` that is on disk only after home_sync_finish.
  */
-int home_delete(int root, const char *path, uid_t uid) MUST_CHECK;
+int home_delete(int root, const char *path, uid_t uid, int64_t until, struct home_sync *sync) MUST_CHECK;

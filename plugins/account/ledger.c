@@ -21,6 +21,7 @@ static void entry_free(struct ledger_entry *entry)
 	for (unsigned i = 0; i < entry->group_count; i++)
 		free(entry->groups[i]);
 	free(entry->groups);
+	free(entry->home);
 	*entry = (struct ledger_entry){0};
 }
 
@@ -42,6 +43,7 @@ static int add_group(struct ledger_entry *entry, const char *group)
 static int read_entry(const cJSON *object, struct ledger_entry *entry)
 {
 	const cJSON *groups, *group;
+	const char *home;
 	int64_t uid;
 	int r;
 
@@ -55,6 +57,11 @@ static int read_entry(const cJSON *object, struct ledger_entry *entry)
 	(void)!json_get_bool(object, "gone", &entry->gone);
 	(void)!json_get_bool(object, "locked", &entry->locked);
 	(void)!json_get_bool(object, "inherited", &entry->inherited);
+	if (json_get_string(object, "home", &home) == 0) {
+		entry->home = strdup(home);
+		if (!entry->home)
+			return -ENOMEM;
+	}
 	if (json_get_array(object, "groups", &groups) < 0)
 		return 0;
 	cJSON_ArrayForEach(group, groups)
@@ -143,6 +150,16 @@ const struct ledger_entry *ledger_find_created(const struct ledger *ledger, cons
 	return index == NAME_MAP_NONE ? NULL : &ledger->entries[index];
 }
 
+struct ledger_entry *ledger_find_gone(const struct ledger *ledger, const char *user)
+{
+	for (unsigned i = ledger->count; i-- > 0;) {
+		struct ledger_entry *entry = &ledger->entries[i];
+		if (entry->gone && strcmp(entry->user, user) == 0)
+			return entry;
+	}
+	return NULL;
+}
+
 struct ledger_entry *ledger_find(const struct ledger *ledger, const char *user)
 {
 	size_t index = name_map_get(&ledger->living, user);
@@ -163,6 +180,11 @@ int ledger_get(struct ledger *ledger, const char *user, uid_t uid, struct ledger
 {
 	struct ledger_entry *entry = ledger_find(ledger, user);
 
+	/* Its account went without us, and another has the name: the old uid stays known. */
+	if (entry && entry->uid != uid) {
+		entry->gone = true;
+		entry = NULL;
+	}
 	if (!entry) {
 		int r = append(ledger, &entry);
 		if (r < 0)
@@ -245,6 +267,8 @@ int ledger_write(int state, struct ledger *ledger)
 		json_end_array(&writer);
 		if (entry->gone)
 			json_put_bool(&writer, "gone", true);
+		if (entry->home)
+			json_put_string(&writer, "home", entry->home);
 		if (entry->inherited)
 			json_put_bool(&writer, "inherited", true);
 		if (entry->locked) {

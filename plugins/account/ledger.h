@@ -22,6 +22,7 @@ struct ledger_entry {
 	bool created, gone, locked, inherited;
 	char sudo[16];          /* none, password, nopasswd */
 	char expire_before[16]; /* while locked: the shadow field that user.lock replaced */
+	char *home;             /* of one that is gone: what was to be deleted with it, or NULL */
 	char **groups;          /* those that we gave */
 	unsigned group_count;
 };
@@ -41,6 +42,8 @@ void ledger_free(struct ledger *ledger);
 #define cleanup_ledger CLEANUP(ledger_free)
 /* The newest entry of the user that we created, gone or not, or NULL. */
 const struct ledger_entry *ledger_find_created(const struct ledger *ledger, const char *user);
+/* The newest entry of the user that is gone, or NULL. */
+struct ledger_entry *ledger_find_gone(const struct ledger *ledger, const char *user);
 /* The living entry of the user, or NULL. */
 struct ledger_entry *ledger_find(const struct ledger *ledger, const char *user);
 /* The same, made when missing; -ENOMEM. */

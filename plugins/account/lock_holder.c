@@ -86,20 +86,20 @@ void lock_holder_look(pid_t pid, struct lock_holder *ret_holder)
 	*ret_holder = holder;
 }
 
-bool lock_holder_is_stuck_tool(const struct lock_holder *first, const struct lock_holder *last)
+bool lock_holder_is_users_tool(const struct lock_holder *holder)
 {
 	static const char *const tools[] = {"chage", "chfn", "chsh", "expiry", "gpasswd", "passwd"};
 	bool tool = false;
 
-	if (last->pid <= 0 || first->pid != last->pid || first->start != last->start || last->effective != 0)
+	if (holder->pid <= 0 || holder->effective != 0)
 		return false;
 	/* His uid is gone as soon as the program has its own: it makes itself root before it takes the lock. */
-	if (last->real != 0)
+	if (holder->real != 0)
 		return true;
 	for (unsigned i = 0; i < ELEMENTS(tools); i++)
-		tool = tool || strcmp(tools[i], last->name) == 0;
+		tool = tool || strcmp(tools[i], holder->name) == 0;
 	/* His shell is the parent, or he has left it to init. An administrator's has sudo or root's shell above it. */
-	return tool && (last->parent_real != 0 || last->parent == 1);
+	return tool && (holder->parent_real != 0 || holder->parent == 1);
 }
 
 bool lock_holder_end(const struct lock_holder *holder)

@@ -19,7 +19,7 @@ struct lock_holder {
 
 /* Unknown when pid is 0 or the process is gone. */
 void lock_holder_look(pid_t pid, struct lock_holder *ret_holder);
-/* True when both are the same process, and it is a setuid tool that an unprivileged user started. */
-bool lock_holder_is_stuck_tool(const struct lock_holder *first, const struct lock_holder *last);
+/* True for a setuid tool that an unprivileged user started. */
+bool lock_holder_is_users_tool(const struct lock_holder *holder);
 /* SIGKILL, to that very process. */
 bool lock_holder_end(const struct lock_holder *holder);

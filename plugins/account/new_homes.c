@@ -2,6 +2,7 @@
 #include "plugins/account/new_homes.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "lib/account_files.h"
@@ -58,7 +59,7 @@ void new_homes_take_back(const struct new_homes *homes, int root, const struct a
 
 		if (passwd && account_find_line(passwd, home->user, &line) != -ENOENT)
 			continue;
-		int r = home_delete(root, home->path, home->uid);
+		int r = home_delete(root, home->path, home->uid, INT64_MAX, NULL);
 		if (r < 0)
 			log_warning("the new home %s of %s, who was not made, stays: %s", home->path, home->user,
 				strerror(-r));

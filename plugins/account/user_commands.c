@@ -4,17 +4,9 @@
 
 #include "plugins/account/account_state.h"
 #include "plugins/account/home.h"
-#include "plugins/account/user_processes.h"
+#include "plugins/account/identifiers.h"
 
 #define EXPIRED_DAY "1" /* 0 means "no date" to some readers */
-
-/* Adds the facet from what is present now. */
-static int change(struct batch *batch, const char *user, struct facets *facets, const char *name, const char *after)
-{
-	cleanup_wiped char *before = NULL;
-	int r = account_state_read(batch, user, name, &before);
-	return r < 0 ? r : facets_add(facets, name, before, after);
-}
 
 int decide_lock(struct batch *batch, unsigned index, struct plugin_result *result, struct facets *facets,
 	struct json_writer *plan)
@@ -41,7 +33,7 @@ int decide_lock(struct batch *batch, unsigned index, struct plugin_result *resul
 	if (r == 0 && !batch_is_locked(batch, user)) {
 		r = facets_add(facets, "locked", "no", "yes");
 		if (r == 0)
-			r = change(batch, user, facets, "expire_before", expire);
+			r = account_state_change(batch, user, facets, "expire_before", expire);
 	}
 	return r < 0 ? r : facets_add(facets, "expire", expire, EXPIRED_DAY);
 }
@@ -72,7 +64,8 @@ int decide_unlock(struct batch *batch, unsigned index, struct plugin_result *res
 		r = account_state_read(batch, user, "expire_before", &former);
 	if (r < 0)
 		return r;
-	bool locked = batch_is_locked(batch, user);
+	const struct ledger_entry *entry = batch_entry(batch, user);
+	bool locked = entry && entry->locked; /* by its note: there is something to clear */
 	bool closed = strcmp(expire, EXPIRED_DAY) == 0 || strcmp(expire, "0") == 0;
 	if (closed) {
 		bool restore = locked && strcmp(former, EXPIRED_DAY) != 0 && strcmp(former, "0") != 0;
@@ -108,13 +101,46 @@ int decide_password_remove(struct batch *batch, unsigned index, struct plugin_re
 	return facets_add(facets, "hash", hash, *hash == '!' ? "!*" : "*");
 }
 
+/* The same directory or one below it, however its slashes are written. */
+static bool lies_in(const char *path, const char *end, const char *home)
+{
+	for (;;) {
+		while (path < end && *path == '/')
+			path++;
+		home += strspn(home, "/");
+		size_t size = strcspn(home, "/");
+		if (size == 0)
+			return true;
+		if ((size_t)(end - path) < size || memcmp(path, home, size) != 0 ||
+			((size_t)(end - path) > size && path[size] != '/'))
+			return false;
+		path += size;
+		home += size;
+	}
+}
+
+/* Whether the line's sixth field does: most lines are somebody's whose home is elsewhere. */
+static bool lives_in(const struct account_line *line, const char *home)
+{
+	const char *at = line->start, *end = line->start + line->size;
+
+	for (unsigned i = 0; i < 5; i++) {
+		at = memchr(at, ':', (size_t)(end - at));
+		if (!at)
+			return false;
+		at++;
+	}
+	const char *colon = memchr(at, ':', (size_t)(end - at));
+	return lies_in(at, colon ? colon : end, home);
+}
+
 /* Whether the home can be deleted without taking anything that is not his. */
 static int check_home(
 	struct batch *batch, const struct account *account, struct plugin_result *result, enum home_state *ret_state)
 {
 	const struct account_table *passwd = &batch->database.files[DATABASE_PASSWD].table;
-	size_t size = strlen(account->home), offset = 0;
 	struct account_line line;
+	size_t offset = 0;
 
 	int r = home_look(batch->request->root, account->home, account->uid, ret_state);
 	if (r < 0)
@@ -124,40 +150,71 @@ static int check_home(
 	while (*ret_state == HOME_OWN && account_next_line(passwd, &offset, &line)) {
 		cleanup_account struct account other = {0};
 
-		if (account_parse(&line, &other) < 0 || strcmp(other.name, account->name) == 0)
-			continue;
-		if (strncmp(other.home, account->home, size) == 0 &&
-			(other.home[size] == '\0' || other.home[size] == '/'))
+		if (lives_in(&line, account->home) && account_parse(&line, &other) == 0 &&
+			strcmp(other.name, account->name) != 0)
 			return plugin_set(result, CODE_HOME_UNSAFE, "%s also holds the home of %s; not deleted",
 				account->home, other.name);
 	}
 	return 0;
 }
 
+static int add_home(struct facets *facets, const struct account *account)
+{
+	char text[FACET_VALUE_MAX];
+
+	(void)snprintf(text, sizeof(text), "%u:%s", (unsigned)account->uid, account->home);
+	return facets_add(facets, "home_directory", text, "");
+}
+
 static int check_removable(struct batch *batch, const struct account *account, struct plugin_result *result)
 {
 	const char *policy = plugin_setting_text(batch->request, "remove");
-	const struct ledger_entry *entry = ledger_find(&batch->ledger, account->name);
+	const struct ledger_entry *entry = batch_entry(batch, account->name);
 
 	if (strcmp(policy, "no") == 0)
 		return plugin_set(result, CODE_POLICY, "[users] remove = no");
-	if (strcmp(policy, "any") != 0 && (!entry || !entry->created || entry->uid != account->uid))
+	if (strcmp(policy, "any") != 0 && (!entry || !entry->created))
 		return plugin_set(result, CODE_NOT_OURS, "%s was not created by this agent ([users] remove = created)",
 			account->name);
 	return 0;
 }
 
-/* passwd has no such line: that is what was asked for, unless a removal that failed half-way left the other files. */
-static int decide_rest(struct batch *batch, const char *user, struct plugin_result *result, struct facets *facets)
+/* The home that a removal was to delete and did not, or not to its end. */
+static int decide_home_left(
+	struct batch *batch, const struct ledger_entry *entry, struct plugin_result *result, struct facets *facets)
+{
+	const struct account account = {.name = entry->user, .home = entry->home, .uid = entry->uid};
+	const char *policy = plugin_setting_text(batch->request, "remove");
+	enum home_state state;
+
+	if (strcmp(policy, "any") != 0 && (strcmp(policy, "no") == 0 || !entry->created))
+		return 0;
+	int r = home_look(batch->request->root, account.home, account.uid, &state);
+	if (r < 0 || state != HOME_OWN)
+		return r == -ELOOP ? 0 : r;
+	if (identifiers_uid_in_use(&batch->database, account.uid))
+		return plugin_set(result, CODE_HOME_UNSAFE, "%s belongs to uid %u, which is another account's by now",
+			account.home, (unsigned)account.uid);
+	r = check_home(batch, &account, result, &state);
+	return r < 0 || result->code != CODE_OK ? r : add_home(facets, &account);
+}
+
+/* passwd has no such line: that is what was asked for, unless a removal that failed half-way left something. */
+static int decide_rest(
+	struct batch *batch, const char *user, bool delete_home, struct plugin_result *result, struct facets *facets)
 {
 	const struct ledger_entry *entry = ledger_find_created(&batch->ledger, user);
+	const struct ledger_entry *gone = ledger_find_gone(&batch->ledger, user);
 	cleanup_group struct group_entry group = {0};
 	char text[32];
 
 	(void)plugin_set(result, CODE_OK, "there is no such user");
+	int r = delete_home && gone && gone->home ? decide_home_left(batch, gone, result, facets) : 0;
+	if (r < 0 || result->code != CODE_OK)
+		return r;
 	if (!entry || !account_state_has_rest(batch, user))
 		return 0;
-	int r = group_find(&batch->database.files[DATABASE_GROUP].table, user, &group);
+	r = group_find(&batch->database.files[DATABASE_GROUP].table, user, &group);
 	if (r == -ENOMEM)
 		return r;
 	(void)snprintf(text, sizeof(text), "%u:%u", (unsigned)entry->uid, (unsigned)(r == 0 ? group.gid : entry->uid));
@@ -169,15 +226,16 @@ int decide_remove(struct batch *batch, unsigned index, struct plugin_result *res
 {
 	const struct plugin_command *command = &batch->request->commands[index];
 	const char *home = plugin_text(command, "home");
+	bool delete_home = home && strcmp(home, "delete") == 0;
 	cleanup_account struct account account = {0};
 	enum home_state state = HOME_MISSING;
-	char text[FACET_VALUE_MAX];
 	unsigned processes = 0;
+	char text[32];
 	pid_t first = 0;
 
 	int r = batch_find_user(batch, index, result, &account);
 	if (r == -ENOENT && result->code == CODE_NO_SUCH_USER)
-		return decide_rest(batch, plugin_text(command, "user"), result, facets);
+		return decide_rest(batch, plugin_text(command, "user"), delete_home, result, facets);
 	if (r < 0)
 		return r;
 	r = batch_check_person(batch, &account, result);
@@ -188,14 +246,14 @@ int decide_remove(struct batch *batch, unsigned index, struct plugin_result *res
 	(void)check_removable(batch, &account, result);
 	if (result->code != CODE_OK)
 		return 0;
-	if (home && strcmp(home, "delete") == 0) {
+	if (delete_home) {
 		r = check_home(batch, &account, result, &state);
 		if (r < 0 || result->code != CODE_OK)
 			return r;
 	}
 	if (batch->request->is_host &&
 		account_count_uid(&batch->database.files[DATABASE_PASSWD].table, account.uid) == 1)
-		r = user_processes_count(account.uid, &processes, &first);
+		r = user_processes_count(&batch->processes, account.uid, &processes, &first);
 	if (r < 0)
 		return r;
 	if (processes > 0) {
@@ -206,14 +264,10 @@ int decide_remove(struct batch *batch, unsigned index, struct plugin_result *res
 				processes, (int)first);
 		return r;
 	}
-	r = change(batch, account.name, facets, "sudo", "none");
+	r = account_state_change(batch, account.name, facets, "sudo", "none");
 	if (r < 0)
 		return r;
 	(void)snprintf(text, sizeof(text), "%u:%u", (unsigned)account.uid, (unsigned)account.gid);
 	r = facets_add(facets, "account", text, "");
-	if (r == 0 && state == HOME_OWN) {
-		(void)snprintf(text, sizeof(text), "%u:%s", (unsigned)account.uid, account.home);
-		r = facets_add(facets, "home_directory", text, "");
-	}
-	return r;
+	return r == 0 && state == HOME_OWN ? add_home(facets, &account) : r;
 }

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The account plugin on real files, as it is shipped: tests/rig/enter -- /usr/bin/python3 tests/integration/020-account.py"""
 import base64
+import contextlib
 import crypt
 import ctypes
 import fcntl
@@ -16,10 +17,11 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "rig"))
-from accounts import seal, unseal  # noqa: E402
+from accounts import put, seal, unseal  # noqa: E402
 from plugin import Plugin, check  # noqa: E402
 
 sodium = ctypes.CDLL("libsodium.so.23")
@@ -46,6 +48,11 @@ def shadow(name):
 def ledger(name):
     entries = [json.loads(line) for line in read(LEDGER).splitlines()]
     return [entry for entry in entries if entry["user"] == name and not entry.get("gone")]
+
+
+def ledger_uid(name):
+    """Of the newest entry, gone or not."""
+    return [json.loads(line) for line in read(LEDGER).splitlines() if json.loads(line)["user"] == name][-1]["uid"]
 
 
 def complaints():
@@ -135,6 +142,9 @@ def test_refusals():
     subprocess.run(["groupadd", "-r", "systemgroup"], check=True)
     expect(ensure("systemgroup"), "conflict", None, "a system group of that name is not joined")
     subprocess.run(["groupdel", "systemgroup"], check=True)
+    subprocess.run(["groupadd", "somegroup"], check=True)
+    expect(ensure("somegroup"), "conflict", None, "nor an empty one among people's: who knows what it opens")
+    subprocess.run(["groupdel", "somegroup"], check=True)
     for do in ("user.lock", "user.unlock", "password.remove"):
         expect(account.one({"do": do, "user": "nobodyhere"}), "no_such_user")
     expect(Plugin("account", {"create": False}).one({"do": "user.ensure", "user": "bob"}), "policy")
@@ -245,6 +255,27 @@ def test_lock():
     check(shadow("bob")[1].startswith("!$"), "a new password does not unlock")
     expect(account.one({"do": "user.unlock", "user": "bob"}), "ok", True)
     check(crypt.crypt("Another-Horse8", shadow("bob")[1]) == shadow("bob")[1], "after unlock the new one counts")
+    # Both doors opened by hand: the lock is over, whatever the ledger remembers of it.
+    expect(account.one({"do": "user.lock", "user": "bob"}), "ok", True)
+    subprocess.run(["usermod", "-U", "-e", "", "bob"], check=True)
+    expect(ensure("bob", expires=1893542400), "ok", True)
+    check(shadow("bob")[7] == str(1893542400 // 86400), "a date counts at once where an administrator has unlocked")
+    expect(set_password("bob", "Another-Horse9"), "ok", True)
+    check(crypt.crypt("Another-Horse9", shadow("bob")[1]) == shadow("bob")[1], "and so does a password")
+    before = read("/etc/shadow")
+    for do in ("user.lock", "user.unlock"):
+        expect(account.one({"do": do, "user": "bob"}), "ok", True)
+    check(read("/etc/shadow") == before, "P103: locked again and unlocked: exactly what was")
+    # Removed and made anew by hand: what the ledger knows is about another account.
+    expect(ensure("anew", groups=["dev"]), "ok", True)
+    expect(account.one({"do": "user.lock", "user": "anew"}), "ok", True)
+    subprocess.run(["userdel", "anew"], check=True)
+    subprocess.run(["useradd", "-u", "1777", "-G", "dev", "anew"], check=True)
+    expect(ensure("anew", groups=[]), "ok", False, "T20: the groups of an account of the same name are not ours to take")
+    expect(ensure("anew", expires=1893542400), "ok", True)
+    check("anew" in grp.getgrnam("dev").gr_mem and shadow("anew")[7] == str(1893542400 // 86400), "nor is it locked")
+    expect(account.one({"do": "user.remove", "user": "anew"}), "not_ours", False)
+    subprocess.run(["userdel", "anew"], check=True)
     subprocess.run(["usermod", "-p", "!", "bobby"], check=True)
     expect(account.one({"do": "user.unlock", "user": "bobby"}), "ok", True)
     check(shadow("bobby")[1] == "*", "T14: ! with nothing behind becomes *, never empty")
@@ -297,6 +328,13 @@ def test_passwords():
     expect(account.one({"do": "password.remove", "user": "alice"}), "ok", True)
     check(shadow("alice")[1] == "*", "password.remove")
     expect(account.one({"do": "password.remove", "user": "alice"}), "ok", False)
+    # An empty field in passwd is a login without a password, whatever stands in shadow.
+    subprocess.run(["useradd", "blank"], check=True)
+    for do, hash_ in (("password.remove", "*"), ("user.lock", "!"), ("user.unlock", "*")):
+        put("/etc/passwd", read("/etc/passwd").replace(b"\nblank:x:", b"\nblank::"))
+        expect(account.one({"do": do, "user": "blank"}), "ok", True)
+        check((fields("/etc/passwd", "blank")[1], shadow("blank")[1]) == ("x", hash_), f"P33: {do} closes it")
+    subprocess.run(["userdel", "blank"], check=True)
     # the key before this one
     old_public = box
     shutil.copy("/var/lib/latchkey/identity/box", "/var/lib/latchkey/identity/box.previous")
@@ -446,6 +484,53 @@ def test_remove():
     clean("removal")
 
 
+def test_remove_in_parts():
+    """A home that was deleted only in part is known afterwards, though passwd names it no more."""
+    command = {"do": "user.remove", "user": "ida", "home": "delete"}
+    for fault, code in (("error=EROFS", "read_only"), ("error=EMFILE", "busy"), ("delay_enter=100000", "timeout")):
+        expect(ensure("ida"), "ok", True)
+        for number in range(150):
+            open(f"/home/ida/{number}", "w").close()
+        planned = account.plan(command)
+        slow = Plugin("account")
+        slow.prefix = ["/usr/bin/strace", "-o", "/dev/null", "-e", "trace=unlinkat", "-e", f"inject=unlinkat:{fault}"]
+        expect(slow.call("apply", slow.with_plans([command], planned))[0], code, True, f"{code} while the home is deleted")
+        check(os.path.isdir("/home/ida") and not fields("/etc/passwd", "ida"), "the account is gone, the home not all")
+        expect(account.one({"do": "user.remove", "user": "ida"}), "ok", False, "which nobody asks for here")
+        expect(Plugin("account", {"remove": "no"}).one(command), "ok", False, "nor where policy lets nobody be removed")
+        check(os.path.isdir("/home/ida"), "so it stands")
+        expect(account.one(command), "ok", True, "the next try goes on")
+        check(not os.path.exists("/home/ida"), "to the end")
+        expect(account.one(command), "ok", False)
+    # What has become somebody else's stays.
+    uid = ledger_uid("ida")
+    os.mkdir("/home/ida")
+    expect(account.one(command), "ok", False, "another's directory of that name")
+    os.chown("/home/ida", uid, uid)
+    subprocess.run(["useradd", "-M", "-o", "-u", str(uid), "later"], check=True)
+    expect(account.one(command), "home_unsafe", False, "another account's uid")
+    subprocess.run(["userdel", "later"], check=True)
+    os.rmdir("/home/ida")
+    # A uid is remembered whoever made its account, and homes are compared however they are written.
+    account_any = Plugin("account", {"remove": "any"})
+    subprocess.run(["useradd", "-m", "theirs"], check=True)
+    uid = pwd.getpwnam("theirs").pw_uid
+    expect(account_any.one({"do": "user.remove", "user": "theirs"}), "ok", True)
+    expect(ensure("heir"), "ok", True)
+    check(pwd.getpwnam("heir").pw_uid > uid, "a uid that an administrator gave out is not given again either")
+    subprocess.run(["useradd", "-M", "-d", "/home/heir", "sharer"], check=True)
+    put("/etc/passwd", read("/etc/passwd").replace(b":/home/heir:", b":/home//heir/:", 1))
+    expect(account.one({"do": "user.remove", "user": "heir", "home": "delete"}), "home_unsafe", False)
+    subprocess.run(["userdel", "sharer"], check=True)
+    os.rename("/home/heir", "/home/elsewhere")
+    os.symlink("elsewhere", "/home/heir")
+    expect(account.one({"do": "user.remove", "user": "heir", "home": "delete"}), "symlink", False)
+    os.unlink("/home/heir")
+    expect(account.one({"do": "user.remove", "user": "heir", "home": "delete"}), "ok", True)
+    shutil.rmtree("/home/elsewhere")
+    clean("removal in parts")
+
+
 def test_ugly_files():
     """P22: every byte that is not the command's stays."""
     ugly = b"# a comment\n\nnot a line\r\njunk:with:too:many:fields:::::::\n\xff\xfe:x\n+@netgroup::::::\n-bad::::::"
@@ -458,6 +543,9 @@ def test_ugly_files():
         now = read(f"/etc/{name}")
         check(now.endswith(b"+@netgroup::::::\n-bad::::::") and b"# a comment\n\nnot a line\r\njunk" in now, f"{name}: what is not ours stays")
         check(now.index(b"frank:") < now.index(b"+@netgroup"), f"{name}: the new line stands before NIS")
+    put("/etc/passwd", read("/etc/passwd").replace(b"/home/frank:/bin/sh\n", b"/home/frank:/bin/sh\r\n"))
+    expect(ensure("frank", shell="/bin/bash"), "ok", True, "a line of CRLF")
+    check(b"/home/frank:/bin/bash\r\n" in read("/etc/passwd"), "which stays one")
     expect(account.one({"do": "user.remove", "user": "frank", "home": "delete"}), "ok", True)
     for name, bytes_ in saved.items():
         check(read(f"/etc/{name}") == bytes_ + ugly, f"{name}: byte-identical after removal")
@@ -515,6 +603,31 @@ def stop_with_lock(argv):
     raise AssertionError("never caught with the lock")
 
 
+def hand_on(stop, process, pid, argv):
+    """Lets go who holds the lock only when others wait for it, and stops the one of them that gets it; until `stop`."""
+    started = [process]
+    while not stop.wait(7):
+        started += [subprocess.Popen(argv(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(4)]
+        time.sleep(0.5)
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+            os.kill(pid, signal.SIGCONT)
+        while not stop.is_set() and any(process.poll() is None for process in started):
+            holder = lock_holder()
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+                if holder in (0, pid) or read(f"/proc/{holder}/comm") != b"chfn\n":
+                    continue
+                os.kill(holder, signal.SIGSTOP)
+                time.sleep(0.01)
+                if lock_holder() == holder:
+                    pid = holder
+                    break
+                os.kill(holder, signal.SIGCONT)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
+    for process in started:
+        process.wait()
+
+
 def test_stopped_holder():
     """P111: whoever may run chfn may stop it while it holds the lock."""
     expect(ensure("holger"), "ok", True)
@@ -533,6 +646,15 @@ def test_stopped_holder():
         expect(result, "ok", True, f"P111: {name} stopped with the lock delays a reset by {waited:.0f} s")
         check(25 < waited < 45 and not os.path.exists(f"/proc/{pid}"), "no more than the deadline; it was ended")
         process.wait()
+    # Several of them that hand the lock from one to the next: none holds it for the whole time.
+    process, pid = stop_with_lock(lambda: [*prefix, f"chfn -r {next(counter)}; exit"])
+    stop = threading.Event()
+    thread = threading.Thread(target=hand_on, args=(stop, process, pid, lambda: [*prefix, f"chfn -r {next(counter)}; exit"]))
+    thread.start()
+    result = set_password("holger", "Handed-Lake-7")
+    stop.set()
+    thread.join()
+    expect(result, "ok", True, "P111: nor do several that hand the lock from one to the next")
     # Root's own is named and left alone.
     process, pid = stop_with_lock(lambda: ["chfn", "-r", str(next(counter)), "holger"])
     result = account.one({"do": "user.lock", "user": "holger"})
@@ -593,8 +715,11 @@ def test_many():
     check(all(result["code"] == "ok" and result["changed"] for result in results), "1,000 users in one batch")
     clean("1,000 users")
     print(f"     {cpu:.2f} s CPU, plan and apply", flush=True)
-    results = account.run(*({"do": "user.remove", "user": f"many{number:04}", "home": "delete"} for number in range(1000)))
-    check(all(result["code"] == "ok" and result["changed"] for result in results), "and removed again")
+    names = [f"many{number:04}" for number in range(1000)]
+    while names:
+        results = account.run(*({"do": "user.remove", "user": name, "home": "delete"} for name in names))
+        check(all(result["code"] in ("ok", "timeout") and result["changed"] for result in results), "and removed again")
+        names = [name for name, result in zip(names, results) if result["code"] == "timeout"]
     clean("removed")
 
 
@@ -754,7 +879,7 @@ def test_errors_everywhere():
 
 
 TESTS = (test_create, test_refusals, test_details, test_groups_and_sudo, test_passwords, test_lock, test_no_secret_leaves,
-         test_faillock, test_generate, test_compare_and_set, test_remove, test_ugly_files, test_file_states, test_other_root,
+         test_faillock, test_generate, test_compare_and_set, test_remove, test_remove_in_parts, test_ugly_files, test_file_states, test_other_root,
          test_many, test_concurrency, test_kill_everywhere, test_errors_everywhere, test_locks, test_stopped_holder)
 for test in TESTS:
     if sys.argv[1:] and test.__name__ not in sys.argv[1:]:

@@ -156,6 +156,7 @@ def rows():
     yield "conflict", "never changed", {**old, "uid": uid + 1}
     yield "conflict", "", {"do": "password.set", **alice, "password": GOOD, "hash": SHA}, "[password]\nclear_hash = yes\n"
     yield "conflict", "group of that name", new, "", group("-r", "newcomer")
+    yield "conflict", "group of that name", new, "", group("newcomer")
 
     # the owner's veto
     yield "policy", "[users] create", new, "[users]\ncreate = no\n"
@@ -179,6 +180,9 @@ def rows():
         yield "system_account", "uid 1 ", {"do": do, "user": "daemon", **more}
         yield "system_account", "uid 65534 ", {"do": do, "user": "nobody", **more}
     yield "privileged", "sudoers", new, "", append("/etc/sudoers", "newcomer ALL=(ALL) NOPASSWD: ALL\n")
+    yield "privileged", "sudoers", new, "", append("/etc/sudoers", "%newcomer ALL=(ALL) NOPASSWD: ALL\n")
+    yield "privileged", "group docker", {"do": "user.ensure", "user": "docker"}, "", group("docker")
+    yield "privileged", "group admin", {"do": "user.ensure", "user": "admin"}
     yield "not_ours", "adopt", {"do": "user.ensure", **theirs, "shell": "/bin/sh"}
     yield "not_ours", "adopt", {"do": "user.ensure", **theirs, "home": "/srv/packer"}
     yield "not_ours", "not created", {"do": "user.remove", **theirs}
@@ -215,7 +219,7 @@ def rows():
         yield "privileged", "damaged", {"do": do, "user": "twin"}, "", append("/etc/passwd", twins)
         yield "io_error", "fields", {"do": do, "user": "broken"}, "[users]\nprivileged = allow\n", append("/etc/passwd", "broken:x:5000\n")
     yield "duplicate_entry", "more than once", {"do": "user.lock", **alice}, "", append("/etc/shadow", "alice:*:1::::::\n")
-    yield "duplicate_entry", "more than once", {**old, "groups": ["dev"]}, MORE, append("/etc/group", "dev:x:5005:\n")
+    yield "duplicate_entry", "dev stands more than once", {**old, "groups": ["dev"]}, MORE, append("/etc/group", "dev:x:5005:\n")
     yield "uid_taken", "another account", {**new, "uid": uid}
     yield "uid_exhausted", "no free uid", new, "", append("/etc/login.defs", f"UID_MIN {uid}\nUID_MAX {uid}\n")
     yield "uid_exhausted", "no free group id", {**new, "uid": 50000}, "", append("/etc/login.defs", f"GID_MIN {uid}\nGID_MAX {uid}\n")

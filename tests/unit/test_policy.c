@@ -49,7 +49,7 @@ static int setup(void **state)
 	put(&tree, "etc", "sudoers",
 		"# alice ALL=ALL\nDefaults env_reset\nroot ALL=(ALL:ALL) ALL\n%sudo ALL=(ALL:ALL) ALL\n"
 		"User_Alias OPS = erin, \\\n  nobody2\nOPS ALL=ALL\n@includedir /etc/sudoers.d\n%ops ALL=ALL\n"
-		"#1010 ALL=ALL\n");
+		"#1010 ALL=ALL\n%crew ALL=ALL\n");
 	put(&tree, "etc/sudoers.d", "95-ugly",
 		"# a comment \\\nu1 ALL=ALL\nUser_Alias UGLY = u2, \\ \n\tu3\nUGLY ALL=ALL # more \\\nu4 ALL=ALL\n"
 		"!!u5 ALL=ALL\n\"%big team\" ALL=ALL\nu\\7 ALL=ALL\n@include /opt/vendor/sudoers\r\n@include beside\n"
@@ -85,15 +85,29 @@ static void P104_privilege_is_seen_through_every_disguise(void **state)
 		const char *name;
 		bool exists, root, person, privileged;
 	} cases[] = {
-		{"root", true, true, false, true}, {"toor", true, true, false, true},
-		{"daemon", true, false, false, false}, {"alice", true, false, true, false},
-		{"image", true, false, true, true}, {"bob", true, false, true, true}, {"dock", true, false, true, true},
-		{"same", true, false, true, true}, {"carol", true, false, true, false},
-		{"dora", true, false, true, true}, {"erin", true, false, true, true},
-		{"ours", true, false, true, false}, {"frank", true, false, true, true},
-		{"pair", true, false, true, true}, {"partner", true, false, true, true},
-		{"nobody", true, false, false, false}, {"ghost", false, false, true, false},
+		{"root", true, true, false, true},
+		{"toor", true, true, false, true},
+		{"daemon", true, false, false, false},
+		{"alice", true, false, true, false},
+		{"image", true, false, true, true},
+		{"bob", true, false, true, true},
+		{"dock", true, false, true, true},
+		{"same", true, false, true, true},
+		{"carol", true, false, true, false},
+		{"dora", true, false, true, true},
+		{"erin", true, false, true, true},
+		{"ours", true, false, true, false},
+		{"frank", true, false, true, true},
+		{"pair", true, false, true, true},
+		{"partner", true, false, true, true},
+		{"nobody", true, false, false, false},
+		{"ghost", false, false, true, false},
 		{"nobody2", false, false, true, true}, /* whoever is made under that name could become root */
+		/* as could who gets a group of that name with it, whether it stands or not */
+		{"crew", false, false, true, true},
+		{"ops", false, false, true, true},
+		{"wheel", false, false, true, true},
+		{"alias999", false, false, true, true},
 	};
 	const struct tree *tree = *state;
 	cleanup_resolver struct resolver resolver = {0};
@@ -127,6 +141,25 @@ static void P104_sudoers_is_read_as_sudo_reads_it(void **state)
 		if (account.privileged != (i != 11))
 			fail_msg("%s: privileged %d (%s)", name, account.privileged, account.reason);
 	}
+}
+
+/* Each user whom we gave sudo has a file of his own there. */
+static void P104_many_files_of_ours_are_no_reason_to_stop(void **state)
+{
+	const struct tree *tree = *state;
+	cleanup_resolver struct resolver resolver = {0};
+	char name[64];
+
+	for (int i = 0; i < 600; i++) {
+		(void)snprintf(name, sizeof(name), "latchkey-user%d", i);
+		put(tree, "etc/sudoers.d", name, "x ALL=(ALL:ALL) ALL\n");
+	}
+	int r = resolver_open(tree->root, &resolver);
+	for (int i = 0; i < 600; i++) {
+		(void)snprintf(name, sizeof(name), "etc/sudoers.d/latchkey-user%d", i);
+		assert_int_equal(unlinkat(tree->root, name, 0), 0);
+	}
+	assert_int_equal(r, 0);
 }
 
 static enum code decide(const struct tree *tree, const char *policy_text, const char *signer, const char *text,
@@ -263,6 +296,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(P104_privilege_is_seen_through_every_disguise),
 		cmocka_unit_test(P104_sudoers_is_read_as_sudo_reads_it),
+		cmocka_unit_test(P104_many_files_of_ours_are_no_reason_to_stop),
 		cmocka_unit_test(P34_decisions_and_the_rules_they_name),
 		cmocka_unit_test(P109_a_broken_policy_observes),
 		cmocka_unit_test(P104_a_stamp_tells_when_the_verdict_may_be_another),

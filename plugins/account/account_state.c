@@ -5,6 +5,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "lib/base64.h"
+#include "lib/json.h"
 #include "plugins/account/home.h"
 #include "plugins/account/identifiers.h"
 #include "plugins/account/sudoers.h"
@@ -63,6 +65,32 @@ static int duplicate(const char *text, size_t size, char **ret_text)
 	return 0;
 }
 
+/*
+ * A column as text, for plans are JSON. What is no UTF-8 stands as ':' and its base64, for no column holds a colon; the
+ * ! of a lock stands before it. An editor, or the user's chfn, may have put it there, which must not keep him from
+ * being given another.
+ */
+static int read_column(const struct account_line *field, char **ret_text)
+{
+	cleanup_buffer struct buffer encoded = {0};
+	cleanup_wiped char *text = NULL;
+
+	int r = duplicate(field->start, field->size, &text);
+	if (r < 0 || json_is_utf8(text)) {
+		if (r == 0)
+			*ret_text = steal_pointer(&text);
+		return r;
+	}
+	size_t locked = strspn(text, "!");
+	buffer_append(&encoded, text, locked);
+	buffer_append_text(&encoded, ":");
+	base64_append(&encoded, text + locked, strlen(text + locked));
+	r = buffer_status(&encoded);
+	if (r == 0)
+		*ret_text = buffer_steal(&encoded);
+	return r;
+}
+
 static int read_field(struct batch *batch, enum database_file file, const char *user, unsigned fields, unsigned index,
 	char **ret_text)
 {
@@ -70,7 +98,7 @@ static int read_field(struct batch *batch, enum database_file file, const char *
 	int r = table_edit_field(&batch->database.files[file], user, fields, index, &field);
 	if (r == -ENOENT)
 		r = 0;
-	return r < 0 ? r : duplicate(field.start, field.size, ret_text);
+	return r < 0 ? r : read_column(&field, ret_text);
 }
 
 static int read_account(struct batch *batch, const char *user, char **ret_text)
@@ -96,7 +124,7 @@ static int read_hash(struct batch *batch, const char *user, char **ret_text)
 		return r;
 	/* What stands in passwd itself counts instead of shadow's, as it does for pam_unix; empty lets anybody in. */
 	if (r == 0 && (field.size != 1 || *field.start != 'x'))
-		return duplicate(field.start, field.size, ret_text);
+		return read_column(&field, ret_text);
 	return read_field(batch, DATABASE_SHADOW, user, SHADOW_FIELDS, 1, ret_text);
 }
 
@@ -209,10 +237,34 @@ static int write_member(struct batch *batch, const char *user, const char *group
 	return r == -ENOENT ? 0 : r;
 }
 
+/* What read_column() made text of, as it was; NULL when it is text. */
+static int write_column(const char *text, char **ret_column)
+{
+	cleanup_buffer struct buffer column = {0};
+	cleanup_free unsigned char *bytes = NULL;
+	size_t size, locked = strspn(text, "!");
+
+	if (text[locked] != ':')
+		return 0;
+	int r = base64_decode(text + locked + 1, strlen(text + locked + 1), &bytes, &size);
+	if (r < 0)
+		return r;
+	buffer_append(&column, text, locked);
+	buffer_append(&column, bytes, size);
+	r = buffer_status(&column);
+	if (r == 0)
+		*ret_column = buffer_steal(&column);
+	return r;
+}
+
 int account_state_write(struct batch *batch, const char *user, const char *facet, const char *text)
 {
-	int r;
+	cleanup_wiped char *column = NULL;
+	int r = write_column(text, &column);
 
+	if (r < 0)
+		return r;
+	text = column ? column : text;
 	for (unsigned i = 0; i < ELEMENTS(field_facets); i++) {
 		if (strcmp(field_facets[i].name, facet) != 0)
 			continue;

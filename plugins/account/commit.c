@@ -21,6 +21,9 @@ void commit_report(struct plugin_result *result, int error, const char *what)
 		(void)plugin_set(result, CODE_DUPLICATE_ENTRY, "%s stands more than once in an account file", what);
 	else if (error == -EOPNOTSUPP)
 		(void)plugin_set(result, CODE_UNSUPPORTED_BACKEND, "/etc/%s is missing or no regular file", what);
+	else if (error == -EMSGSIZE)
+		(void)plugin_set(
+			result, CODE_TOO_LARGE, "a field of %s is longer than %u bytes", what, FACET_VALUE_MAX);
 	else if (error == -EBADMSG)
 		(void)plugin_set(result, CODE_IO_ERROR, "the line of %s has not the right fields", what);
 	else if (error == -ENOENT)

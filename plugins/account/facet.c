@@ -18,7 +18,7 @@ int facets_add(struct facets *facets, const char *name, const char *before, cons
 	if (facets->count == FACETS_MAX)
 		return -E2BIG;
 	if (strlen(before) > FACET_VALUE_MAX || strlen(after) > FACET_VALUE_MAX)
-		return -EINVAL;
+		return -EMSGSIZE;
 	struct facet facet = {strdup(name), strdup(before), strdup(after)};
 	if (!facet.name || !facet.before || !facet.after) {
 		free(facet.name);

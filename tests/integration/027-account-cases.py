@@ -301,6 +301,37 @@ def T30_typing(agent):
     agent.ok("user.remove", "tess", home="delete")
 
 
+def P22_columns_that_are_no_text(agent):
+    """Latin-1 and worse in his line, by an editor or by chfn: he is locked, unlocked and given another all the same."""
+    def put(file, column, value):
+        lines = open(file, "rb").read().split(b"\n")
+        lines = [b":".join([*fields[:column], value, *fields[column + 1:]]) if fields[0] == b"latin" else b":".join(fields)
+                 for fields in (line.split(b":") for line in lines)]
+        open(file, "wb").write(b"\n".join(lines))
+
+    def column(file, number):
+        return next(line.split(b":")[number] for line in open(file, "rb").read().split(b"\n") if line.startswith(b"latin:"))
+
+    must("useradd", "-m", "latin")
+    put("/etc/passwd", 4, b"M\xfcller")
+    agent.ok("user.ensure", "latin", gecos="Müller")
+    check(column("/etc/passwd", 4) == "Müller".encode(), "  has another name")
+    for value in (b"$6$\xff\xfe", b"!\x80"):
+        put("/etc/shadow", 1, value)
+        agent.ok("user.lock", "latin")
+        check(column("/etc/shadow", 1).startswith(b"!") and column("/etc/shadow", 1).endswith(value), f"  is locked {column('/etc/shadow', 1)}")
+        if value[0:1] != b"!":
+            agent.ok("user.unlock", "latin")
+            check(column("/etc/shadow", 1) == value, "  and every byte is as it was")
+        agent.ok("password.set", "latin", password="Nightingale-77")
+        check(column("/etc/shadow", 1).startswith((b"$y$", b"!$y$")), "  and has a password")
+    put("/etc/passwd", 4, b"x" * 700)
+    before = column("/etc/passwd", 4)
+    agent.refused("too_large", "user.ensure", "latin", gecos="L")
+    check(column("/etc/passwd", 4) == before, "  a column beyond the limit stays")
+    must("userdel", "-r", "latin")
+
+
 def P23_attributes_and_labels(agent):
     account = Plugin("account")
     must("setfacl", "-m", "u:anchor:r", "/etc/passwd")
@@ -395,7 +426,7 @@ def P32_caches_are_told(agent):
 
 def test():
     agent = Agent()
-    cases = [value for name, value in globals().items() if name[:3] in ("T03", "T17", "T20", "T21", "T22", "T24", "T25", "T26", "T30", "P23", "P24", "P32")]
+    cases = [value for name, value in globals().items() if name[:3] in ("T03", "T17", "T20", "T21", "T22", "T24", "T25", "T26", "T30", "P22", "P23", "P24", "P32")]
     for case in cases:
         if sys.argv[1:] and case.__name__[:3] not in sys.argv[1:]:
             continue

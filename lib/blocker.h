@@ -105,6 +105,8 @@
 		"put the file back, or take RevokedKeys away in sshd_config", "grep -rni RevokedKeys /etc/ssh")        \
 	X(PAM_ACCESS, "pam_access", "access.conf lets the user in from nowhere",                                       \
 		"let the user in by /etc/security/access.conf", "grep -n \"^[+-]\" /etc/security/access.conf")         \
+	X(PAM_RULE, "pam_rule", "a line of PAM's account or auth stack keeps the user out",                            \
+		"change that line, or the file it names", "grep -nE \"pam_(listfile|succeed_if|deny)\" /etc/pam.d/*")  \
 	X(LOGIN_LIMIT, "login_limit", "limits.conf allows the user no login",                                          \
 		"raise maxlogins in /etc/security/limits.conf or limits.d", "grep -rn maxlogins /etc/security")        \
 	X(HOSTS_DENY, "hosts_deny", "hosts.deny keeps the address out", "change /etc/hosts.allow or hosts.deny",       \

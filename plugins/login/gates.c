@@ -12,6 +12,7 @@
 #include "lib/file.h"
 #include "lib/pattern.h"
 #include "lib/sshd_open.h"
+#include "plugins/login/pam_rule.h"
 
 #define RULES_MAX 65536u
 #define RULES_FILES_MAX 256u
@@ -361,8 +362,32 @@ static int hosts_deny(const struct world *world, bool *ret_denied)
 	return 0;
 }
 
-int gates_blockers(
-	const struct world *world, const struct person *person, bool use_pam, blocker_set *key, blocker_set *password)
+static int rules_blockers(
+	const struct world *world, const struct person *person, bool for_good, blocker_set *key, blocker_set *password)
+{
+	const struct pam_rules *rules = &world->pam_rules;
+	const blocker_set bit = BLOCKER_BIT(BLOCKER_PAM_RULE);
+
+	for (unsigned i = 0; i < rules->count; i++) {
+		const struct pam_rule *rule = &rules->rules[i];
+		enum pam_verdict verdict;
+		int r = pam_rule_verdict(world, person, rule->line, &verdict);
+		if (r < 0)
+			return r;
+		if (verdict == PAM_LETS_IN || (!for_good && (verdict == PAM_UNKNOWN || !rule->surely)))
+			continue;
+		*key |= rule->for_passwords ? 0 : bit;
+		*password |= bit;
+	}
+	if (rules->more && for_good) {
+		*key |= bit;
+		*password |= bit;
+	}
+	return 0;
+}
+
+int gates_blockers(const struct world *world, const struct person *person, bool use_pam, bool for_good,
+	blocker_set *key, blocker_set *password)
 {
 	static const struct {
 		unsigned module;
@@ -380,6 +405,8 @@ int gates_blockers(
 		if (r == 0 && denied)
 			pam_refuses(module, modules[i].blocker, key, password);
 	}
+	if (r == 0 && use_pam)
+		r = rules_blockers(world, person, for_good, key, password);
 	if (r == 0)
 		r = hosts_deny(world, &denied);
 	if (r == 0 && denied) {

@@ -8,6 +8,7 @@
 
 #include "lib/file.h"
 #include "lib/pattern.h"
+#include "lib/sshd_ask.h"
 #include "lib/sshd_open.h"
 #include "plugins/login/account.h"
 #include "plugins/login/gates.h"
@@ -277,7 +278,7 @@ static int begin(struct world *world, const struct person *person, struct lookin
 	if (r < 0)
 		return r;
 	blocked_both(look, shut_in);
-	r = gates_blockers(world, person, looking->doors.use_pam, &look->key, &look->password);
+	r = gates_blockers(world, person, looking->doors.use_pam, without != NULL, &look->key, &look->password);
 	if (r < 0)
 		return r;
 	/* It passes by itself: nobody is taken for locked out for good. */
@@ -286,6 +287,19 @@ static int begin(struct world *world, const struct person *person, struct lookin
 		return r;
 	look->password |= without ? 0 : gates;
 	return ask_for_keys(world, person, looking);
+}
+
+/* Where no OpenSSH server is installed the guard counts who has a password, for a console or another server. */
+static void look_at_console(const struct world *world, const struct person *person, struct looking *looking)
+{
+	struct look *look = &looking->look;
+
+	person_blockers(person, world, true, true, &look->key, &look->password);
+	look->key |= BLOCKER_BIT(BLOCKER_SSHD_MISSING);
+	look->password |= has_text(looking->without->passwords, person->account.name)
+				  ? BLOCKER_BIT(BLOCKER_NO_PASSWORD)
+				  : person_password_blockers(person, false);
+	look->can = look->password == 0;
 }
 
 int look_start(struct world *world, const char *user, const struct without *without, struct looking *ret_looking)
@@ -313,6 +327,10 @@ int look_start(struct world *world, const char *user, const struct without *with
 	if (r == 0)
 		return begin(world, &person, looking);
 	looking->effective = NULL;
+	if (without && world->is_host && !sshd_ask_program()) {
+		look_at_console(world, &person, looking);
+		return 0;
+	}
 	blocked_both(&looking->look,
 		r == -EAGAIN && !world_has_host_key(world) ? BLOCKER_BIT(BLOCKER_HOST_KEY_MISSING) : sshd_blocker(r));
 	person_blockers(&person, world, true, without != NULL, &looking->look.key, &looking->look.password);

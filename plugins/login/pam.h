@@ -17,8 +17,23 @@ struct pam_module {
 	char line[256];     /* the first that names it */
 };
 
-/* Fills in the modules, whose names are given, from the files of sshd's stack below root. */
-void pam_find(int root, struct pam_module *modules, size_t count);
+#define PAM_RULES_MAX 16u
+
+/* A line that may refuse, by another module than those and those that refuse nobody for good. */
+struct pam_rule {
+	char line[256];
+	bool for_passwords; /* only who comes by password is asked */
+	bool surely;        /* is asked: no line before it may jump over it, or end the stack in good */
+};
+
+struct pam_rules {
+	struct pam_rule rules[PAM_RULES_MAX];
+	unsigned count;
+	bool more; /* than are held, or longer ones */
+};
+
+/* Fills in the modules, whose names are given, and the other rules, from the files of sshd's stack below root. */
+void pam_find(int root, struct pam_module *modules, size_t count, struct pam_rules *ret_rules);
 /* The value of NAME=VALUE among the module's arguments; false when there is none, or it is too long. */
 bool pam_get_option(const struct pam_module *module, const char *name, char *ret_value, size_t size);
 bool pam_has_argument(const struct pam_module *module, const char *argument);

@@ -73,7 +73,7 @@ int world_open(const struct plugin_request *request, const char *address, struct
 	world.etc_nologin = exists(world.root, "/etc/nologin");
 	world.run_nologin = world.is_host && exists(world.root, "/run/nologin");
 	world.is_debian = exists(world.root, "/etc/debian_version");
-	pam_find(world.root, world.pam, PAM_COUNT);
+	pam_find(world.root, world.pam, PAM_COUNT, &world.pam_rules);
 	*ret_world = world;
 	world = (struct world){0};
 	return 0;

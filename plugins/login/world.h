@@ -34,9 +34,10 @@ struct world {
 	char sshd_detail[SSHD_DETAIL_MAX + 1];
 	bool etc_nologin, run_nologin; /* the files stand there */
 	struct pam_module pam[PAM_COUNT];
-	bool is_debian; /* or a child of it: its sshd is patched */
-	int listening;  /* 1 yes, 0 nobody, -1 not looked at yet */
-	struct ban ban; /* of the address, once it has been asked about */
+	struct pam_rules pam_rules; /* of others */
+	bool is_debian;             /* or a child of it: its sshd is patched */
+	int listening;              /* 1 yes, 0 nobody, -1 not looked at yet */
+	struct ban ban;             /* of the address, once it has been asked about */
 	bool ban_is_asked;
 	char *revoked_path; /* whose fingerprints are held */
 	char **revoked;

@@ -261,6 +261,7 @@ def gates():
     yield State("access.conf that PAM does not ask", puts(ACCESS, "-:alice:ALL\n"), expect={"alice": nobody}, undo=undo)
     yield State("access.conf without PAM", puts(ACCESS, "-:alice:ALL\n"), pam_account("pam_access.so"), config="UsePAM no\n",
                 expect={"alice": nobody}, undo=undo)
+    yield from pam_rules()
     limit, uid = (["login_limit"], ["login_limit"]), must("id", "-u", "alice").strip()
     for name, rules, expect in (("hers", "alice - maxlogins 0\n", limit), ("her group's", "@users hard maxlogins 0\n", limit),
                                 ("hers over everybody's", "* - maxlogins 0\nalice - maxlogins 9\n", nobody),
@@ -288,6 +289,39 @@ def gates():
                 skip=["bob", "root"])
     yield State("faillock, more allowed", puts("/etc/security/faillock.conf", "deny = 9\n"), fail_passwords("alice", 3),
                 expect={"alice": nobody}, undo=[tally, call("cp", "/dev/null", "/etc/security/faillock.conf")], skip=["bob", "root"])
+
+
+def pam_rules():
+    """Modules that refuse by what stands on their own line: all they can ask for, asked of PAM and of the engine."""
+    both, passwords, nobody, listed = (["pam_rule"], ["pam_rule"]), ([], ["pam_rule"]), ([], []), "/etc/security/listed"
+    uid = must("id", "-u", "alice").strip()
+    for line, expect in (
+            ("user = alice", nobody), ("user != alice", both), ("user = bob", both), ("user ingroup users", nobody),
+            ("user ingroup no:users", nobody), ("user ingroup no", both), ("user notingroup no:users", both),
+            ("user notingroup no", nobody), ("user in bob:alice", nobody), ("user in bob", both), ("user notin bob:alice", both),
+            ("quiet user =~ a*", nobody), ("user !~ al?ce", both), ("uid >= 1000", nobody), ("uid > 999 uid < 1000", both),
+            (f"uid eq {uid}", nobody), (f"uid ne {uid} quiet_fail", both), (f"uid le {uid} gid gt 0", nobody), ("uid lt 1000", both),
+            ("shell = /bin/bash", nobody), ("shell = /bin/zsh", both), ("service = sshd", nobody), ("service notin sshd:login", both)):
+        yield State(f"pam_succeed_if {line}", pam_account("pam_succeed_if.so " + line), expect={"alice": expect}, skip=["bob", "root"])
+    for words, names, expect in (
+            ("item=user sense=allow", "root\nalice\n", nobody), ("item=user sense=allow", "root\n", both),
+            ("item=user sense=deny", "alice", both), ("item=user sense=deny", "alicea\nbob\n", nobody),
+            ("item=group sense=allow", "users\r\n", nobody), ("item=group sense=deny", "no\nusers\n", both),
+            ("item=user sense=deny apply=bob", "alice\n", both), ("item=user sense=deny apply=@users", "alice\n", both)):
+        yield State(f"pam_listfile {words} {names!r}", puts(listed, names), pam_account(f"pam_listfile.so {words} file={listed} onerr=fail"),
+                    expect={"alice": expect}, undo=[call("rm", listed)], skip=["bob", "root"])
+    yield State("pam_listfile without its list", pam_account(f"pam_listfile.so item=user sense=allow file={listed} onerr=succeed"),
+                expect={"alice": nobody})
+    yield State("a rule that a key does not pass", pam_auth("pam_succeed_if.so user != alice"), expect={"alice": passwords},
+                skip=["bob", "root"])
+    yield State("pam_deny", pam_account("pam_deny.so"), expect={"alice": both}, skip=["bob", "root"])
+    yield State("pam_time without times", pam_account("pam_time.so"), expect={"alice": nobody}, skip=["bob", "root"])
+    for name, before, expect in (("sufficient before it", "account sufficient pam_succeed_if.so user = alice\n", nobody),
+                                 ("jumped over", "account [success=1 default=ignore] pam_succeed_if.so user = alice\n", nobody),
+                                 ("optional", "account optional pam_deny.so\naccount sufficient pam_permit.so\n", nobody)):
+        yield State(f"a rule that is not asked: {name}",
+                    lambda before=before: write("/etc/pam.d/sshd", before + "account required pam_succeed_if.so user = bob\n" + PAM, 0o644),
+                    expect={"alice": expect}, skip=["bob", "root"])
 
 
 def age_tally():
@@ -399,7 +433,20 @@ def guard(server):
     write(ACCESS, "+:alice:10.0.0.0/8\n-:ALL:ALL\n", 0o644)
     check(anyone() and not anyone(users=["alice"]), "P53: … somebody in a network does")
     write(ACCESS, "", 0o644)
+    for module, safe in (("pam_exec.so /bin/true", False), ("pam_time.so", True), ("pam_succeed_if.so rhost = 10.0.0.1", False),
+                         ("pam_succeed_if.so uid ge 0", True), ("pam_listfile.so item=user sense=allow onerr=fail file=/nowhere", False)):
+        pam_account(module)()
+        check(anyone() == safe, f"P53: whom {module} may keep out is {'a' if safe else 'no'} way in")
+    write("/etc/pam.d/sshd", "account sufficient pam_succeed_if.so user = alice\naccount required pam_succeed_if.so user = nobody\n" + PAM, 0o644)
+    check(not anyone(), "P53: … nor is who is let in by a line before it: it is not followed so far")
+    pam_auth("pam_exec.so /bin/true")()
+    check(anyone() and not anyone(methods={"key": False}), "P53: … in the auth stack only a password is in doubt")
+    write("/etc/security/time.conf", "sshd;*;alice;Al0000-2400\n", 0o644)
+    pam_account("pam_time.so")()
+    check(not anyone(), "P53: … pam_time with a time")
+    write("/etc/security/time.conf", "# none\n", 0o644)
     write("/etc/pam.d/sshd", PAM, 0o644)
+    check(anyone(), "P53: … and the distribution's own stack is read to its end")
     server.stop()
     check(anyone(), "P53: sshd that is not started yet is judged by its configuration")
     login = look(["alice"])["login"]["alice"]

@@ -254,6 +254,9 @@ def rows(rig):
     yield Row("pam_access", put(access, "-:alice:ALL\n"),
               lambda: write("/etc/pam.d/sshd", "account required pam_access.so\n" + rig.pam), hand=put(access, "+:alice:ALL\n-:ALL:ALL\n"),
               undo=[put(access, "")])
+    yield Row("pam_rule", put("/etc/security/listed", "alice\n"), lambda: write("/etc/pam.d/sshd",
+              "account required pam_listfile.so item=user sense=deny file=/etc/security/listed onerr=succeed\n" + rig.pam),
+              hand=put("/etc/security/listed", ""), undo=[call("rm", "/etc/security/listed")])
     yield Row("login_limit", put(limits, "alice - maxlogins 0\n"), hand=put(limits, "alice - maxlogins 9\n"),
               undo=[call("rm", limits)])
     yield Row("hosts_deny", put(deny, "ALL: ALL\n"), hand=put(deny, "ALL: ALL EXCEPT 127.0.0.1\n"), undo=[call("rm", deny)])

@@ -284,6 +284,11 @@ def T12_another_server(server):
     check(result["code"] == "unsupported" and "no OpenSSH server" in result["detail"], f"T12: no server at all: “{result['detail']}”")
     after = {name: bytes_of("/etc/ssh/sshd_config.d/" + name) for name in os.listdir("/etc/ssh/sshd_config.d")}
     check(after == before, "T12: … and nothing was written")
+
+    def anyone(**without):
+        return Plugin("login").plan({"do": "login.check", "users": [], "without": {"users": [], "fingerprints": [], **without}})[0]["anyone"]
+    check(anyone(users=["bob"]) and not anyone(users=["alice"]) and not anyone(passwords=["alice"]),
+          "T12: … the guard counts who has a password, for the console")
     os.rename("/usr/sbin/sshd.away", SSHD)
     server.start()
     expect(set_(password_auth=False), "ok", True, "T12: installed again")
@@ -293,6 +298,8 @@ def T12_another_server(server):
 def T12_an_init_script(server):
     """Without systemd the init script (SysV, and OpenRC's alike) started it; SIGHUP is what their reload sends."""
     server.stop()
+    if os.path.exists("/run/sshd.pid"):  # of one that was ended while it started
+        os.unlink("/run/sshd.pid")
     must("/etc/init.d/ssh", "start")
     wait_for(lambda: os.path.exists("/run/sshd.pid") and read("/run/sshd.pid"), "sshd, a daemon now, writes its pid")
     pid = int(read("/run/sshd.pid"))

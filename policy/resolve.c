@@ -319,12 +319,18 @@ static int judge(const struct resolver *resolver, const struct account *account,
 	return 0;
 }
 
-/* No uid yet, no groups but one of his own name: what the rules, and that group, give to whoever has the name. */
-static void judge_new(const struct resolver *resolver, const char *name, struct resolved_account *result)
+/*
+ * No groups but one of his own name, which as a new one gets the uid's number where that is free: what the rules, and
+ * that group, give to whoever has the name, or the uid that he is to get.
+ */
+static void judge_new(
+	const struct resolver *resolver, const char *name, int64_t named_uid, struct resolved_account *result)
 {
 	cleanup_group struct group_entry own = {0};
-	bool stands = group_find(&resolver->group, name, &own) == 0;
-	const struct subject subject = {resolver, name, UINT32_MAX, &own.gid, stands ? 1 : 0, true};
+	bool stands = group_find(&resolver->group, name, &own) == 0, named = named_uid >= 0 && named_uid < UINT32_MAX;
+	const uid_t uid = named ? (uid_t)named_uid : UINT32_MAX;
+	const gid_t gid = stands ? own.gid : uid;
+	const struct subject subject = {resolver, name, uid, &gid, stands || named ? 1 : 0, true};
 
 	result->stamp = resolver->sudoers_stamp;
 	if (resolve_group_is_privileged(resolver, name)) {
@@ -335,7 +341,8 @@ static void judge_new(const struct resolver *resolver, const char *name, struct 
 	result->privileged = sudoers_grants(&subject, result->reason, sizeof(result->reason));
 }
 
-int resolve_account(const struct resolver *resolver, const char *name, struct resolved_account *ret_account)
+int resolve_account(
+	const struct resolver *resolver, const char *name, int64_t named_uid, struct resolved_account *ret_account)
 {
 	struct resolved_account result = {.is_person = true};
 	cleanup_account struct account account = {0};
@@ -350,7 +357,7 @@ int resolve_account(const struct resolver *resolver, const char *name, struct re
 		result.exists = false;
 		(void)snprintf(result.reason, sizeof(result.reason), "damaged entry");
 		if (r == -ENOENT)
-			judge_new(resolver, name, &result);
+			judge_new(resolver, name, named_uid, &result);
 		*ret_account = result;
 		return 0;
 	}

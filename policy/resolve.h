@@ -40,6 +40,8 @@ int resolver_open(int root, struct resolver *ret_resolver) MUST_CHECK;
 int resolver_index(struct resolver *resolver) MUST_CHECK;
 void resolver_free(struct resolver *resolver);
 #define cleanup_resolver CLEANUP(resolver_free)
-int resolve_account(const struct resolver *resolver, const char *name, struct resolved_account *ret_account) MUST_CHECK;
+/* named_uid: what it is to get if it does not exist yet, or -1. */
+int resolve_account(const struct resolver *resolver, const char *name, int64_t named_uid,
+	struct resolved_account *ret_account) MUST_CHECK;
 /* True for a group whose members can become root, by name (docker, lxd, disk, sudo, …) or by the gid of such a name. */
 bool resolve_group_is_privileged(const struct resolver *resolver, const char *name);

@@ -203,8 +203,10 @@ int decide_batch(const struct apply *apply, const struct document *document, str
 			if (r == 0 && !resolved && count >= INDEX_FROM)
 				r = resolver_index(&resolver);
 			resolved = true;
+			int64_t uid = -1;
+			(void)!json_get_integer(command->node, "uid", &uid);
 			if (r == 0)
-				r = resolve_account(&resolver, command->user, &accounts[i]);
+				r = resolve_account(&resolver, command->user, uid, &accounts[i]);
 			if (r < 0)
 				return r;
 		}

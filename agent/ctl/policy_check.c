@@ -139,7 +139,9 @@ static int check_command(struct check *check, cJSON *command)
 	if (json_get_string(command, "user", &user) == 0 && !field_is_user(user))
 		user = NULL;
 	if (code == CODE_OK && user) {
-		int r = resolve_account(&check->resolver, user, &account);
+		int64_t uid = -1;
+		(void)!json_get_integer(command, "uid", &uid);
+		int r = resolve_account(&check->resolver, user, uid, &account);
 		if (r < 0)
 			return trouble(user, r);
 	}

@@ -181,6 +181,8 @@ def rows():
         yield "system_account", "uid 65534 ", {"do": do, "user": "nobody", **more}
     yield "privileged", "sudoers", new, "", append("/etc/sudoers", "newcomer ALL=(ALL) NOPASSWD: ALL\n")
     yield "privileged", "sudoers", new, "", append("/etc/sudoers", "%newcomer ALL=(ALL) NOPASSWD: ALL\n")
+    for rule in ("#1777", "%#1777"):
+        yield "privileged", "sudoers", {**new, "uid": 1777}, "", append("/etc/sudoers", rule + " ALL=(ALL) NOPASSWD: ALL\n")
     yield "privileged", "group docker", {"do": "user.ensure", "user": "docker"}, "", group("docker")
     yield "privileged", "group admin", {"do": "user.ensure", "user": "admin"}
     yield "not_ours", "adopt", {"do": "user.ensure", **theirs, "shell": "/bin/sh"}

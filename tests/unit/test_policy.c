@@ -115,7 +115,7 @@ static void P104_privilege_is_seen_through_every_disguise(void **state)
 	assert_int_equal(resolver_open(tree->root, &resolver), 0);
 	for (size_t i = 0; i < ELEMENTS(cases); i++) {
 		struct resolved_account account;
-		assert_int_equal(resolve_account(&resolver, cases[i].name, &account), 0);
+		assert_int_equal(resolve_account(&resolver, cases[i].name, -1, &account), 0);
 		if (account.exists != cases[i].exists || account.is_root != cases[i].root ||
 			account.is_person != cases[i].person || account.privileged != cases[i].privileged)
 			fail_msg("%s: exists %d root %d person %d privileged %d (%s)", cases[i].name, account.exists,
@@ -137,7 +137,7 @@ static void P104_sudoers_is_read_as_sudo_reads_it(void **state)
 	assert_int_equal(resolver_open(tree->root, &resolver), 0);
 	for (int i = 1; i <= 12; i++) {
 		(void)snprintf(name, sizeof(name), "u%d", i);
-		assert_int_equal(resolve_account(&resolver, name, &account), 0);
+		assert_int_equal(resolve_account(&resolver, name, -1, &account), 0);
 		if (account.privileged != (i != 11))
 			fail_msg("%s: privileged %d (%s)", name, account.privileged, account.reason);
 	}
@@ -183,7 +183,7 @@ static enum code decide(const struct tree *tree, const char *policy_text, const 
 	const struct manifest_command *row = manifest_find(&set, name);
 	assert_int_equal(manifest_check(row, command, detail), CODE_OK);
 	if (json_get_string(command, "user", &user) == 0)
-		assert_int_equal(resolve_account(&resolver, user, &account), 0);
+		assert_int_equal(resolve_account(&resolver, user, -1, &account), 0);
 	return policy_decide(&policy, signer, row, command, user ? &account : NULL, detail);
 }
 
@@ -282,7 +282,7 @@ static void P104_a_stamp_tells_when_the_verdict_may_be_another(void **state)
 			assert_int_equal(resolver_open(tree->root, &resolver), 0);
 			if (i % 2 == 0)
 				assert_int_equal(resolver_index(&resolver), 0);
-			assert_int_equal(resolve_account(&resolver, "carol", again == 0 ? &before : &after), 0);
+			assert_int_equal(resolve_account(&resolver, "carol", -1, again == 0 ? &before : &after), 0);
 		}
 		if (i == ELEMENTS(changes))
 			assert_int_equal(before.stamp, after.stamp);

@@ -9,9 +9,10 @@ memory that is not there once, or from then on (P80). Afterwards the redo runs a
 command is wholly done or has a clear code and left nothing; the account files are consistent (pwck, grpck); foreign
 bytes are unchanged; no temporary file stays; nothing is done twice; the next document applies. Prints how many cases were
 tried and survived; --only replays one. With --accounts the document is about accounts alone: it makes one with groups and
-sudo, sets its password, locks another and removes a third. With --keys it is about key files that stand: it binds and unbinds
+sudo, sets its password, and locks, unlocks, removes and gives passwords to others. With --keys it is about key files that stand: it binds and unbinds
 in one that holds what its user wrote, and unbinds the only line of one that is ours."""
 import argparse
+import base64
 import errno
 import json
 import os
@@ -20,6 +21,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "rig"))
+from accounts import new_box  # noqa: E402
 from machine import APPLY, Machine, Signer, check, keygen, main, read, write  # noqa: E402
 
 PLAN, LOG = "/run/latchkey-fault", "/run/latchkey-fault.log"
@@ -167,15 +169,16 @@ class Case:
 
 
 class Accounts(Case):
-    """Only accounts: each case removes the user of a case before it, home and all, and locks that of another."""
+    """Only accounts: each case removes the user of a case before it, home and all, and locks, unlocks and gives passwords to others."""
 
-    expected = "ukprl"
+    expected = "ukprlndgm"
 
     def __init__(self):
         super().__init__()
         write("/etc/latchkey/policy.conf", "[password]\nclear_hash = yes\n[groups]\nallow = *\n[sudo]\nmost = password\n")
         subprocess.run(["groupadd", "dev"], check=True)
-        for name in ("gone", "shut"):
+        self.to = base64.b64encode(new_box()[0]).decode()
+        for name in ("gone", "shut", "barred", "bare", "given", "due"):
             self.seq += 1
             self.apply(self.ops.document(self.seq, [{"id": f"a{name}", "do": "user.ensure", "user": name, "groups": ["dev"], "sudo": "password"}]))
 
@@ -184,6 +187,8 @@ class Accounts(Case):
         self.seq += 1
         self.apply(self.ops.document(self.seq, [
             {"id": f"o{self.seq}", "do": "user.unlock", "user": "shut"},
+            {"id": f"b{self.seq}", "do": "user.lock", "user": "barred"},
+            *({"id": f"{name[:3]}{self.seq}", "do": "password.set", "user": name, "hash": self.hash} for name in ("bare", "given", "due")),
             {"id": f"g{self.seq}", "do": "user.ensure", "user": "gone", "groups": ["dev"], "sudo": "password"}]))
 
     def document(self, user):
@@ -194,6 +199,10 @@ class Accounts(Case):
             {"id": f"k{n}", "do": "keys.bind", "user": user, "keypair": "laptop", "key": self.key},
             {"id": f"r{n}", "do": "user.remove", "user": "gone", "home": "delete"},
             {"id": f"l{n}", "do": "user.lock", "user": "shut"},
+            {"id": f"n{n}", "do": "user.unlock", "user": "barred"},
+            {"id": f"d{n}", "do": "password.remove", "user": "bare"},
+            {"id": f"g{n}", "do": "password.generate", "user": "given", "to": self.to},
+            {"id": f"m{n}", "do": "password.set", "user": "due", "hash": self.hash, "must_change": True},
             {"id": f"p{n}", "do": "password.set", "user": user, "hash": self.hash}])
 
     def problems(self, user):
@@ -215,6 +224,12 @@ class Accounts(Case):
             fields = [line.split(":") for line in files["shadow"] if line.startswith("shut:")][0]
             if not fields[1].startswith("!") or fields[7] != "1":
                 found.append("user.lock is ok and a door is open")
+        shadow = {line.split(":")[0]: line.split(":") for line in files["shadow"]}
+        for letter, name, holds in (("n", "barred", lambda f: f[1] == "*" and f[7] == ""), ("d", "bare", lambda f: f[1] == "*"),
+                                    ("g", "given", lambda f: f[1].startswith("$") and f[1] != self.hash),
+                                    ("m", "due", lambda f: f[1] == self.hash and f[2] == "0")):
+            if codes.get(f"{letter}{n}") == ("ok", "ok") and not holds(shadow[name]):
+                found.append(f"{name} is ok and stands as {shadow[name]}")
         for name in os.listdir("/etc/sudoers.d"):
             if name.startswith("latchkey-") and name[9:] not in people:
                 found.append(f"a right of sudo for nobody: {name}")

@@ -112,7 +112,7 @@
 	X(HOSTS_DENY, "hosts_deny", "hosts.deny keeps the address out", "change /etc/hosts.allow or hosts.deny",       \
 		"grep -n . /etc/hosts.allow /etc/hosts.deny")                                                          \
 	X(FAILLOCK, "faillock", "too many wrong passwords: pam_faillock holds the user back",                          \
-		"faillock --user USER --reset, or latchkey reset-password INSTANCE USER --clear-faillock",             \
+		"latchkey user unlock INSTANCE USER --clear-faillock, or faillock --user USER --reset",                \
 		"faillock --user USER --reset")                                                                        \
 	X(ADDRESS_BANNED, "address_banned", "fail2ban has banned the address", "fail2ban-client unban ADDRESS",        \
 		"fail2ban-client unban ADDRESS")                                                                       \

@@ -16,6 +16,7 @@
 enum value {
 	VALUE_NONE,
 	VALUE_TRUE,
+	VALUE_CLEAR, /* true, and there is no way back */
 	VALUE_EXPIRES,
 	VALUE_SHELL,
 	VALUE_ROOT,
@@ -32,6 +33,7 @@ static const struct relaxation {
 	{"shell_nologin", "user.ensure", "shell", VALUE_SHELL},
 	{"shell_missing", "user.ensure", "shell", VALUE_SHELL},
 	{"shell_unlisted", "user.ensure", "shell", VALUE_SHELL},
+	{"faillock", "user.unlock", "clear_faillock", VALUE_CLEAR},
 	{"pubkey_auth_off", "sshd.set", "pubkey_auth", VALUE_TRUE},
 	{"password_auth_off", "sshd.set", "password_auth", VALUE_TRUE},
 	{"root_login_off", "sshd.set", "permit_root_login", VALUE_ROOT},
@@ -138,6 +140,7 @@ static int add_value(const struct restore *restore, const struct relaxation *rel
 
 	switch (relaxation->value) {
 	case VALUE_TRUE:
+	case VALUE_CLEAR:
 		return cJSON_AddTrueToObject(node, relaxation->field) ? 0 : -ENOMEM;
 	case VALUE_EXPIRES:
 		/* The way back has the old date; this one only has to outlive it. */
@@ -146,7 +149,10 @@ static int add_value(const struct restore *restore, const struct relaxation *rel
 			       : -ENOMEM;
 	case VALUE_SHELL:
 		bash = fstatat(apply->root, "bin/bash", &status, 0) == 0 && S_ISREG(status.st_mode);
-		return cJSON_AddStringToObject(node, relaxation->field, bash ? "/bin/bash" : "/bin/sh") ? 0 : -ENOMEM;
+		return cJSON_AddStringToObject(node, relaxation->field, bash ? "/bin/bash" : "/bin/sh") &&
+				       cJSON_AddTrueToObject(node, "adopt") /* it comes back, whoever made him */
+			       ? 0
+			       : -ENOMEM;
 	case VALUE_ROOT:
 		return cJSON_AddStringToObject(node, relaxation->field,
 			       strcmp(restore->method, "key") == 0 ? "prohibit-password" : "yes")
@@ -194,7 +200,7 @@ static void part_free(struct command *part)
 }
 
 /* As any command: the policy on the account as it is, the plugin's plan, the way back, the plugin's apply. */
-static int run_part(struct restore *restore, struct command *part)
+static int run_part(struct restore *restore, const struct relaxation *relaxation, struct command *part)
 {
 	struct apply *apply = restore->apply;
 	struct resolved_account account = {0};
@@ -209,7 +215,8 @@ static int run_part(struct restore *restore, struct command *part)
 		r = plugin_run(apply, restore->document, PLUGIN_PLAN, &part, &account, 1);
 	if (r < 0 || command_is_ended(part))
 		return r;
-	r = revert_prepare(apply, restore->document, part, &account, restore->keep > 0 ? restore->keep : TRIAL);
+	if (relaxation->value != VALUE_CLEAR)
+		r = revert_prepare(apply, restore->document, part, &account, restore->keep > 0 ? restore->keep : TRIAL);
 	if (r < 0) {
 		outcome_set(&part->outcome, code_from_errno(-r), "the way back could not be written down first");
 		return r == -ENOMEM ? r : 0;
@@ -230,7 +237,7 @@ static int lift(struct restore *restore, const struct relaxation *relaxation, bo
 	*ret_done = false;
 	int r = make_part(restore, relaxation, &part, id);
 	if (r == 0)
-		r = run_part(restore, &part);
+		r = run_part(restore, relaxation, &part);
 	if (r < 0)
 		return r;
 	log_notice("%s: %s %s: %s %s", part.id, part.do_name, restore->command->user, code_name(part.outcome.code),
@@ -241,8 +248,9 @@ static int lift(struct restore *restore, const struct relaxation *relaxation, bo
 		return 0;
 	}
 	if (part.outcome.changed)
-		buffer_append_format(&restore->lifted, "%s%s", restore->lifted.size > 0 ? ", " : "",
-			relaxation->field ? relaxation->field : "unlock");
+		buffer_append_format(&restore->lifted, "%s%s%s", restore->lifted.size > 0 ? ", " : "",
+			relaxation->field ? relaxation->field : "unlock",
+			relaxation->value == VALUE_CLEAR ? " (for good)" : "");
 	*ret_done = true;
 	return buffer_status(&restore->lifted);
 }

@@ -199,6 +199,8 @@ static int write_facet(struct batch *batch, unsigned index, const struct facets 
 
 	if (strcmp(facet->name, "home_directory") == 0)
 		return commit_defer_home(batch, index, facet);
+	if (strcmp(facet->name, "faillock") == 0)
+		return 0; /* decide_one() defers it, for each command that asks for it */
 	if (strcmp(facet->name, "sudo") == 0)
 		return batch->applying ? commit_defer_sudo(batch, index, facet) : 0;
 	if (strcmp(facet->name, "account") != 0)
@@ -223,8 +225,8 @@ static int compare(struct batch *batch, const char *user, const struct facets *f
 	const struct facet *account = facets_find(facets, "account");
 	cleanup_wiped char *present = NULL, *ids = NULL;
 
-	/* Deleting what is already gone is nothing. */
-	if (strcmp(facet->name, "home_directory") == 0) {
+	/* Deleting or clearing what is already gone is nothing. */
+	if (strcmp(facet->name, "home_directory") == 0 || strcmp(facet->name, "faillock") == 0) {
 		*ret_standing = STANDS_BEFORE;
 		return 0;
 	}

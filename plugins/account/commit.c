@@ -136,7 +136,7 @@ static void carry_out(struct batch *batch, const struct deferred *deferred, int6
 	if (deferred->faillock && result->code == CODE_OK) {
 		r = faillock_clear(request->root, request->is_host, user);
 		if (r < 0)
-			(void)plugin_set(result, CODE_OK, "the password is set; faillock: %s", strerror(-r));
+			(void)plugin_set(result, CODE_OK, "faillock: %s", strerror(-r));
 	}
 	if (deferred->key_files) {
 		r = remove_key_files(batch, user);

@@ -2,7 +2,7 @@
 /*
  * What one command changes, as named facets of one account with their text before and after: the plan that is
  * journalled, compared and set. Names: account ("UID:GID"), gecos, home, shell, hash, changed, expire, sudo,
- * home_directory, group.NAME.
+ * home_directory, faillock, group.NAME.
  */
 #pragma once
 

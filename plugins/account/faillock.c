@@ -2,12 +2,45 @@
 #include "plugins/account/faillock.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #include "lib/file.h"
 #include "lib/process.h"
 #include "lib/sys.h"
 
 #define FAILLOCK_TIMEOUT_MS 5000u
+#define CONFIG_MAX 65536u
+
+static bool is_kept_elsewhere(int root)
+{
+	cleanup_close int directory = -1;
+	cleanup_free char *text = NULL;
+	size_t size;
+
+	if (file_open_directory(root, "etc/security", &directory) < 0 ||
+		file_read(directory, "faillock.conf", CONFIG_MAX, &text, &size) < 0)
+		return false;
+	for (char *rest = text, *line; (line = strsep(&rest, "\n")) != NULL;) {
+		line += strspn(line, " \t");
+		if (strncmp(line, "dir", 3) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool faillock_may_hold(int root, const char *user)
+{
+	cleanup_close int directory = -1;
+	struct stat status;
+
+	if (is_kept_elsewhere(root))
+		return true;
+	if (file_open_directory(root, "run/faillock", &directory) < 0)
+		return false;
+	return fstatat(directory, user, &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_size > 0;
+}
 
 static int clear_file(int root, const char *user)
 {

@@ -6,5 +6,8 @@
 
 #include "lib/cleanup.h"
 
+/* False when there surely is nothing to clear: no attempt of his is noted, where faillock.conf(5) names no other place.
+ */
+bool faillock_may_hold(int root, const char *user);
 /* faillock(8) where it is installed, else the tally file itself; no tally is no error. */
 int faillock_clear(int root, bool is_host, const char *user) MUST_CHECK;

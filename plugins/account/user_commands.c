@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "plugins/account/account_state.h"
+#include "plugins/account/faillock.h"
 #include "plugins/account/home.h"
 #include "plugins/account/identifiers.h"
 
@@ -76,6 +77,9 @@ int decide_unlock(struct batch *batch, unsigned index, struct plugin_result *res
 		if (r == 0)
 			r = facets_add(facets, "locked", "yes", "no");
 	}
+	if (r == 0 && plugin_flag(&batch->request->commands[index], "clear_faillock", false) &&
+		faillock_may_hold(batch->request->root, user))
+		r = facets_add(facets, "faillock", "held", "");
 	return r;
 }
 

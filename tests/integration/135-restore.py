@@ -174,6 +174,36 @@ def test():
     result = rig.do({"do": "user.lock", "user": "bob"})
     check(result["code"] == "would_lock_out", f"  but nobody relies on her: {result['code']} {result['detail']}")
 
+    # --- what was here before us, and what cannot go back ---------------------------------------------------------------
+    must("useradd", "-m", "-s", "/bin/bash", "packer")
+    must("chpasswd", input=f"packer:{PASSWORD}\n")
+    rig.do({"do": "keys.bind", "user": "packer", "keypair": "laptop", "key": read("/tmp/key.pub").strip()})
+    must("usermod", "-s", "/usr/sbin/nologin", "packer")
+    line = [line for line in read("/etc/passwd").splitlines() if line.startswith("packer:")]
+    result = rig.restore("packer", method="key", keep=600)
+    check(result["code"] == "ok" and rig.key("packer"), f"an account of the image gets a shell for a while: {result['detail']}")
+    rig.over()
+    check(line == [line for line in read("/etc/passwd").splitlines() if line.startswith("packer:")], "  and its own again")
+    must("usermod", "-s", "/bin/bash", "packer")
+    pam = read("/etc/pam.d/sshd")
+    write("/etc/pam.d/sshd", "auth required pam_faillock.so preauth\nauth [success=1 default=bad] pam_unix.so nodelay\n"
+          "auth [default=die] pam_faillock.so authfail\nauth required pam_permit.so\n"
+          "account required pam_unix.so\nsession required pam_permit.so\n")
+    if os.path.exists(OPERATORS):
+        os.unlink(OPERATORS)
+    rig.machine.reload_sshd()
+    for _ in range(3):
+        rig.machine.login_with_password("packer", "wrong")
+    check(not rig.password("packer"), "three wrong passwords: pam_faillock keeps him out")
+    result = rig.restore("packer", method="password", keep=600)
+    check(result["code"] == "ok" and result["changed"] and "clear_faillock (for good)" in result["detail"] and rig.password("packer"),
+          f"  restored: {result['detail']}")
+    check(not os.path.exists(REVERTS) or not os.listdir(REVERTS), "  for which there is no way back")
+    result = rig.do({"do": "user.unlock", "user": "packer", "clear_faillock": True})
+    check((result["code"], result["changed"]) == ("ok", False), "  asking again changes nothing")
+    write("/etc/pam.d/sshd", pam)
+    must("userdel", "-r", "packer")
+
     # --- what goes back goes back to whom it was about ------------------------------------------------------------------
     if os.path.exists(OPERATORS):
         os.unlink(OPERATORS)

@@ -252,12 +252,20 @@ struct fresh {
 	char *newest;
 };
 
-/* A line's identity: what changes when a command ends anew. */
+/* A line's identity: what changes when a command ends anew. Its uid goes when the user does, also from old lines. */
 static char *make_mark(const cJSON *line)
 {
 	cleanup_buffer struct buffer text = {0};
 	struct json_writer writer = {&text, false};
-	json_put_value(&writer, NULL, line);
+	const cJSON *member;
+
+	json_begin_object(&writer, NULL);
+	cJSON_ArrayForEach(member, line)
+	{
+		if (strcmp(member->string, "uid") != 0)
+			json_put_value(&writer, member->string, member);
+	}
+	json_end_object(&writer);
 	return buffer_steal(&text);
 }
 

@@ -20,7 +20,8 @@ struct verdict {
 	bool is_known;
 	bool key_can, password_can;
 	blocker_set key, password;
-	bool has_files; /* `files` was looked at by ourselves */
+	blocker_set since; /* what his own files say now, where the agent last saw that a key works */
+	bool has_files;    /* `files` was looked at by ourselves */
 	struct key_files_answer files;
 	char unsafe_path[KEY_FILES_PATH_MAX], sshd[256], fail2ban[256];
 	int64_t unsafe_mode, unsafe_owner; /* of unsafe_path, "" when every place is safe */

@@ -123,6 +123,7 @@ def limits():
 def monitor(machine, serve):
     """Each command once, also when a removed user's old lines are nobody's any more."""
     write("/etc/latchkey/policy.conf", "[password]\naccept_lockout = yes\n")
+    wait_for(lambda: exchange(call(f"{AGENT}.GetStatus"))[0]["parameters"]["seq"] == 3, "nothing is on its way")
     client = connect()
     client.sendall(call(f"{AGENT}.Monitor", more=True) + call(f"{SERVICE}.GetInfo"))
     check("vendor" in json.loads(client.recv(65536).rstrip(b"\0"))["parameters"], "Monitor: nothing yet, and other calls are answered")

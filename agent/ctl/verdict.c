@@ -237,8 +237,7 @@ static void put_guest_command(const struct verdict *verdict, enum blocker blocke
 		buffer_append_format(out, "chown %s '%s'", verdict->user, verdict->unsafe_path);
 }
 
-/* Owned by the caller (free); NULL when the agent never said. */
-static char *instance_name(void)
+char *verdict_instance(void)
 {
 	cleanup_close int directory = -1;
 	cleanup_free char *bytes = NULL;
@@ -284,7 +283,7 @@ static void print_method(
 
 void verdict_print(const struct verdict *verdict)
 {
-	cleanup_free char *instance = instance_name();
+	cleanup_free char *instance = verdict_instance();
 	char cell[OUTPUT_CELL_MAX], other[OUTPUT_CELL_MAX];
 
 	(void)printf("%s%s%s%s%s\n", output_escape(verdict->user, cell), verdict->from ? " from " : "",
@@ -338,7 +337,7 @@ static void write_method(const struct verdict *verdict, const char *method, bool
 
 void verdict_write(const struct verdict *verdict, struct json_writer *writer, const char *key)
 {
-	cleanup_free char *instance = instance_name();
+	cleanup_free char *instance = verdict_instance();
 
 	json_begin_object(writer, key);
 	json_put_string(writer, "user", verdict->user);

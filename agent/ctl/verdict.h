@@ -34,6 +34,8 @@ struct verdict {
 int verdict_ask(const char *user, const char *from, const char *fingerprint, struct verdict *ret_verdict) MUST_CHECK;
 /* As verdict_ask refuses: to be asked before anything is opened. */
 int verdict_may_ask(const char *user) MUST_CHECK;
+/* This machine's name, owned by the caller (free); NULL when the agent never said. */
+char *verdict_instance(void);
 bool verdict_can(const struct verdict *verdict);
 void verdict_print(const struct verdict *verdict);
 void verdict_write(const struct verdict *verdict, struct json_writer *writer, const char *key);

@@ -105,6 +105,7 @@ struct apply {
 	bool state_is_newer;     /* a later version wrote it: it is left as it is, and nothing is begun */
 	bool history_unreadable; /* so nobody knows what was done: nothing new is taken over */
 	cJSON *logins;           /* who can log in, as proved in this run: user → {"key":…,"password":…} */
+	bool swept;              /* every key was looked at in this run: so are the logins, by the view */
 	bool box_used;           /* a sealed password was opened in this run: the box key rotates */
 };
 

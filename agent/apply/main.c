@@ -326,6 +326,7 @@ static int run_job(struct apply *apply, const struct options *options, const cha
 	case JOB_SWEEP:
 		r = sweep_run(apply);
 		sweep_schedule(apply, r == 0);
+		apply->swept = true;
 		result = r < 0 ? EXIT_TRY_AGAIN : EXIT_TAKEN_OVER;
 		break;
 	case JOB_RESET_FLOOR:

@@ -7,13 +7,11 @@
 #include <sys/stat.h>
 
 #include "agent/apply/history.h"
-#include "agent/apply/identity.h"
 #include "agent/apply/journal.h"
 #include "agent/apply/ledger.h"
 #include "agent/apply/login_check.h"
 #include "agent/apply/sshd_paths.h"
 #include "agent/apply/state_report.h"
-#include "agent/apply/trust.h"
 #include "lib/account_files.h"
 #include "lib/account_index.h"
 #include "lib/file.h"
@@ -40,174 +38,6 @@ struct view {
 	struct state_report report;
 	int64_t trust_version;
 };
-
-static void put_problem(struct json_writer *writer, unsigned *count, const char *code, const char *detail)
-{
-	json_begin_object(writer, NULL);
-	json_put_string(writer, "code", code);
-	json_put_string(writer, "detail", detail);
-	json_end_object(writer);
-	(*count)++;
-}
-
-/* {"state","code","since"}: from the message, or as the last status.json says. */
-static void put_endpoint(const struct apply *apply, const cJSON *old, const struct link_message *message,
-	struct json_writer *writer, const char **ret_state)
-{
-	const cJSON *endpoint = NULL;
-	const char *old_state = "none";
-	int64_t code = 0, since = apply->clock;
-
-	if (old && json_get_object(old, "endpoint", &endpoint) == 0) {
-		(void)!json_get_string(endpoint, "state", &old_state);
-		(void)!json_get_integer(endpoint, "code", &code);
-		(void)!json_get_integer(endpoint, "since", &since);
-	}
-	const char *state = old_state;
-	if (message) {
-		code = message->code;
-		state = code == 0 && message->text[0] == '\0'                       ? "none"
-			: code == 0                                                 ? "unreachable"
-			: strcmp(message->text, LINK_TEXT_FILES) == 0               ? "files"
-			: (code >= 200 && code < 300) || code == 304 || code == 404 ? "ok"
-										    : "refused";
-		if (strcmp(state, old_state) != 0)
-			since = apply->clock;
-	}
-	static const char *const states[] = {"ok", "files", "unreachable", "refused", "none"};
-	*ret_state = "none";
-	for (unsigned i = 0; i < ELEMENTS(states); i++) {
-		if (strcmp(states[i], state) == 0)
-			*ret_state = states[i];
-	}
-	json_begin_object(writer, "endpoint");
-	json_put_string(writer, "state", *ret_state);
-	json_put_integer(writer, "code", code);
-	json_put_integer(writer, "since", since);
-	json_end_object(writer);
-}
-
-struct drift {
-	unsigned missing, contested;
-	char first[2][DETAIL_MAX / 2];
-};
-
-static int visit_drift(const cJSON *line, void *context)
-{
-	struct drift *drift = context;
-	const char *state = "", *user = "", *keypair = "";
-	bool contested = false;
-
-	(void)!json_get_string(line, "state", &state);
-	(void)!json_get_string(line, "user", &user);
-	(void)!json_get_string(line, "keypair", &keypair);
-	(void)!json_get_bool(line, "contested", &contested);
-	if (strcmp(state, "missing") != 0 && strcmp(state, "foreign") != 0)
-		return 0;
-	if ((contested ? drift->contested++ : drift->missing++) == 0)
-		(void)snprintf(drift->first[contested], sizeof(drift->first[0]), "%.32s: %.64s", user, keypair);
-	return 0;
-}
-
-/* What the last sweep found: keys that were bound and no longer stand where they were put. */
-static void put_drift(const struct apply *apply, struct json_writer *writer, unsigned *degraded)
-{
-	struct drift drift = {0};
-	char detail[DETAIL_MAX + 1];
-
-	if (ledger_walk(apply, "authorized-keys", visit_drift, &drift) < 0)
-		return;
-	if (drift.missing > 0) {
-		(void)snprintf(detail, sizeof(detail), "%u bound keys are gone, the first is %s", drift.missing,
-			drift.first[0]);
-		put_problem(writer, degraded, "drift", detail);
-	}
-	if (drift.contested > 0) {
-		(void)snprintf(detail, sizeof(detail),
-			"%u bound keys were put back and taken away again, the first is %s", drift.contested,
-			drift.first[1]);
-		put_problem(writer, degraded, "drift_contested", detail);
-	}
-}
-
-static int put_status(struct view *view, const cJSON *old, const struct link_message *message, struct buffer *out)
-{
-	struct apply *apply = view->apply;
-	cleanup_trust struct trust trust = {0};
-	cleanup_buffer struct buffer problems = {0};
-	struct json_writer writer = {out, false}, problem_writer = {&problems, false};
-	const char *mode = policy_mode_name(policy_mode(&apply->policy));
-	const char *trust_mode = config_text(&apply->config, "agent", "trust"), *state;
-	const char *why = message && message->code == 0 ? message->text : "";
-	int64_t pending, verified;
-	unsigned failing = 0, degraded = 0, harmless = 0;
-	char fingerprint[SSHKEY_FINGERPRINT_SIZE];
-
-	bool history_unreadable = history_read_floors(apply, &apply->floors) < 0;
-	history_progress(apply, &pending, &verified);
-	int trust_result = trust_load(apply, &trust);
-	view->trust_version = trust.version;
-	const char *state_detail = "", *state_problem = apply_state_problem(apply, &state_detail);
-	if (state_problem)
-		put_problem(&problem_writer, apply->state < 0 || apply->state_is_newer ? &failing : &degraded,
-			state_problem, state_detail);
-	if (history_unreadable)
-		put_problem(&problem_writer, &failing, "history_unreadable",
-			"the history cannot be read, so no document is taken over");
-	if (apply->config_error[0])
-		put_problem(&problem_writer, &failing, "config_invalid", apply->config_error);
-	if (apply->policy.broken)
-		put_problem(&problem_writer, &failing, "policy_invalid", apply->policy.error);
-	if (trust_result < 0)
-		put_problem(
-			&problem_writer, &failing, "trust_unreadable", "the trust document in force cannot be read");
-	if (trust.problem[0])
-		put_problem(&problem_writer, &failing, "signers_invalid", trust.problem);
-	if (strcmp(trust_mode, "unsigned") == 0)
-		put_problem(&problem_writer, &degraded, "trust_unsigned",
-			"[agent] trust = unsigned: whoever answers as "
-			"the endpoint may ask what [unsigned] allows");
-	else if (trust_result == 0 && trust.signers.count == 0)
-		put_problem(&problem_writer, &degraded, "no_signers",
-			"nobody may sign: add a line to /etc/latchkey/allowed_signers");
-	put_drift(apply, &problem_writer, &degraded);
-	if (apply->clock_wrong)
-		put_problem(&problem_writer, &degraded, "clock_wrong", "the clock stands before the newest document");
-	if (policy_mode(&apply->policy) != POLICY_ENFORCE && !apply->policy.broken)
-		put_problem(&problem_writer, &degraded, "mode", "the policy's mode lets nothing be changed");
-	json_begin_object(&writer, NULL);
-	json_put_integer(&writer, "v", 1);
-	json_put_string(&writer, "agent", LATCHKEY_VERSION);
-	json_put_integer(&writer, "time", apply->clock);
-	/* No fault of the machine's owner, so health does not follow it. */
-	if (sandbox_missing())
-		put_problem(&problem_writer, &harmless, "sandbox", sandbox_missing());
-	/* put_endpoint finds out one more problem, so health and problems follow it. */
-	put_endpoint(apply, old, message, &writer, &state);
-	if (strcmp(state, "unreachable") == 0 || strcmp(state, "refused") == 0)
-		put_problem(
-			&problem_writer, &degraded, state[0] == 'u' ? "endpoint_unreachable" : "endpoint_refused", why);
-	json_put_string(&writer, "health", failing ? "failing" : degraded ? "degraded" : "ok");
-	json_put_string(&writer, "mode", mode);
-	json_put_string(&writer, "trust", trust_mode);
-	if (apply->instance[0])
-		json_put_string(&writer, "instance", apply->instance);
-	if (identity_fingerprint(apply, fingerprint) == 0)
-		json_put_string(&writer, "identity", fingerprint);
-	json_put_integer(&writer, "seq", apply->floors.seq);
-	json_put_integer(&writer, "pending", pending);
-	if (verified > 0)
-		json_put_integer(&writer, "verified", verified);
-	json_begin_array(&writer, "problems");
-	int r = buffer_status(&problems);
-	if (r < 0)
-		return r;
-	buffer_append(out, problems.bytes, problems.size);
-	json_end_array(&writer);
-	json_end_object(&writer);
-	buffer_append(out, "\n", 1);
-	return buffer_status(out);
-}
 
 /* Adds "uid" where the local files know the user; it, or -1. */
 static int64_t put_uid(const struct view *view, struct json_writer *writer, const char *user)
@@ -537,13 +367,13 @@ static int fill(struct view *view, const struct link_message *message)
 	if (r < 0)
 		return r;
 	if (file_read(apply->run, "view", VIEW_MAX, &old, &size) == 0) {
-		if (!is_outdated(apply))
+		if (!apply->swept && !is_outdated(apply))
 			read_old_logins(view, old, size);
 		const char *newline = memchr(old, '\n', size);
 		if (newline)
 			(void)!json_parse_object(old, (size_t)(newline - old), &old_status);
 	}
-	r = put_status(view, old_status, message, &status);
+	r = view_put_status(apply, old_status, message, &status, &view->trust_version);
 	if (r < 0)
 		return r;
 	buffer_append(&view->out, status.bytes, status.size);

@@ -10,3 +10,7 @@
 
 /* `endpoint` is latchkey-net's newest word on the endpoint, or NULL: as the last view said. */
 int view_write(struct apply *apply, const struct link_message *endpoint) MUST_CHECK;
+
+/* view_status.c: the first line, without a name of a user or a key in it. `old` is the last one's, or NULL. */
+int view_put_status(struct apply *apply, const cJSON *old, const struct link_message *endpoint, struct buffer *out,
+	int64_t *ret_trust_version) MUST_CHECK;

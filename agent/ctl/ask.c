@@ -10,16 +10,31 @@
 #include "agent/ctl/output.h"
 #include "agent/ctl/used.h"
 
+/* latchkeyd holds the socket: that a connection was made says nothing of latchkey-net, which answers. */
+static int explain_silence(int r)
+{
+	if (r == -EAGAIN)
+		(void)fprintf(stderr,
+			"latchctl: no answer in %d s: latchkey-net does not run, or hangs; try: systemctl status "
+			"latchkey-net\n",
+			CLIENT_TIMEOUT_S);
+	else if (r == -ECONNRESET || r == -EPIPE)
+		(void)fprintf(stderr,
+			"latchctl: the agent closed the connection: it was stopped, or you have too many open; try: "
+			"systemctl status latchkey-net\n");
+	else
+		(void)fprintf(stderr, "latchctl: no sensible answer from the agent: %s\n", strerror(-r));
+	return r == -EAGAIN || r == -ECONNRESET || r == -EPIPE ? EXIT_NO_AGENT : EXIT_PROTOCOL;
+}
+
 /* The next reply's parameters, alive as long as *ret_reply. An exit code other than 0 was explained. */
 static int receive(struct client *client, cJSON **ret_reply, const cJSON **ret_parameters)
 {
 	const char *error = NULL;
 
 	int r = client_receive(client, ret_reply);
-	if (r < 0) {
-		(void)fprintf(stderr, "latchctl: no answer from the agent: %s\n", strerror(-r));
-		return EXIT_PROTOCOL;
-	}
+	if (r < 0)
+		return explain_silence(r);
 	if (json_get_string(*ret_reply, "error", &error) == 0) {
 		bool denied = strcmp(error, "org.varlink.service.PermissionDenied") == 0;
 		(void)fprintf(stderr, denied ? "latchctl: only root may ask about another user\n"
@@ -35,10 +50,8 @@ int ask_call(struct client *client, const char *method, const char *parameters, 
 	const cJSON **ret_parameters)
 {
 	int r = client_send(client, method, parameters, more);
-	if (r < 0) {
-		(void)fprintf(stderr, "latchctl: the agent does not take the call: %s\n", strerror(-r));
-		return EXIT_PROTOCOL;
-	}
+	if (r < 0)
+		return explain_silence(r);
 	return receive(client, ret_reply, ret_parameters);
 }
 

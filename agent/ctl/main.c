@@ -69,7 +69,7 @@ static int usage(FILE *out, int code)
 			option_table[i].value ? option_table[i].value : "", option_table[i].help);
 	(void)fprintf(out,
 		"\nA user sees what concerns himself, root everything. Exit codes: 0 ok, 1 no (failing, cannot log "
-		"in, denied),\n64 usage, 65 bad input, 69 the agent does not run, 71 trouble of the system, 76 no "
+		"in, denied),\n64 usage, 65 bad input, 69 the agent does not answer, 71 trouble of the system, 76 no "
 		"sensible answer,\n77 not allowed.\n");
 	return code;
 }

@@ -10,6 +10,7 @@
 #include "agent/ctl/ctl.h"
 #include "agent/ctl/input.h"
 #include "agent/ctl/output.h"
+#include "agent/ctl/verdict.h"
 #include "lib/allowed_signers.h"
 #include "lib/field.h"
 #include "lib/file.h"
@@ -130,6 +131,12 @@ static int check_command(struct check *check, cJSON *command)
 		say(check, command, "?", NULL, CODE_MALFORMED, "a command is an object with a do");
 		return EXIT_OK;
 	}
+	if (policy_mode(&check->policy) == POLICY_OFF) {
+		(void)snprintf(detail, sizeof(detail), "[policy] mode = off (%s)",
+			config_source(&check->policy.config, "policy", "mode"));
+		say(check, command, do_name, NULL, CODE_MODE_OFF, detail);
+		return EXIT_OK;
+	}
 	const struct manifest_command *row = manifest_find(&check->manifests, do_name);
 	if (!row || row->stage == 0) {
 		say(check, command, do_name, NULL, CODE_UNKNOWN_COMMAND, "there is no such command");
@@ -153,6 +160,24 @@ static int check_command(struct check *check, cJSON *command)
 		describe_allowed(check, user, detail);
 	say(check, command, do_name, user, code, detail);
 	return EXIT_OK;
+}
+
+/* What has it refused whole, whatever the policy says to its commands. */
+static void check_document(struct check *check, const cJSON *document, const char *instance)
+{
+	cleanup_free char *own = verdict_instance();
+	char cell[OUTPUT_CELL_MAX], other[OUTPUT_CELL_MAX];
+	int64_t expires;
+
+	if (*instance && own && strcmp(instance, own) != 0) {
+		(void)fprintf(stderr, "latchctl: %s: the document is for %s, and this machine is %s\n",
+			code_name(CODE_WRONG_INSTANCE), output_escape(instance, cell), output_escape(own, other));
+		check->denied++;
+	}
+	if (json_get_integer(document, "expires", &expires) == 0 && expires <= time(NULL)) {
+		(void)fprintf(stderr, "latchctl: %s: the document is no longer valid\n", code_name(CODE_EXPIRED));
+		check->denied++;
+	}
 }
 
 /* A signed document, its payload alone, {"commands":[…]}, or one command. */
@@ -185,6 +210,7 @@ static int check_text(struct check *check, const char *bytes, size_t size, const
 		(void)fprintf(stderr, "latchctl: %s\n", output_escape(check->policy.error, cell));
 	if (json_get_array(tree, "commands", &commands) < 0)
 		return check_command(check, tree);
+	check_document(check, tree, instance);
 	if (cJSON_GetArraySize(commands) > COMMANDS_MAX) {
 		(void)fprintf(stderr, "latchctl: too_large: more than %d commands\n", COMMANDS_MAX);
 		return EXIT_BAD_INPUT;

@@ -10,6 +10,7 @@
 #include "agent/ctl/input.h"
 #include "agent/ctl/output.h"
 #include "agent/ctl/plugin_ask.h"
+#include "lib/agent_config.h"
 #include "lib/file.h"
 #include "lib/paths.h"
 #include "lib/sys.h"
@@ -39,6 +40,9 @@ static const struct place {
 	{PATH_RUN, "journal", "commands that are under way, without a disk", false},
 	{PATH_RUN, "later", "when commands under way are due", false},
 	{PATH_RUN, "revert", "markers of the steps that wait", false},
+	{PATH_RUN, "results", "results that were not delivered, without a disk", false},
+	{PATH_RUN, "history", "what was done, without a disk", false},
+	{PATH_RUN, "report", "the report that was not delivered", false},
 	{PATH_RUN, "authorized_keys", "keys that would not have outlived a reboot", false},
 };
 
@@ -253,6 +257,22 @@ static int each_key(int (*visit)(const char *user, const char *keypair))
 	return code;
 }
 
+/* What stays and would make every machine of the image one. */
+static void warn_of_name(void)
+{
+	char error[CONFIG_ERROR_MAX], cell[OUTPUT_CELL_MAX];
+	cleanup_close int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	cleanup_config struct config config = {0};
+	const char *name = NULL;
+
+	if (root >= 0 && agent_config_load(root, &config, error) == 0)
+		name = config_text(&config, "agent", "instance");
+	if (name && strcmp(name, "auto") != 0)
+		(void)fprintf(stderr,
+			"latchctl: [agent] instance (%s) names every machine of this image %s: take it out\n",
+			config_source(&config, "agent", "instance"), output_escape(name, cell));
+}
+
 static int print_key(const char *user, const char *keypair)
 {
 	char cell[OUTPUT_CELL_MAX], other[OUTPUT_CELL_MAX];
@@ -327,6 +347,7 @@ int seal_run(struct client *client, const struct options *options)
 		(void)fprintf(stderr, "latchctl: seal is root's\n");
 		return EXIT_DENIED;
 	}
+	warn_of_name();
 	if (options->list)
 		return options->json ? list_json(false) : list_text();
 	int r = is_running(&running);

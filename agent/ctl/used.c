@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/ctl/ctl.h"
+#include "lib/name_map.h"
 #include "lib/process.h"
 #include "lib/sshd_journal.h"
 
@@ -13,21 +14,54 @@
 #define OUTPUT_MAX (64u << 20)
 #define TIMEOUT_MS 60000u
 
-static bool is_used(const cJSON *key)
+/* The keys by fingerprint: a machine may have thousands of them, and the journal tens of thousands of logins. */
+struct wanted {
+	struct name_map heads; /* fingerprint → its first key */
+	cJSON **keys;
+	size_t *next, count; /* the next key with the same fingerprint, or NAME_MAP_NONE */
+};
+
+static void wanted_free(struct wanted *wanted)
 {
-	return json_member(key, "used") != NULL;
+	name_map_free(&wanted->heads);
+	free(wanted->keys);
+	free(wanted->next);
 }
 
-static void note(cJSON *keys, const struct sshd_line *line)
+static int wanted_fill(struct wanted *wanted, cJSON *keys)
 {
+	size_t size = (size_t)cJSON_GetArraySize(keys) + 1;
+	const char *fingerprint;
 	cJSON *key;
 
+	wanted->keys = calloc(size, sizeof(*wanted->keys));
+	wanted->next = calloc(size, sizeof(*wanted->next));
+	if (!wanted->keys || !wanted->next)
+		return -ENOMEM;
 	cJSON_ArrayForEach(key, keys)
 	{
-		const char *user = NULL, *fingerprint = NULL;
-		char found[SSHKEY_FINGERPRINT_SIZE];
-		if (is_used(key) || json_get_string(key, "user", &user) < 0 ||
-			json_get_string(key, "fingerprint", &fingerprint) < 0 ||
+		if (json_get_string(key, "fingerprint", &fingerprint) < 0)
+			continue;
+		wanted->keys[wanted->count] = key;
+		wanted->next[wanted->count] = name_map_get(&wanted->heads, fingerprint);
+		int r = name_map_put(&wanted->heads, fingerprint, wanted->count++);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void note(const struct wanted *wanted, const struct sshd_line *line)
+{
+	const char *words = strstr(line->message, " SHA256:"), *user;
+	char fingerprint[SSHKEY_FINGERPRINT_SIZE], found[SSHKEY_FINGERPRINT_SIZE];
+
+	if (!words)
+		return;
+	(void)snprintf(fingerprint, sizeof(fingerprint), "%.*s", (int)strcspn(words + 1, " ,"), words + 1);
+	for (size_t i = name_map_get(&wanted->heads, fingerprint); i != NAME_MAP_NONE; i = wanted->next[i]) {
+		cJSON *key = wanted->keys[i];
+		if (json_member(key, "used") || json_get_string(key, "user", &user) < 0 ||
 			sshd_line_login(line, user, found) != SSHD_LOGIN_KEY || strcmp(found, fingerprint) != 0)
 			continue;
 		(void)cJSON_AddNumberToObject(key, "used", (double)line->time);
@@ -46,9 +80,12 @@ int used_add(cJSON *keys, unsigned *ret_seen)
 		.output_limit = OUTPUT_MAX,
 		.timeout_ms = TIMEOUT_MS,
 		.capabilities = PROCESS_CAPABILITIES_KEEP};
+	CLEANUP(wanted_free) struct wanted wanted = {0};
 	unsigned seen = 0;
 
-	int r = process_run(&process, &result);
+	int r = wanted_fill(&wanted, keys);
+	if (r == 0)
+		r = process_run(&process, &result);
 	if (r < 0) {
 		(void)fprintf(stderr, "latchctl: %s: %s\n", process.path, strerror(-r));
 		return EXIT_TROUBLE;
@@ -59,7 +96,7 @@ int used_add(cJSON *keys, unsigned *ret_seen)
 		size_t size = (size_t)(strchrnul(text, '\n') - text);
 		if (sshd_line_parse(text, size, &line)) {
 			seen++;
-			note(keys, &line);
+			note(&wanted, &line);
 		}
 		offset += size + 1;
 	}

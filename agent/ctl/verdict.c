@@ -34,7 +34,7 @@ bool verdict_can(const struct verdict *verdict)
 {
 	if (verdict->fingerprint)
 		return verdict->key_can;
-	return verdict->key_can || verdict->password_can;
+	return (verdict->key_can && verdict->since == 0) || verdict->password_can;
 }
 
 static int own_name(struct verdict *verdict, struct passwd **ret_own)
@@ -190,6 +190,8 @@ static int look_at_own_files(struct verdict *verdict, const struct passwd *own)
 		verdict->key |= mine;
 	} else if (!verdict->is_known) {
 		verdict->key = mine;
+	} else if (verdict->key_can) {
+		verdict->since = mine;
 	}
 	verdict->key_can = verdict->key == 0 && (verdict->key_can || !verdict->is_known || verdict->fingerprint);
 	(void)snprintf(verdict->unsafe_path, sizeof(verdict->unsafe_path), "%s", verdict->files.unsafe_path);
@@ -235,8 +237,7 @@ static void put_guest_command(const struct verdict *verdict, enum blocker blocke
 		buffer_append_format(out, "chown %s '%s'", verdict->user, verdict->unsafe_path);
 }
 
-/* Owned by the caller (free); NULL when the agent never said. */
-static char *instance_name(void)
+char *verdict_instance(void)
 {
 	cleanup_close int directory = -1;
 	cleanup_free char *bytes = NULL;
@@ -251,13 +252,11 @@ static char *instance_name(void)
 	return strdup(name);
 }
 
-static void print_method(
-	const struct verdict *verdict, const char *method, bool can, blocker_set set, const char *instance)
+static void print_blockers(const struct verdict *verdict, blocker_set set, const char *instance)
 {
 	const struct blocker_names names = {verdict->user, instance, verdict->from};
 	char cell[OUTPUT_CELL_MAX];
 
-	(void)printf("  login by %s: %s\n", method, can ? "yes" : "no");
 	for (unsigned i = 0; i < BLOCKER_COUNT; i++) {
 		cleanup_buffer struct buffer guest = {0}, console = {0};
 		enum blocker blocker = (enum blocker)i;
@@ -275,17 +274,31 @@ static void print_method(
 	}
 }
 
+static void print_method(
+	const struct verdict *verdict, const char *method, bool can, blocker_set set, const char *instance)
+{
+	(void)printf("  login by %s: %s\n", method, can ? "yes" : "no");
+	print_blockers(verdict, set, instance);
+}
+
 void verdict_print(const struct verdict *verdict)
 {
-	cleanup_free char *instance = instance_name();
+	cleanup_free char *instance = verdict_instance();
 	char cell[OUTPUT_CELL_MAX], other[OUTPUT_CELL_MAX];
 
 	(void)printf("%s%s%s%s%s\n", output_escape(verdict->user, cell), verdict->from ? " from " : "",
 		verdict->from ? verdict->from : "", verdict->fingerprint ? " with " : "",
 		verdict->fingerprint ? output_escape(verdict->fingerprint, other) : "");
-	if (!verdict->by_engine && !verdict->is_known)
-		(void)printf("  The agent does not run, or has nothing on you: this is what your own files say.\n");
+	if (!verdict->by_engine)
+		(void)printf("  %s\n",
+			verdict->is_known
+				? "What the agent saw when it last looked:"
+				: "The agent does not run, or has nothing on you: this is what your own files say.");
 	print_method(verdict, "key", verdict->key_can, verdict->key, instance);
+	if (verdict->since) {
+		(void)printf("    but now your own files say no (unless sshd reads others):\n");
+		print_blockers(verdict, verdict->since, instance);
+	}
 	if (!verdict->fingerprint && verdict->is_known)
 		print_method(verdict, "password", verdict->password_can, verdict->password, instance);
 	if (*verdict->sshd)
@@ -324,7 +337,7 @@ static void write_method(const struct verdict *verdict, const char *method, bool
 
 void verdict_write(const struct verdict *verdict, struct json_writer *writer, const char *key)
 {
-	cleanup_free char *instance = instance_name();
+	cleanup_free char *instance = verdict_instance();
 
 	json_begin_object(writer, key);
 	json_put_string(writer, "user", verdict->user);
@@ -336,6 +349,8 @@ void verdict_write(const struct verdict *verdict, struct json_writer *writer, co
 	write_method(verdict, "key", verdict->key_can, verdict->key, instance, writer);
 	if (!verdict->fingerprint && verdict->is_known)
 		write_method(verdict, "password", verdict->password_can, verdict->password, instance, writer);
+	if (verdict->since)
+		write_method(verdict, "key_now", false, verdict->since, instance, writer);
 	if (*verdict->fail2ban)
 		json_put_string(writer, "fail2ban", verdict->fail2ban);
 	if (*verdict->unsafe_path) {

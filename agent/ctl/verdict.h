@@ -20,7 +20,8 @@ struct verdict {
 	bool is_known;
 	bool key_can, password_can;
 	blocker_set key, password;
-	bool has_files; /* `files` was looked at by ourselves */
+	blocker_set since; /* what his own files say now, where the agent last saw that a key works */
+	bool has_files;    /* `files` was looked at by ourselves */
 	struct key_files_answer files;
 	char unsafe_path[KEY_FILES_PATH_MAX], sshd[256], fail2ban[256];
 	int64_t unsafe_mode, unsafe_owner; /* of unsafe_path, "" when every place is safe */
@@ -33,6 +34,8 @@ struct verdict {
 int verdict_ask(const char *user, const char *from, const char *fingerprint, struct verdict *ret_verdict) MUST_CHECK;
 /* As verdict_ask refuses: to be asked before anything is opened. */
 int verdict_may_ask(const char *user) MUST_CHECK;
+/* This machine's name, owned by the caller (free); NULL when the agent never said. */
+char *verdict_instance(void);
 bool verdict_can(const struct verdict *verdict);
 void verdict_print(const struct verdict *verdict);
 void verdict_write(const struct verdict *verdict, struct json_writer *writer, const char *key);

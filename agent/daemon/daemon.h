@@ -54,6 +54,7 @@ struct daemon {
 	int epoll, signals, timer, clock, listener, status_socket, state, run;
 	int inbox;        /* inotify: documents that somebody puts there */
 	int lists;        /* inotify: the operator's list of revoked keys that ours carries along */
+	int views;        /* inotify: each latchkey-apply ends with a new view, also one that we did not start */
 	int list_watched; /* its watch; 0: none, for the kernel counts from 1 */
 	int link;         /* -1: latchkey-net is not there */
 	bool link_waits;  /* READY came before the boot redo had made or read the identity */
@@ -69,7 +70,7 @@ struct daemon {
 	struct waiting waiting;
 
 	char etag[128]; /* of the document taken over last */
-	struct sent_file identity_sent;
+	struct sent_file identity_sent, view_sent;
 	bool identified;
 
 	bool result_in_flight;
@@ -112,6 +113,8 @@ int64_t daemon_back_off(int64_t *delay);
 void jobs_run(struct daemon *daemon);
 /* The child has ended. */
 void jobs_reap(struct daemon *daemon);
+/* What any run of latchkey-apply leaves to be done by us, ours or one by hand. */
+void jobs_follow(struct daemon *daemon);
 
 /* lists.c: what sshd would read at once must not wait for the next sweep. */
 int lists_open(struct daemon *daemon) MUST_CHECK;
@@ -119,6 +122,10 @@ int lists_open(struct daemon *daemon) MUST_CHECK;
 void lists_watch(struct daemon *daemon);
 /* Something happened to the list: latchkey-apply brings ours up to date. */
 void lists_changed(struct daemon *daemon);
+
+/* by_hand.c: a latchkey-apply that somebody started, as in a rescue, leaves deadlines, results and a view. */
+int by_hand_open(struct daemon *daemon) MUST_CHECK;
+void by_hand_changed(struct daemon *daemon);
 
 /* inbox.c: documents for a machine without an endpoint. */
 int inbox_open(struct daemon *daemon) MUST_CHECK;
@@ -141,6 +148,7 @@ void peer_ask_trust(struct daemon *daemon);
 void peer_send_ask(struct daemon *daemon, uint32_t what);
 
 /* deliver.c: results, one in flight. */
+bool sent_file_is_same(const struct sent_file *one, const struct sent_file *other);
 void deliver_next(struct daemon *daemon);
 void deliver_done(struct daemon *daemon, uint64_t seq, uint32_t code);
 /* Removes the file only if it is still the one that was sent: another may have taken its place meanwhile. */

@@ -152,7 +152,7 @@ void deliver_next(struct daemon *daemon)
 	daemon->result_seq = message.seq;
 }
 
-static bool is_same(const struct sent_file *one, const struct sent_file *other)
+bool sent_file_is_same(const struct sent_file *one, const struct sent_file *other)
 {
 	return one->inode == other->inode && memcmp(&one->changed, &other->changed, sizeof(one->changed)) == 0;
 }
@@ -168,7 +168,7 @@ int deliver_remove(int parent, const char *folder, const char *name, const struc
 	if (sys.fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	const struct sent_file now = {status.st_ino, status.st_ctim};
-	return is_same(&now, file) ? file_remove(directory, name) : 0;
+	return sent_file_is_same(&now, file) ? file_remove(directory, name) : 0;
 }
 
 /* A refusal is news of no command: an endpoint that keeps on answering, but does not take it, goes without. */
@@ -176,7 +176,7 @@ static void give_up_refusal(struct daemon *daemon, uint32_t code)
 {
 	if (code == 0 || strcmp(daemon->result_name, "0") != 0)
 		return;
-	if (!is_same(&daemon->refusal_file, &daemon->result_file)) {
+	if (!sent_file_is_same(&daemon->refusal_file, &daemon->result_file)) {
 		daemon->refusal_file = daemon->result_file;
 		daemon->refusal_tries = 0;
 	}

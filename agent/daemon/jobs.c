@@ -203,6 +203,18 @@ static void document_ended(struct daemon *daemon, int code)
 	peer_send_have(daemon);
 }
 
+void jobs_follow(struct daemon *daemon)
+{
+	if (daemon->redo_at == 0)
+		schedule_redo(daemon, false);
+	inbox_look(daemon);
+	lists_watch(daemon);
+	peer_send_identity(daemon);
+	peer_send_view(daemon);
+	deliver_next(daemon);
+	report_send(daemon);
+}
+
 void jobs_reap(struct daemon *daemon)
 {
 	int status;
@@ -247,10 +259,5 @@ void jobs_reap(struct daemon *daemon)
 		daemon->inbox_at = daemon_back_off(&daemon->inbox_delay);
 	else if (ended == JOB_INBOX)
 		daemon->inbox_at = daemon->inbox_delay = 0;
-	inbox_look(daemon);
-	lists_watch(daemon);
-	peer_send_identity(daemon);
-	peer_send_view(daemon);
-	deliver_next(daemon);
-	report_send(daemon);
+	jobs_follow(daemon);
 }

@@ -280,10 +280,12 @@ static int open_all(struct daemon *daemon)
 	r = lists_open(daemon);
 	if (r == 0)
 		r = inbox_open(daemon);
+	if (r == 0)
+		r = by_hand_open(daemon);
 	if (r < 0)
 		return r;
-	const int watched[] = {
-		daemon->signals, daemon->timer, daemon->clock, daemon->listener, daemon->lists, daemon->inbox};
+	const int watched[] = {daemon->signals, daemon->timer, daemon->clock, daemon->listener, daemon->lists,
+		daemon->inbox, daemon->views};
 	for (unsigned i = 0; r == 0 && i < ELEMENTS(watched); i++)
 		r = watch(daemon, watched[i]);
 	daemon->ready_at = daemon_now() + boot_wait * 1000;
@@ -318,6 +320,8 @@ static int loop(struct daemon *daemon)
 				lists_changed(daemon);
 			else if (events[i].data.fd == daemon->inbox)
 				inbox_changed(daemon);
+			else if (events[i].data.fd == daemon->views)
+				by_hand_changed(daemon);
 			else if (events[i].data.fd == daemon->link)
 				peer_receive(daemon);
 		}
@@ -350,6 +354,7 @@ int main(int argc, char **argv)
 		.run = -1,
 		.inbox = -1,
 		.lists = -1,
+		.views = -1,
 		.link = -1,
 		.tokens = DOCUMENT_BUCKET};
 

@@ -58,7 +58,7 @@ void peer_close(struct daemon *daemon, const char *why)
 	(void)close(steal_descriptor(&daemon->link));
 	daemon->link_waits = daemon->link_ready = daemon->identified = daemon->result_in_flight =
 		daemon->report_in_flight = false;
-	daemon->identity_sent = (struct sent_file){0};
+	daemon->identity_sent = daemon->view_sent = (struct sent_file){0};
 	daemon->identity_at = daemon->identity_delay = 0;
 }
 
@@ -120,9 +120,15 @@ void peer_send_view(struct daemon *daemon)
 {
 	const struct link_message message = {.type = LINK_VIEW};
 	cleanup_close int view = -1;
+	struct stat status;
 
-	if (daemon->link_ready && file_open(daemon->run, "view", &view, NULL) == 0)
-		sent(daemon, link_send(daemon->link, &message, view));
+	if (!daemon->link_ready || file_open(daemon->run, "view", &view, &status) < 0)
+		return;
+	const struct sent_file file = {status.st_ino, status.st_ctim};
+	if (sent_file_is_same(&file, &daemon->view_sent))
+		return;
+	daemon->view_sent = file;
+	sent(daemon, link_send(daemon->link, &message, view));
 }
 
 void peer_send_identity(struct daemon *daemon)
@@ -138,13 +144,15 @@ void peer_send_identity(struct daemon *daemon)
 	int r = file_open_directory(daemon->state, "identity", &directory);
 	if (r == 0)
 		r = file_open(directory, "text", &descriptor, &status);
-	if (r < 0 || (status.st_ino == daemon->identity_sent.inode &&
-			     memcmp(&status.st_ctim, &daemon->identity_sent.changed, sizeof(status.st_ctim)) == 0))
+	if (r < 0)
+		return;
+	const struct sent_file file = {status.st_ino, status.st_ctim};
+	if (sent_file_is_same(&file, &daemon->identity_sent))
 		return;
 	r = file_read_descriptor(descriptor, IDENTITY_MAX, &text, &size);
 	if (r < 0)
 		return;
-	daemon->identity_sent = (struct sent_file){status.st_ino, status.st_ctim};
+	daemon->identity_sent = file;
 	sent(daemon, link_send_body(daemon->link, &message, text, size));
 }
 

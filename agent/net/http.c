@@ -409,3 +409,17 @@ int http_start(struct http *http, enum http_slot slot, const struct http_request
 	}
 	return 0;
 }
+
+bool http_is_same_error(const char *one, const char *other)
+{
+	for (;;) {
+		one += strspn(one, "0123456789");
+		other += strspn(other, "0123456789");
+		if (*one != *other)
+			return false;
+		if (*one == '\0')
+			return true;
+		one++;
+		other++;
+	}
+}

@@ -56,3 +56,5 @@ int http_start(struct http *http, enum http_slot slot, const struct http_request
 bool http_is_busy(const struct http *http, enum http_slot slot);
 /* Ends the slot's request without an answer. */
 void http_cancel(struct http *http, enum http_slot slot);
+/* But for the numbers: curl tells how many milliseconds it took, which is no other state of the endpoint. */
+bool http_is_same_error(const char *one, const char *other);

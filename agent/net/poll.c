@@ -43,7 +43,7 @@ static void report_endpoint(struct net *net, long code, const char *error)
 	uint32_t class = code == 200 || code == 304 || code == 404 ? 200 : (uint32_t)code;
 	uint32_t old = net->endpoint_code == 304 || net->endpoint_code == 404 ? 200 : net->endpoint_code;
 
-	if (net->endpoint_reported && class == old && (code != 0 || strcmp(net->endpoint_error, error) == 0))
+	if (net->endpoint_reported && class == old && (code != 0 || http_is_same_error(net->endpoint_error, error)))
 		return;
 	if (code == 0)
 		log_event(LOG_EVENT_ENDPOINT_LOST, LOG_WARNING, NULL, "the endpoint does not answer: %s", error);

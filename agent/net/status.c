@@ -67,8 +67,7 @@ static enum varlink_verdict get_status(const struct question *question)
 	if (unknown)
 		return invalid(question, unknown);
 	varlink_begin_reply(&writer);
-	if (view_read_status(question->net->status, &status) == 0) {
-		/* The endpoint is what we know ourselves, and newer. */
+	if (view_read_status(&question->net->status->view, &status) == 0) {
 		put_members(&writer, status, status_members);
 	} else {
 		json_put_string(&writer, "agent", LATCHKEY_VERSION);
@@ -110,14 +109,14 @@ static int put_line(const cJSON *line, void *context)
 	return 0;
 }
 
-static enum varlink_verdict put_list(const struct question *question, const char *type, const char *key,
+static enum varlink_verdict put_list(const struct question *question, enum view_type type, const char *key,
 	const char *const *members, const char *user, int64_t limit)
 {
 	struct list list = {question, {question->out, false}, members, user, limit};
 
 	varlink_begin_reply(&list.writer);
 	json_begin_array(&list.writer, key);
-	(void)!view_walk(question->net->status, type, put_line, &list);
+	(void)!view_walk(&question->net->status->view, type, question->uid, put_line, &list);
 	json_end_array(&list.writer);
 	varlink_end_reply(&list.writer, false);
 	return VARLINK_REPLIED;
@@ -136,7 +135,7 @@ static enum varlink_verdict list_commands(const struct question *question)
 			return invalid(question, "limit");
 		most = json_integer_of(limit);
 	}
-	return put_list(question, "command", "commands", command_members, NULL, most);
+	return put_list(question, VIEW_COMMAND, "commands", command_members, NULL, most);
 }
 
 struct search {
@@ -166,7 +165,7 @@ static enum varlink_verdict get_command(const struct question *question)
 		return invalid(question, unknown);
 	if (json_get_string(question->call->parameters, "id", &search.id) < 0)
 		return invalid(question, "id");
-	(void)!view_walk(question->net->status, "command", find_line, &search);
+	(void)!view_walk(&question->net->status->view, VIEW_COMMAND, question->uid, find_line, &search);
 	if (!search.found) {
 		varlink_put_error(question->out, AGENT ".NoSuchCommand", "id", search.id);
 		return VARLINK_REPLIED;
@@ -185,7 +184,7 @@ static enum varlink_verdict list_users(const struct question *question)
 {
 	const char *names[] = {NULL}, *unknown = unknown_parameter(question->call, names);
 	return unknown ? invalid(question, unknown)
-		       : put_list(question, "user", "users", user_members, NULL, INT64_MAX);
+		       : put_list(question, VIEW_USER, "users", user_members, NULL, INT64_MAX);
 }
 
 struct own {
@@ -208,11 +207,12 @@ static int find_own(const cJSON *line, void *context)
 /* True when the view has a line of that name and the caller's uid: no file is opened here, /etc/passwd neither. */
 static bool is_own_name(const struct question *question, const char *name)
 {
+	const struct view *view = &question->net->status->view;
 	struct own own = {question->uid, name, false};
 
-	(void)!view_walk(question->net->status, "user", find_own, &own);
+	(void)!view_walk(view, VIEW_USER, question->uid, find_own, &own);
 	if (!own.found)
-		(void)!view_walk(question->net->status, "key", find_own, &own);
+		(void)!view_walk(view, VIEW_KEY, question->uid, find_own, &own);
 	return own.found;
 }
 
@@ -230,14 +230,7 @@ static enum varlink_verdict list_keys(const struct question *question)
 		varlink_put_error(question->out, SERVICE ".PermissionDenied", NULL, NULL);
 		return VARLINK_REPLIED;
 	}
-	return put_list(question, "key", "keys", key_members, name, INT64_MAX);
-}
-
-static int count_line(const cJSON *line, void *context)
-{
-	(void)line;
-	(*(int64_t *)context)++;
-	return 0;
+	return put_list(question, VIEW_KEY, "keys", key_members, name, INT64_MAX);
 }
 
 #define TALLIES_MAX 128u /* two methods of some fifty blockers, four states of keys */
@@ -300,12 +293,13 @@ static int tally_key(const cJSON *line, void *context)
 static void put_tallies(const struct question *question, const cJSON *status, struct json_writer *writer)
 {
 	const cJSON *problems, *problem;
+	const struct view *view = &question->net->status->view;
 	struct tallies tallies = {0};
 	const char *code;
 
 	if (question->uid == 0) {
-		(void)!view_walk(question->net->status, "user", tally_user, &tallies);
-		(void)!view_walk(question->net->status, "key", tally_key, &tallies);
+		(void)!view_walk(view, VIEW_USER, 0, tally_user, &tallies);
+		(void)!view_walk(view, VIEW_KEY, 0, tally_key, &tallies);
 	}
 	if (status && json_get_array(status, "problems", &problems) == 0) {
 		cJSON_ArrayForEach(problem, problems)
@@ -320,8 +314,7 @@ static void put_tallies(const struct question *question, const cJSON *status, st
 
 static enum varlink_verdict get_metrics(const struct question *question)
 {
-	static const char *const types[] = {"command", "user", "key"};
-	static const char *const metric_names[] = {"commands", "users", "keys"};
+	static const char *const counted[] = {[VIEW_COMMAND] = "commands", [VIEW_USER] = "users", [VIEW_KEY] = "keys"};
 	struct json_writer writer = {question->out, false};
 	const char *names[] = {NULL}, *unknown = unknown_parameter(question->call, names), *text = "";
 	const cJSON *endpoint, *problems;
@@ -332,12 +325,9 @@ static enum varlink_verdict get_metrics(const struct question *question)
 		return invalid(question, unknown);
 	varlink_begin_reply(&writer);
 	json_begin_object(&writer, "metrics");
-	for (unsigned i = 0; i < ELEMENTS(types); i++) {
-		int64_t count = 0;
-		(void)!view_walk(question->net->status, types[i], count_line, &count);
-		json_put_integer(&writer, metric_names[i], count);
-	}
-	if (view_read_status(question->net->status, &status) == 0) {
+	for (unsigned i = 0; i < VIEW_TYPES; i++)
+		json_put_integer(&writer, counted[i], (int64_t)question->net->status->view.counts[i]);
+	if (view_read_status(&question->net->status->view, &status) == 0) {
 		static const char *const integers[] = {"seq", "pending", "verified", "time"};
 		for (unsigned i = 0; i < ELEMENTS(integers); i++) {
 			if (json_get_integer(status, integers[i], &integer) == 0)

@@ -193,8 +193,9 @@ static void add_connection(struct status_server *server, int descriptor, uid_t u
 			1000000, on_idle, connection) < 0)
 		connection_close(connection);
 	else
-		/* Polling comes before readers. */
-		(void)sd_event_source_set_priority(connection->source, SD_EVENT_PRIORITY_IDLE);
+		/* Polling comes before readers, and root before those who may flood. */
+		(void)sd_event_source_set_priority(
+			connection->source, uid == 0 ? SD_EVENT_PRIORITY_IDLE - 1 : SD_EVENT_PRIORITY_IDLE);
 }
 
 static int resume_accepting(sd_event_source *source, uint64_t usec, void *context)
@@ -238,7 +239,7 @@ int status_listen(struct net *net, int descriptor)
 		(void)close(descriptor);
 		return -ENOMEM;
 	}
-	*server = (struct status_server){.net = net, .descriptor = descriptor, .view = -1};
+	*server = (struct status_server){.net = net, .descriptor = descriptor, .view.descriptor = -1};
 	net->status = server;
 	int r = sd_event_add_io(net->event, &server->listener, descriptor, EPOLLIN, on_listener, server);
 	if (r < 0)
@@ -252,12 +253,20 @@ struct fresh {
 	char *newest;
 };
 
-/* A line's identity: what changes when a command ends anew. */
+/* A line's identity: what changes when a command ends anew. Its uid goes when the user does, also from old lines. */
 static char *make_mark(const cJSON *line)
 {
 	cleanup_buffer struct buffer text = {0};
 	struct json_writer writer = {&text, false};
-	json_put_value(&writer, NULL, line);
+	const cJSON *member;
+
+	json_begin_object(&writer, NULL);
+	cJSON_ArrayForEach(member, line)
+	{
+		if (strcmp(member->string, "uid") != 0)
+			json_put_value(&writer, member->string, member);
+	}
+	json_end_object(&writer);
 	return buffer_steal(&text);
 }
 
@@ -302,13 +311,13 @@ void status_set_view(struct net *net, int descriptor)
 		(void)close(descriptor);
 		return;
 	}
-	if (server->view >= 0)
-		(void)close(server->view);
-	server->view = descriptor;
+	int r = view_take(&server->view, descriptor);
+	if (r < 0)
+		log_warning("the view cannot be read: %s", strerror(-r));
 	fresh.lines = cJSON_CreateArray();
 	if (!fresh.lines)
 		return;
-	(void)!view_walk(server, "command", collect_fresh, &fresh);
+	(void)!view_walk(&server->view, VIEW_COMMAND, 0, collect_fresh, &fresh);
 	if (fresh.newest) {
 		free(server->newest);
 		server->newest = fresh.newest;
@@ -333,8 +342,7 @@ void status_free(struct status_server *server)
 		connection_close(server->connections);
 	sd_event_source_disable_unref(server->listener);
 	(void)close(server->descriptor);
-	if (server->view >= 0)
-		(void)close(server->view);
+	view_free(&server->view);
 	free(server->newest);
 	free(server);
 }

@@ -7,6 +7,7 @@
 #include <systemd/sd-event.h>
 
 #include "agent/net/net.h"
+#include "agent/net/view_reader.h"
 #include "lib/buffer.h"
 #include "lib/json.h"
 
@@ -32,7 +33,8 @@ struct connection {
 struct status_server {
 	struct net *net;
 	sd_event_source *listener;
-	int descriptor, view;
+	int descriptor;
+	struct view view;
 	struct connection *connections;
 	unsigned count;
 	char *newest; /* the newest command line that the monitors know */

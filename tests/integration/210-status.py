@@ -120,6 +120,46 @@ def limits():
     wait_for(lambda: len(exchange(call(f"{SERVICE}.GetInfo"), uid=65534)) == 1, "and then there is room again")
 
 
+def monitor(machine, serve):
+    """Each command once, also when a removed user's old lines are nobody's any more."""
+    write("/etc/latchkey/policy.conf", "[password]\naccept_lockout = yes\n")
+    wait_for(lambda: exchange(call(f"{AGENT}.GetStatus"))[0]["parameters"]["seq"] == 3, "nothing is on its way")
+    client = connect()
+    client.sendall(call(f"{AGENT}.Monitor", more=True) + call(f"{SERVICE}.GetInfo"))
+    check("vendor" in json.loads(client.recv(65536).rstrip(b"\0"))["parameters"], "Monitor: nothing yet, and other calls are answered")
+    for seq, command in ((4, {"do": "user.ensure"}), (5, {"do": "user.remove", "accept_lockout": True}), (6, {"do": "user.ensure"})):
+        serve(seq, [{"id": f"m{seq}", "user": "watched", **command}])
+        wait_for(lambda: machine.status()["seq"] == seq, "a document is applied")
+    data = b""
+    while b'"m6"' not in data:
+        more = client.recv(65536)
+        assert more, data
+        data += more
+    check([reply["parameters"]["command"]["code"] for reply in replies(data)] == ["ok", "ok", "home_exists"], "he came and went")
+    told = [(reply["parameters"]["command"]["id"], reply["continues"]) for reply in replies(data)]
+    check(told == [("m4", True), ("m5", True), ("m6", True)], f"Monitor: each command once {told}")
+    client.close()
+
+
+def endpoint_is_explained(machine, handler, server):
+    """Why the endpoint is no help stays in the status when the view is written for another reason."""
+    def problem(code):
+        return next((p["detail"] for p in machine.status()["problems"] if p["code"] == code), None)
+
+    def ask_until(code):
+        os.kill(machine.processes["latchkeyd"].pid, 10)
+        return problem(code)
+
+    handler.status = 500
+    wait_for(lambda: ask_until("endpoint_refused"), "the endpoint answers 500")
+    check("500" in problem("endpoint_refused"), f"endpoint_refused says with what: {problem('endpoint_refused')}")
+    server.shutdown()
+    server.server_close()
+    why = wait_for(lambda: ask_until("endpoint_unreachable"), "the endpoint is gone")
+    machine.apply(b"", "--redo")
+    check(problem("endpoint_unreachable") == why, f"endpoint_unreachable still says why: {why}")
+
+
 def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
@@ -132,11 +172,13 @@ def test():
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
     class Static(BaseHTTPRequestHandler):
-        served = None
+        served, status = None, None
 
         def do_GET(self):
             body = Static.served if self.path.endswith("document") else None
-            self.send_response(200 if body else 404)
+            if Static.status:
+                body = None
+            self.send_response(Static.status or (200 if body else 404))
             if body:
                 self.send_header("ETag", '"%d"' % len(body))
             self.send_header("Content-Length", str(len(body or b"")))
@@ -202,7 +244,13 @@ def test():
     for client in clients:
         client.close()
     wait_for(lambda: descriptors(net.pid) <= before + 1, "and every connection goes")
-    server.shutdown()
+
+    def serve(seq, commands):
+        Static.served = ops.document(seq, commands)
+        os.kill(machine.processes["latchkeyd"].pid, 10)
+
+    monitor(machine, serve)
+    endpoint_is_explained(machine, Static, server)
 
 
 main(test)

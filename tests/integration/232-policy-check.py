@@ -92,8 +92,25 @@ def forms(ops, listed):
     check("observe (the file is refused)" in out and "policy.conf:3" in err, "a bad policy says so, with its line")
 
 
+def whole(ops, listed):
+    """What is refused whole is not told to be allowed."""
+    one = listed[:1]
+    write(POLICY, "[policy]\nmode = enforce\ncommands = *\n")
+    check(latchctl("policy", "check", "-", text=ops.document(9, one))[0] == 0, "it would be done")
+    status, out, err = latchctl("policy", "check", "-", text=ops.document(9, one, instance="vm-2"))
+    check(status == 1 and "wrong_instance" in err and "vm-2" in err and "vm-1" in err, f"another machine's: {err.strip()}")
+    status, out, err = latchctl("policy", "check", "-", text=ops.sign(json.dumps(
+        {"v": 1, "instance": "vm-1", "seq": 9, "issued": 1, "expires": 2, "actor": "a", "commands": one}) + "\n"))
+    check(status == 1 and "expired" in err, f"an old one: {err.strip()}")
+    write(POLICY, "[policy]\nmode = off\n")
+    status, out, err = latchctl("policy", "check", "-", text=ops.document(9, one))
+    check(status == 1 and "mode_off" in out and "policy.conf:2" in out, f"mode = off: {out}")
+
+
 def test():
-    forms(*run())
+    ops, listed = run()
+    forms(ops, listed)
+    whole(ops, listed)
 
 
 main(test)

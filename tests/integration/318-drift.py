@@ -37,6 +37,11 @@ def problems(machine):
     return {problem["code"]: problem["detail"] for problem in machine.status()["problems"]}
 
 
+def can_log_in(user):
+    lines = [json.loads(line) for line in read("/run/latchkey/view").splitlines()]
+    return next(line["key"]["can"] for line in lines if line.get("t") == "user" and line["user"] == user)
+
+
 def test():
     machine, ops = Machine(url=None), Signer()
     write("/etc/latchkey/allowed_signers", ops.line())
@@ -77,7 +82,8 @@ def test():
     put("\n".join(line for line in lines() if "latchkey:one" not in line) + "\n")
     log = sweep()
     check(state("one") == "missing" and state("two") == "present" and "one: gone" in log, "report: a line is gone")
-    check(problems(machine).get("drift", "").endswith("alice: one") and machine.status()["health"] == "degraded", "in the status")
+    check(": 1 " in problems(machine).get("drift", "") and machine.status()["health"] == "degraded", "in the status")
+    check(not any(name in problems(machine)["drift"] for name in ("alice", " one")), "which names nobody: everybody reads it")
     check("latchkey:one" not in read(FILE), "and nothing was changed")
     check(do(bind("one"))[0]["changed"] and state("one") == "present", "a bind puts it back")
     put(read(FILE).replace(" latchkey:two", ""))
@@ -86,8 +92,12 @@ def test():
     put(read(FILE).replace(keys["one"], keys["other"]))
     sweep()
     check(state("one") == "missing", "another key under our label is not ours")
+    check(can_log_in("alice"), "another key of hers logs in")
+    put("")
+    sweep()
+    check(not can_log_in("alice"), "with none left the status does not say any more that she can log in")
     put(whole)
-    check(sweep() == "" and state("one") == state("two") == "present" and "drift" not in problems(machine), "all is well again")
+    check(sweep() == "" and can_log_in("alice") and state("one") == state("two") == "present" and "drift" not in problems(machine), "all is well again")
     os.rename("/home/alice", "/home/away")
     log = sweep()
     check("not looked at" in log and state("one") == "present", "a home that is not there: nothing is known")

@@ -199,12 +199,25 @@ def test():
     check(code == 0 and "zoe:" in read("/etc/passwd") and machine.result(17, "r2")["code"] == "ok", "  the disk can be written again: it is done")
     check(not os.path.exists("/run/latchkey/history") and '"id":"r1"' in read("/var/lib/latchkey/history/current"), "  and the history on disk takes /run's along")
 
+    # --- the same document again, after its time --------------------------------------------------------------------------------------
+    short = ops.document(18, [], expires=int(time.time()) + 1)
+    check(machine.apply(short)[0] == 0, "a document that soon expires")
+    if os.path.exists("/var/lib/latchkey/results/0"):
+        os.unlink("/var/lib/latchkey/results/0")
+    until = int(time.time()) + 2
+    while time.time() <= until:
+        time.sleep(0.2)
+    check(machine.apply(short)[0] == 0 and not os.path.exists("/var/lib/latchkey/results/0"),
+          "P13_ offered again after that (a restart forgets the ETag), it was taken over and is not refused")
+
     # --- a wrong clock ---------------------------------------------------------------------------------------------------------------
     machine.apply(ops.document(20, []))
     now = int(time.time())
     history = read("/var/lib/latchkey/history/current")
     write("/var/lib/latchkey/history/current", history + json.dumps(
         {"t": "document", "seq": 20, "issued": now + 5000, "digest": "x", "time": now}, separators=(",", ":")) + "\n", 0o600)
+    code, _ = machine.apply(ops.document(21, [], issued=4102444800, expires=4102448400))
+    check(code == 75 and machine.status()["seq"] == 20, "P102_ a document of the year 2100 does not take the channel with it")
     code, _ = machine.apply(ops.document(21, [], issued=now + 5001, expires=now + 9000))
     check(code == 0 and "clock_wrong" in [p["code"] for p in machine.status()["problems"]],
           "P102_ a clock below the floor: the future is not judged by it, and status says clock_wrong")
@@ -229,6 +242,14 @@ def test():
     document.update(seq=31, commands=[{"id": "n2", "do": "user.ensure", "user": "una"}])
     machine.apply(json.dumps(document) + "\n")
     check("una:" in read("/etc/passwd"), "  which it then does")
+    write("/etc/latchkey/latchkey.conf", configuration.replace("trust_threshold = 2", "trust_threshold = 2\ntrust = unsigned") +
+          "[endpoint]\nurl = http://metadata/\n")
+    machine.redo()
+    check(any(p["code"] == "config_invalid" and "latchkey.conf:7" in p["detail"] for p in machine.status()["problems"]),
+          f"P1_ unsigned documents from whoever answers for a name: the file is refused {machine.status()['problems']}")
+    machine.start_net()
+    net = machine.processes["latchkey-net"]
+    check(net.wait() != 0 and "needs an address" in read("/tmp/latchkey-net.log"), "  and latchkey-net does not ask anybody")
     write("/etc/latchkey/latchkey.conf", configuration)
 
     # --- P89: what a later version has written ------------------------------------------------------------------------------------------

@@ -36,6 +36,8 @@ int history_append(const struct apply *apply, const struct document *document) M
 int history_append_in_run(const struct apply *apply, const struct document *document) MUST_CHECK;
 /* From here on the floors of seq and time are 0 again; what was done stays known. */
 int history_reset_floors(const struct apply *apply) MUST_CHECK;
+/* Lines were lost here: a document from before is not taken over, for nobody knows whether it was. */
+void history_put_damaged(const struct apply *apply, struct buffer *lines);
 /* The seq of the document that a command of that id came in, and the line's members; -ENOENT. */
 int history_find(const struct history *history, const char *id, cJSON **ret_line) MUST_CHECK;
 /* How many commands of the newest document still wait, and when a document was last found good; 0 when nobody knows. */

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "agent/apply/damage.h"
 #include "lib/base64.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -48,11 +49,13 @@ static int open_spare(int state, int *ret_descriptor)
 		*ret_descriptor = steal_descriptor(&descriptor);
 		return 0;
 	}
-	if (descriptor < 0 && errno != ENOENT)
+	bool is_strange = descriptor < 0 && (errno == ELOOP || errno == EISDIR);
+	if (descriptor < 0 && errno != ENOENT && !is_strange)
 		return -errno;
-	if (descriptor >= 0) {
-		(void)close(steal_descriptor(&descriptor));
-		if (sys.unlinkat(state, SPARE, 0) < 0)
+	if (descriptor >= 0 || is_strange) {
+		if (descriptor >= 0)
+			(void)close(steal_descriptor(&descriptor));
+		if (sys.unlinkat(state, SPARE, 0) < 0 && (!is_strange || sys.unlinkat(state, SPARE, AT_REMOVEDIR) < 0))
 			return -errno;
 	}
 	descriptor = sys.openat(state, SPARE, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -465,13 +468,10 @@ static int resume_in(
 		sys.openat(journal.directory, journal.name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
 	if (journal.descriptor < 0 || sys.fstat(journal.descriptor, &status) < 0)
 		return -errno;
-	r = S_ISREG(status.st_mode) ? read_journal(apply, &journal, ret_document) : -EBADMSG;
+	bool is_ours = S_ISREG(status.st_mode) && status.st_uid == 0 && (status.st_mode & 022) == 0;
+	r = is_ours ? read_journal(apply, &journal, ret_document) : -EBADMSG;
 	if (r == -EBADMSG) {
-		cleanup_close int quarantine = -1;
-		log_error("journal %s is damaged: set aside in quarantine/", journal.name);
-		r = file_make_directory(parent, "quarantine", 0700, &quarantine);
-		if (r == 0 && sys.renameat2(journal.directory, journal.name, quarantine, "journal", 0) < 0)
-			r = -errno;
+		r = damage_set_aside(parent, journal.directory, journal.name, DAMAGE_JOURNAL);
 		return r < 0 ? r : -EBADMSG;
 	}
 	if (r < 0)

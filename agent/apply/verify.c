@@ -181,6 +181,10 @@ static enum code check_validity(const struct apply *apply, const struct document
 			(long long)document->seq, (long long)apply->floors.seq);
 		return CODE_REPLAYED;
 	}
+	if (document->issued < apply->floors.damaged) {
+		set_detail(detail, "the history was damaged since: whether this was done is not known");
+		return CODE_REPLAYED;
+	}
 	if (document->seq > apply->floors.seq + SEQ_STEP_MAX) {
 		(void)snprintf(detail, DETAIL_MAX + 1, "seq %lld is more than %d above %lld", (long long)document->seq,
 			SEQ_STEP_MAX, (long long)apply->floors.seq);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "agent/apply/damage.h"
 #include "agent/apply/history.h"
 #include "agent/apply/identity.h"
 #include "agent/apply/journal.h"
@@ -141,7 +142,7 @@ static int put_status(struct view *view, const cJSON *old, const struct link_mes
 	const char *why = message && message->code == 0 ? message->text : "";
 	int64_t pending, verified;
 	unsigned failing = 0, degraded = 0, harmless = 0;
-	char fingerprint[SSHKEY_FINGERPRINT_SIZE];
+	char fingerprint[SSHKEY_FINGERPRINT_SIZE], detail[DETAIL_MAX + 1];
 
 	bool history_unreadable = history_read_floors(apply, &apply->floors) < 0;
 	history_progress(apply, &pending, &verified);
@@ -154,6 +155,11 @@ static int put_status(struct view *view, const cJSON *old, const struct link_mes
 	if (history_unreadable)
 		put_problem(&problem_writer, &failing, "history_unreadable",
 			"the history cannot be read, so no document is taken over");
+	if (damage_kept(apply)) {
+		(void)snprintf(detail, sizeof(detail), "look at /var/lib/latchkey/quarantine/%s and take it away",
+			damage_kept(apply));
+		put_problem(&problem_writer, &degraded, "state_damaged", detail);
+	}
 	if (apply->config_error[0])
 		put_problem(&problem_writer, &failing, "config_invalid", apply->config_error);
 	if (apply->policy.broken)

@@ -169,7 +169,10 @@ int history_answer(const struct history *history, struct document *document)
 		if (!found)
 			continue;
 		cleanup_json cJSON *tree = NULL;
-		if (json_parse_object(line, size, &tree) == 0)
+		int r = json_parse_object(line, size, &tree);
+		if (r == -ENOMEM)
+			return r; /* or it would be done again */
+		if (r == 0)
 			answer(*found, tree);
 	}
 	return 0;
@@ -257,35 +260,52 @@ static int64_t newest_result(const struct apply *apply)
 	return newest;
 }
 
-int history_read_floors(const struct apply *apply, struct floors *ret_floors)
+int history_floors(const struct history *history, struct floors *ret_floors)
 {
-	cleanup_history struct history history = {0};
 	struct floors floors = {0};
 	unsigned file;
 	const char *line;
 	size_t end, size;
 
-	int r = history_load(apply, &history);
-	if (r < 0)
-		return r;
-	history_newest(&history, &file, &end);
-	while (history_previous_line(&history, &file, &end, &line, &size)) {
+	history_newest(history, &file, &end);
+	while (history_previous_line(history, &file, &end, &line, &size)) {
+		bool is_damaged = starts_with(line, size, DAMAGED_HEAD);
 		cleanup_json cJSON *tree = NULL;
 		const char *digest = "";
+		int64_t seq, issued;
 		if (starts_with(line, size, RESET_HEAD))
 			break;
-		/* The next document is above all that were; before it nobody knows which those are. */
-		if (starts_with(line, size, DAMAGED_HEAD) && json_parse_object(line, size, &tree) == 0 &&
-			json_get_integer(tree, "time", &floors.damaged) == 0)
+		if (!is_damaged && !starts_with(line, size, DOCUMENT_HEAD))
 			continue;
-		if (!starts_with(line, size, DOCUMENT_HEAD) || json_parse_object(line, size, &tree) < 0 ||
-			json_get_integer(tree, "seq", &floors.seq) < 0 ||
-			json_get_integer(tree, "issued", &floors.issued) < 0)
+		int r = json_parse_object(line, size, &tree);
+		if (r == -ENOMEM)
+			return r;
+		/* The next document is above all that were; before it nobody knows which those are. */
+		if (is_damaged && floors.damaged == 0)
+			(void)!json_get_integer(tree, "time", &floors.damaged);
+		if (is_damaged || json_get_integer(tree, "seq", &seq) < 0 ||
+			json_get_integer(tree, "issued", &issued) < 0)
 			continue;
 		(void)!json_get_string(tree, "digest", &digest);
+		floors.seq = seq;
+		floors.issued = issued;
 		(void)snprintf(floors.digest, sizeof(floors.digest), "%s", digest);
 		break;
 	}
+	*ret_floors = floors;
+	return 0;
+}
+
+int history_read_floors(const struct apply *apply, struct floors *ret_floors)
+{
+	cleanup_history struct history history = {0};
+	struct floors floors;
+
+	int r = history_load(apply, &history);
+	if (r == 0)
+		r = history_floors(&history, &floors);
+	if (r < 0)
+		return r;
 	int64_t result = newest_result(apply);
 	if (result > floors.seq) {
 		floors.seq = result;

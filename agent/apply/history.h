@@ -29,6 +29,8 @@ void history_free(struct history *history);
 #define cleanup_history CLEANUP(history_free)
 /* Fills the outcome of each command whose id has a final status; notes whose line would only be repeated. */
 int history_answer(const struct history *history, struct document *document) MUST_CHECK;
+/* What the history alone says of them. */
+int history_floors(const struct history *history, struct floors *ret_floors) MUST_CHECK;
 int history_read_floors(const struct apply *apply, struct floors *ret_floors) MUST_CHECK;
 /* One line for the document and one per command that the history does not have; on disk when it returns. */
 int history_append(const struct apply *apply, const struct document *document) MUST_CHECK;

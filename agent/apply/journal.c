@@ -352,8 +352,34 @@ static int cut_torn_rest(const struct journal *journal, size_t size)
 	return r;
 }
 
+int journal_read(const struct apply *apply, const char *bytes, size_t size, struct document *document, int64_t *ret_end)
+{
+	bool first = true;
+	size_t offset;
+
+	for (offset = 0; offset < size;) {
+		const char *newline = memchr(bytes + offset, '\n', size - offset);
+		cleanup_json cJSON *line = NULL;
+		if (!newline)
+			break; /* torn: cut by the next append, which starts here */
+		size_t length = (size_t)(newline - bytes) - offset;
+		int r = json_parse_object(bytes + offset, length, &line);
+		if (r == 0)
+			r = first ? read_document_line(apply, line, document) : read_line(line, document);
+		if (r < 0)
+			return r;
+		first = false;
+		offset += length + 1;
+	}
+	if (first)
+		return -EBADMSG;
+	*ret_end = (int64_t)offset;
+	return 0;
+}
+
 static int read_journal(const struct apply *apply, struct journal *journal, struct document *ret_document)
 {
+	cleanup_document struct document document = {0};
 	cleanup_free char *bytes = NULL;
 	size_t size;
 
@@ -361,26 +387,14 @@ static int read_journal(const struct apply *apply, struct journal *journal, stru
 	if (r < 0)
 		return r;
 	size = strnlen(bytes, size);
-	bool first = true;
-	for (size_t offset = 0; offset < size;) {
-		const char *newline = memchr(bytes + offset, '\n', size - offset);
-		cleanup_json cJSON *line = NULL;
-		if (!newline)
-			break; /* torn: cut by the next append, which starts here */
-		size_t length = (size_t)(newline - bytes) - offset;
-		r = json_parse_object(bytes + offset, length, &line);
-		if (r < 0)
-			return r;
-		r = first ? read_document_line(apply, line, ret_document) : read_line(line, ret_document);
-		if (r < 0)
-			return r;
-		first = false;
-		offset += length + 1;
-		journal->end = (int64_t)offset;
-	}
-	if (first)
-		return -EBADMSG;
-	return journal->end < (int64_t)size ? cut_torn_rest(journal, size) : 0;
+	r = journal_read(apply, bytes, size, &document, &journal->end);
+	if (r == 0 && journal->end < (int64_t)size)
+		r = cut_torn_rest(journal, size);
+	if (r < 0)
+		return r;
+	*ret_document = document;
+	document = (struct document){0};
+	return 0;
 }
 
 static int64_t parse_seq(const char *name)

@@ -181,38 +181,49 @@ def test():
     check(machine.apply(trust(5, many, [fingerprint], roots[0], roots[1]), "--trust", "-")[0] == 65, "  which holds no more than a file")
     write("/etc/latchkey/allowed_signers", before)
 
+    # --- results that nobody takes ---------------------------------------------------------------------------------------------------
+    waiting = sorted(os.listdir("/var/lib/latchkey/results"))
+    for part in range(2200):
+        write(f"/var/lib/latchkey/results/1.{part}", "x", 0o600)
+    machine.apply(ops.document(15, [{"id": "w1", "do": "diagnose", "user": "alice"}]))
+    left = os.listdir("/var/lib/latchkey/results")
+    check(len(left) == 2048 and {*waiting, "15"} <= {*left, "1"}, f"P87_ the oldest results make room for the newest {len(left)}")
+    for name in left:
+        if name.startswith("1."):
+            os.unlink(f"/var/lib/latchkey/results/{name}")
+
     # --- the disk with the state is read-only: a runtime key still gets in (P105) ------------------------------------------------
     machine.redo()
     lonely = keygen("/tmp/lonely")
     mount("--bind", "/var/lib/latchkey", "/var/lib/latchkey")
     mount("-o", "remount,bind,ro", "/var/lib/latchkey")
-    code, log = machine.apply(ops.document(15, [{"id": "r1", "do": "keys.bind", "user": "alice", "keypair": "rescue",
+    code, log = machine.apply(ops.document(16, [{"id": "r1", "do": "keys.bind", "user": "alice", "keypair": "rescue",
                                                  "key": lonely, "location": "runtime"}]))
     check(machine.login_with_key("alice", "/tmp/lonely"), f"P105_ a runtime key logs in with the state read-only {log}")
-    code, _ = machine.apply(ops.document(16, [{"id": "r2", "do": "user.ensure", "user": "zoe"}]))
+    code, _ = machine.apply(ops.document(17, [{"id": "r2", "do": "user.ensure", "user": "zoe"}]))
     check(code == 75 and "zoe:" not in read("/etc/passwd"), "P86_ anything else is not begun: try again")
 
     def told(seq):
         return json.loads(read(f"/run/latchkey/results/{seq}").split("-----BEGIN SSH SIGNATURE-----")[0])["results"][0]
 
     check(os.listdir("/run/latchkey/journal") == [], "P105_ the runtime bind's journal ends, for its result is kept in /run")
-    check(told(15)["code"] == "ok" and told(16)["status"] == "pending" and told(16)["code"] == "read_only", "  and says ok; the other is pending, read_only")
-    check(machine.status()["seq"] == 15, "  what is not begun is not taken over")
+    check(told(16)["code"] == "ok" and told(17)["status"] == "pending" and told(17)["code"] == "read_only", "  and says ok; the other is pending, read_only")
+    check(machine.status()["seq"] == 16, "  what is not begun is not taken over")
     check("read_only" in [p["code"] for p in machine.status()["problems"]], "  status says that the disk is read-only")
-    first = os.stat("/run/latchkey/results/16").st_mtime_ns
-    machine.apply(ops.document(16, [{"id": "r2", "do": "user.ensure", "user": "zoe"}]))
-    check(os.stat("/run/latchkey/results/16").st_mtime_ns == first, "  which is told once")
+    first = os.stat("/run/latchkey/results/17").st_mtime_ns
+    machine.apply(ops.document(17, [{"id": "r2", "do": "user.ensure", "user": "zoe"}]))
+    check(os.stat("/run/latchkey/results/17").st_mtime_ns == first, "  which is told once")
     # The same id again, in a document of its own: the history in /run answers.
     os.unlink("/run/latchkey/authorized_keys/alice")
-    machine.apply(ops.document(17, [{"id": "r1", "do": "keys.bind", "user": "alice", "keypair": "rescue", "key": lonely, "location": "runtime"}]))
-    check(told(17)["code"] == "ok" and not os.path.exists("/run/latchkey/authorized_keys/alice"), "P20_ an id is answered from the history in /run")
+    machine.apply(ops.document(18, [{"id": "r1", "do": "keys.bind", "user": "alice", "keypair": "rescue", "key": lonely, "location": "runtime"}]))
+    check(told(18)["code"] == "ok" and not os.path.exists("/run/latchkey/authorized_keys/alice"), "P20_ an id is answered from the history in /run")
     umount("/var/lib/latchkey")
-    code, _ = machine.apply(ops.document(18, [{"id": "r2", "do": "user.ensure", "user": "zoe"}]))
-    check(code == 0 and "zoe:" in read("/etc/passwd") and machine.result(18, "r2")["code"] == "ok", "  the disk can be written again: it is done")
+    code, _ = machine.apply(ops.document(19, [{"id": "r2", "do": "user.ensure", "user": "zoe"}]))
+    check(code == 0 and "zoe:" in read("/etc/passwd") and machine.result(19, "r2")["code"] == "ok", "  the disk can be written again: it is done")
     check(not os.path.exists("/run/latchkey/history") and '"id":"r1"' in read("/var/lib/latchkey/history/current"), "  and the history on disk takes /run's along")
 
     # --- the same document again, after its time --------------------------------------------------------------------------------------
-    short = ops.document(19, [], expires=int(time.time()) + 1)
+    short = ops.document(20, [], expires=int(time.time()) + 1)
     check(machine.apply(short)[0] == 0, "a document that soon expires")
     if os.path.exists("/var/lib/latchkey/results/0"):
         os.unlink("/var/lib/latchkey/results/0")
@@ -223,7 +234,6 @@ def test():
           "P13_ offered again after that (a restart forgets the ETag), it was taken over and is not refused")
 
     # --- a wrong clock ---------------------------------------------------------------------------------------------------------------
-    machine.apply(ops.document(20, []))
     now = int(time.time())
     history = read("/var/lib/latchkey/history/current")
     write("/var/lib/latchkey/history/current", history + json.dumps(

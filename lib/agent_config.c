@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/agent_config.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/log.h"
@@ -30,9 +33,42 @@ static const struct config_key keys[] = {
 
 const struct config_table agent_config_table = {keys, ELEMENTS(keys)};
 
+bool agent_config_is_http_by_name(const char *url)
+{
+	static const char scheme[] = "http://";
+	struct in_addr address;
+	char host[64] = "";
+
+	if (strncmp(url, scheme, strlen(scheme)) != 0)
+		return false;
+	const char *start = url + strlen(scheme);
+	size_t size = strcspn(start, ":/");
+	if (*start == '[')
+		return false;
+	if (size < sizeof(host))
+		memcpy(host, start, size);
+	return inet_pton(AF_INET, host, &address) != 1;
+}
+
 int agent_config_load(int root, struct config *ret_config, char ret_error[CONFIG_ERROR_MAX])
 {
-	return config_load(root, PATH_CONFIGURATION, "latchkey.conf", &agent_config_table, ret_config, ret_error);
+	cleanup_config struct config config = {0};
+
+	int r = config_load(root, PATH_CONFIGURATION, "latchkey.conf", &agent_config_table, &config, ret_error);
+	if (r < 0)
+		return r;
+	const char *url = config_text(&config, "endpoint", "url");
+	/* Whoever answers for the name would be believed. */
+	if (url && agent_config_is_http_by_name(url) &&
+		strcmp(config_text(&config, "agent", "trust"), "unsigned") == 0) {
+		(void)snprintf(ret_error, CONFIG_ERROR_MAX,
+			"%s: with trust = unsigned, http:// needs an address in place of a name",
+			config_source(&config, "endpoint", "url"));
+		return -EBADMSG;
+	}
+	*ret_config = config;
+	config = (struct config){0};
+	return 0;
 }
 
 void agent_config_set_log_level(const struct config *config)

@@ -249,12 +249,12 @@ int allowed_signers_append(
 	r = parse_line(&signer, ret_reason);
 	for (size_t i = 0; r == 0 && i < signers->count; i++) {
 		const struct allowed_signer *other = &signers->entries[i];
-		if (strcmp(other->name, signer.name) == 0 ||
-			(other->blob_size == signer.blob_size &&
-				memcmp(other->blob, signer.blob, signer.blob_size) == 0)) {
-			(void)refuse(ret_reason, "the name or the key stands on an earlier line");
+		if (other->blob_size == signer.blob_size && memcmp(other->blob, signer.blob, signer.blob_size) == 0)
 			r = -EEXIST;
-		}
+		else if (strcmp(other->name, signer.name) == 0)
+			r = -ENOTUNIQ;
+		if (r < 0)
+			(void)refuse(ret_reason, "the name or the key stands on an earlier line");
 	}
 	if (r == 0) {
 		struct allowed_signer *entries =
@@ -302,6 +302,14 @@ int allowed_signers_parse(const char *text, size_t size, struct allowed_signers 
 	*ret_signers = signers;
 	signers = (struct allowed_signers){0};
 	return 0;
+}
+
+void allowed_signers_remove(struct allowed_signers *signers, size_t index)
+{
+	free_signer(&signers->entries[index]);
+	signers->count--;
+	memmove(&signers->entries[index], &signers->entries[index + 1],
+		(signers->count - index) * sizeof(*signers->entries));
 }
 
 void allowed_signers_free(struct allowed_signers *signers)

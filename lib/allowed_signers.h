@@ -40,9 +40,11 @@ struct allowed_signers {
  */
 int allowed_signers_parse(const char *text, size_t size, struct allowed_signers *ret_signers, unsigned *ret_line,
 	char ret_reason[ALLOWED_SIGNERS_REASON_MAX]) MUST_CHECK;
-/* Adds one line: 0; -EEXIST when its key or name is in the list; -EBADMSG; -ENOMEM; -E2BIG. */
+/* Adds one line: 0; -EEXIST when its key is in the list, -ENOTUNIQ when its name is with another; -EBADMSG; -ENOMEM;
+ * -E2BIG. */
 int allowed_signers_append(struct allowed_signers *signers, const char *line, size_t size,
 	char ret_reason[ALLOWED_SIGNERS_REASON_MAX]) MUST_CHECK;
+void allowed_signers_remove(struct allowed_signers *signers, size_t index);
 void allowed_signers_free(struct allowed_signers *signers);
 #define cleanup_allowed_signers CLEANUP(allowed_signers_free)
 

@@ -83,6 +83,7 @@ struct document {
 struct floors {
 	int64_t seq;              /* of the newest document taken over; 0: none */
 	int64_t issued;           /* of that document */
+	int64_t damaged;          /* when lines of the history were found lost, if none was taken over since */
 	char digest[DIGEST_SIZE]; /* "" where only the seq is known */
 };
 
@@ -112,7 +113,8 @@ struct apply {
 /* context.c */
 int apply_open(struct apply *apply, const char *root_path) MUST_CHECK;
 void apply_close(struct apply *apply);
-int apply_lock(struct apply *apply) MUST_CHECK;
+/* Repairing costs a look at every line of the state: at boot and when something is done again. */
+int apply_lock(struct apply *apply, bool repair) MUST_CHECK;
 /* A directory of the state by name, created 0700 where it is missing. */
 /* Says in the state which version of this program writes it. */
 int apply_keep_version(const struct apply *apply) MUST_CHECK;

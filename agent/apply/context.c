@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "agent/apply/apply.h"
+#include "agent/apply/damage.h"
 #include "agent/apply/history.h"
 #include "agent/apply/identity.h"
 #include "agent/apply/journal.h"
@@ -158,7 +159,7 @@ int apply_keep_version(const struct apply *apply)
 }
 
 /* Everything that must not move while we look at it is read under the lock. */
-int apply_lock(struct apply *apply)
+int apply_lock(struct apply *apply, bool repair)
 {
 	int parent = apply->state >= 0 ? apply->state : apply->run;
 
@@ -173,6 +174,8 @@ int apply_lock(struct apply *apply)
 		if (errno != EINTR)
 			return -errno;
 	}
+	if (repair)
+		damage_repair(apply);
 	int r = apply->state_is_newer ? 0 : identity_open(apply);
 	if (r < 0)
 		return r;

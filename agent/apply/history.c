@@ -16,6 +16,7 @@
 #define COMMAND_HEAD "{\"t\":\"command\",\"id\":\""
 #define DOCUMENT_HEAD "{\"t\":\"document\","
 #define RESET_HEAD "{\"t\":\"reset\","
+#define DAMAGED_HEAD "{\"t\":\"damaged\","
 #define RESULTS_MAX 4096u /* files; the endpoint was gone for as many documents */
 
 int history_load(const struct apply *apply, struct history *ret_history)
@@ -168,7 +169,10 @@ int history_answer(const struct history *history, struct document *document)
 		if (!found)
 			continue;
 		cleanup_json cJSON *tree = NULL;
-		if (json_parse_object(line, size, &tree) == 0)
+		int r = json_parse_object(line, size, &tree);
+		if (r == -ENOMEM)
+			return r; /* or it would be done again */
+		if (r == 0)
 			answer(*found, tree);
 	}
 	return 0;
@@ -256,31 +260,52 @@ static int64_t newest_result(const struct apply *apply)
 	return newest;
 }
 
-int history_read_floors(const struct apply *apply, struct floors *ret_floors)
+int history_floors(const struct history *history, struct floors *ret_floors)
 {
-	cleanup_history struct history history = {0};
 	struct floors floors = {0};
 	unsigned file;
 	const char *line;
 	size_t end, size;
 
-	int r = history_load(apply, &history);
-	if (r < 0)
-		return r;
-	history_newest(&history, &file, &end);
-	while (history_previous_line(&history, &file, &end, &line, &size)) {
+	history_newest(history, &file, &end);
+	while (history_previous_line(history, &file, &end, &line, &size)) {
+		bool is_damaged = starts_with(line, size, DAMAGED_HEAD);
 		cleanup_json cJSON *tree = NULL;
 		const char *digest = "";
+		int64_t seq, issued;
 		if (starts_with(line, size, RESET_HEAD))
 			break;
-		if (!starts_with(line, size, DOCUMENT_HEAD) || json_parse_object(line, size, &tree) < 0 ||
-			json_get_integer(tree, "seq", &floors.seq) < 0 ||
-			json_get_integer(tree, "issued", &floors.issued) < 0)
+		if (!is_damaged && !starts_with(line, size, DOCUMENT_HEAD))
+			continue;
+		int r = json_parse_object(line, size, &tree);
+		if (r == -ENOMEM)
+			return r;
+		/* The next document is above all that were; before it nobody knows which those are. */
+		if (is_damaged && floors.damaged == 0)
+			(void)!json_get_integer(tree, "time", &floors.damaged);
+		if (is_damaged || json_get_integer(tree, "seq", &seq) < 0 ||
+			json_get_integer(tree, "issued", &issued) < 0)
 			continue;
 		(void)!json_get_string(tree, "digest", &digest);
+		floors.seq = seq;
+		floors.issued = issued;
 		(void)snprintf(floors.digest, sizeof(floors.digest), "%s", digest);
 		break;
 	}
+	*ret_floors = floors;
+	return 0;
+}
+
+int history_read_floors(const struct apply *apply, struct floors *ret_floors)
+{
+	cleanup_history struct history history = {0};
+	struct floors floors;
+
+	int r = history_load(apply, &history);
+	if (r == 0)
+		r = history_floors(&history, &floors);
+	if (r < 0)
+		return r;
 	int64_t result = newest_result(apply);
 	if (result > floors.seq) {
 		floors.seq = result;
@@ -329,6 +354,19 @@ static int rotate(int directory)
 	return 0;
 }
 
+/* The last line as a crash or a full disk left it, so that the next one is whole. */
+static int cut_torn_line(int descriptor)
+{
+	cleanup_free char *text = NULL;
+	size_t size;
+
+	int r = file_read_descriptor(descriptor, HISTORY_READ_MAX, &text, &size);
+	if (r < 0)
+		return r;
+	const char *newline = memrchr(text, '\n', size);
+	return sys.ftruncate(descriptor, newline ? newline + 1 - text : 0) < 0 ? -errno : 0;
+}
+
 static int append_to(int directory, const char *name, size_t most, const struct buffer *lines)
 {
 	cleanup_close int descriptor = -1;
@@ -343,10 +381,9 @@ static int append_to(int directory, const char *name, size_t most, const struct 
 		return -EINVAL;
 	if (status.st_size > (off_t)most)
 		return -ENOSPC;
-	/* A torn last line of a crash is ended here, so that the next line is whole. */
 	char last = '\n';
 	if (status.st_size > 0 && pread(descriptor, &last, 1, status.st_size - 1) == 1 && last != '\n')
-		r = file_write_all(descriptor, "\n", 1);
+		r = cut_torn_line(descriptor);
 	if (r == 0)
 		r = file_write_all(descriptor, lines->bytes, lines->size);
 	if (r < 0)
@@ -384,16 +421,27 @@ static int append_lines(const struct apply *apply, const struct buffer *lines)
 	return r < 0 ? r : file_remove(apply->run, IN_RUN);
 }
 
+static void put_mark(const struct apply *apply, const char *type, struct buffer *lines)
+{
+	struct json_writer writer = {lines, false};
+
+	json_begin_object(&writer, NULL);
+	json_put_string(&writer, "t", type);
+	json_put_integer(&writer, "time", apply->clock);
+	json_end_object(&writer);
+	buffer_append(lines, "\n", 1);
+}
+
+void history_put_damaged(const struct apply *apply, struct buffer *lines)
+{
+	put_mark(apply, "damaged", lines);
+}
+
 int history_reset_floors(const struct apply *apply)
 {
 	cleanup_buffer struct buffer line = {0};
-	struct json_writer writer = {&line, false};
 
-	json_begin_object(&writer, NULL);
-	json_put_string(&writer, "t", "reset");
-	json_put_integer(&writer, "time", apply->clock);
-	json_end_object(&writer);
-	buffer_append(&line, "\n", 1);
+	put_mark(apply, "reset", &line);
 	int r = buffer_status(&line);
 	return r < 0 ? r : append_lines(apply, &line);
 }

@@ -29,6 +29,8 @@ void history_free(struct history *history);
 #define cleanup_history CLEANUP(history_free)
 /* Fills the outcome of each command whose id has a final status; notes whose line would only be repeated. */
 int history_answer(const struct history *history, struct document *document) MUST_CHECK;
+/* What the history alone says of them. */
+int history_floors(const struct history *history, struct floors *ret_floors) MUST_CHECK;
 int history_read_floors(const struct apply *apply, struct floors *ret_floors) MUST_CHECK;
 /* One line for the document and one per command that the history does not have; on disk when it returns. */
 int history_append(const struct apply *apply, const struct document *document) MUST_CHECK;
@@ -36,6 +38,8 @@ int history_append(const struct apply *apply, const struct document *document) M
 int history_append_in_run(const struct apply *apply, const struct document *document) MUST_CHECK;
 /* From here on the floors of seq and time are 0 again; what was done stays known. */
 int history_reset_floors(const struct apply *apply) MUST_CHECK;
+/* Lines were lost here: a document from before is not taken over, for nobody knows whether it was. */
+void history_put_damaged(const struct apply *apply, struct buffer *lines);
 /* The seq of the document that a command of that id came in, and the line's members; -ENOENT. */
 int history_find(const struct history *history, const char *id, cJSON **ret_line) MUST_CHECK;
 /* How many commands of the newest document still wait, and when a document was last found good; 0 when nobody knows. */

@@ -410,6 +410,22 @@ static int read_generation(int directory, int64_t *ret_generation)
 	return 0;
 }
 
+/* Where the number is lost, that of the identity which was sent last: a lower one would not be believed. */
+static int64_t known_generation(int directory)
+{
+	cleanup_identity struct identity identity = {0};
+	cleanup_free char *text = NULL;
+	int64_t generation = 0;
+	size_t size;
+
+	if (read_generation(directory, &generation) == 0 && generation > 0)
+		return generation;
+	if (file_read(directory, "text", IDENTITY_TEXT_MAX, &text, &size) < 0 ||
+		identity_read(text, size, &identity) != CODE_OK)
+		return 0;
+	return identity.generation;
+}
+
 int identity_generation(const struct apply *apply, int64_t *ret_generation)
 {
 	cleanup_close int directory = -1;
@@ -424,13 +440,12 @@ int identity_refresh(const struct apply *apply)
 	cleanup_buffer struct buffer payload = {0};
 	cleanup_free char *old = NULL;
 	char line[32];
-	int64_t generation = 0;
 	size_t old_size = 0;
 
 	int r = apply_state_directory(apply, "identity", &directory);
 	if (r < 0)
 		return r;
-	(void)!read_generation(directory, &generation);
+	int64_t generation = known_generation(directory);
 	r = build(apply, directory, generation, &payload);
 	if (r < 0)
 		return r;

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "agent/apply/damage.h"
 #include "lib/base64.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -48,11 +49,13 @@ static int open_spare(int state, int *ret_descriptor)
 		*ret_descriptor = steal_descriptor(&descriptor);
 		return 0;
 	}
-	if (descriptor < 0 && errno != ENOENT)
+	bool is_strange = descriptor < 0 && (errno == ELOOP || errno == EISDIR);
+	if (descriptor < 0 && errno != ENOENT && !is_strange)
 		return -errno;
-	if (descriptor >= 0) {
-		(void)close(steal_descriptor(&descriptor));
-		if (sys.unlinkat(state, SPARE, 0) < 0)
+	if (descriptor >= 0 || is_strange) {
+		if (descriptor >= 0)
+			(void)close(steal_descriptor(&descriptor));
+		if (sys.unlinkat(state, SPARE, 0) < 0 && (!is_strange || sys.unlinkat(state, SPARE, AT_REMOVEDIR) < 0))
 			return -errno;
 	}
 	descriptor = sys.openat(state, SPARE, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -349,8 +352,34 @@ static int cut_torn_rest(const struct journal *journal, size_t size)
 	return r;
 }
 
+int journal_read(const struct apply *apply, const char *bytes, size_t size, struct document *document, int64_t *ret_end)
+{
+	bool first = true;
+	size_t offset;
+
+	for (offset = 0; offset < size;) {
+		const char *newline = memchr(bytes + offset, '\n', size - offset);
+		cleanup_json cJSON *line = NULL;
+		if (!newline)
+			break; /* torn: cut by the next append, which starts here */
+		size_t length = (size_t)(newline - bytes) - offset;
+		int r = json_parse_object(bytes + offset, length, &line);
+		if (r == 0)
+			r = first ? read_document_line(apply, line, document) : read_line(line, document);
+		if (r < 0)
+			return r;
+		first = false;
+		offset += length + 1;
+	}
+	if (first)
+		return -EBADMSG;
+	*ret_end = (int64_t)offset;
+	return 0;
+}
+
 static int read_journal(const struct apply *apply, struct journal *journal, struct document *ret_document)
 {
+	cleanup_document struct document document = {0};
 	cleanup_free char *bytes = NULL;
 	size_t size;
 
@@ -358,26 +387,14 @@ static int read_journal(const struct apply *apply, struct journal *journal, stru
 	if (r < 0)
 		return r;
 	size = strnlen(bytes, size);
-	bool first = true;
-	for (size_t offset = 0; offset < size;) {
-		const char *newline = memchr(bytes + offset, '\n', size - offset);
-		cleanup_json cJSON *line = NULL;
-		if (!newline)
-			break; /* torn: cut by the next append, which starts here */
-		size_t length = (size_t)(newline - bytes) - offset;
-		r = json_parse_object(bytes + offset, length, &line);
-		if (r < 0)
-			return r;
-		r = first ? read_document_line(apply, line, ret_document) : read_line(line, ret_document);
-		if (r < 0)
-			return r;
-		first = false;
-		offset += length + 1;
-		journal->end = (int64_t)offset;
-	}
-	if (first)
-		return -EBADMSG;
-	return journal->end < (int64_t)size ? cut_torn_rest(journal, size) : 0;
+	r = journal_read(apply, bytes, size, &document, &journal->end);
+	if (r == 0 && journal->end < (int64_t)size)
+		r = cut_torn_rest(journal, size);
+	if (r < 0)
+		return r;
+	*ret_document = document;
+	document = (struct document){0};
+	return 0;
 }
 
 static int64_t parse_seq(const char *name)
@@ -465,13 +482,10 @@ static int resume_in(
 		sys.openat(journal.directory, journal.name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
 	if (journal.descriptor < 0 || sys.fstat(journal.descriptor, &status) < 0)
 		return -errno;
-	r = S_ISREG(status.st_mode) ? read_journal(apply, &journal, ret_document) : -EBADMSG;
+	bool is_ours = S_ISREG(status.st_mode) && status.st_uid == 0 && (status.st_mode & 022) == 0;
+	r = is_ours ? read_journal(apply, &journal, ret_document) : -EBADMSG;
 	if (r == -EBADMSG) {
-		cleanup_close int quarantine = -1;
-		log_error("journal %s is damaged: set aside in quarantine/", journal.name);
-		r = file_make_directory(parent, "quarantine", 0700, &quarantine);
-		if (r == 0 && sys.renameat2(journal.directory, journal.name, quarantine, "journal", 0) < 0)
-			r = -errno;
+		r = damage_set_aside(parent, journal.directory, journal.name, DAMAGE_JOURNAL);
 		return r < 0 ? r : -EBADMSG;
 	}
 	if (r < 0)

@@ -29,6 +29,12 @@ int journal_begin(const struct apply *apply, const struct document *document, st
  */
 int journal_resume(const struct apply *apply, int64_t after, struct journal *ret_journal,
 	struct document *ret_document) MUST_CHECK;
+/*
+ * What the journal's text says, up to its first NUL byte: the document, with plans and outcomes, and where the last
+ * whole line ends. -EBADMSG when a line is not as we write it; the document may be half filled then.
+ */
+int journal_read(const struct apply *apply, const char *bytes, size_t size, struct document *document,
+	int64_t *ret_end) MUST_CHECK;
 /* The batch's plans, on disk before apply is called. */
 int journal_plan(
 	struct journal *journal, unsigned stage, const char *plugin, struct command **batch, size_t count) MUST_CHECK;

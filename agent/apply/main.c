@@ -238,8 +238,8 @@ static int do_inbox(struct apply *apply)
 /* Under the lock a temporary file of ours is one that a crash left. */
 static void sweep(const struct apply *apply)
 {
-	static const char *const folders[] = {"identity", "results", "revert", "trust", "plugin/account",
-		"plugin/authorized-keys", "plugin/sshd", "plugin/login"};
+	static const char *const folders[] = {"identity", "history", "quarantine", "results", "revert", "trust",
+		"plugin/account", "plugin/authorized-keys", "plugin/sshd", "plugin/login"};
 
 	for (unsigned i = 0; i < ELEMENTS(folders); i++) {
 		cleanup_close int directory = -1;
@@ -375,7 +375,7 @@ static int run(const struct options *options)
 	}
 	r = apply_open(&apply, options->root);
 	if (r == 0)
-		r = apply_lock(&apply);
+		r = apply_lock(&apply, options->job == JOB_REDO);
 	if (r == 0)
 		result = run_job(&apply, options, text, size);
 	else

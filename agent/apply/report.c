@@ -194,26 +194,37 @@ static int put_all(struct results *results, cJSON *const *waiting, const struct 
 	return r < 0 ? r : end_part(results, &writer);
 }
 
+/* Seq for seq; what is no document's, as a refusal, comes last. */
+static int compare_age(const void *a, const void *b)
+{
+	const char *left = *(char *const *)a, *right = *(char *const *)b;
+	bool left_is_other = left[0] < '1' || left[0] > '9', right_is_other = right[0] < '1' || right[0] > '9';
+	size_t left_size = strcspn(left, "."), right_size = strcspn(right, ".");
+
+	if (left_is_other != right_is_other)
+		return left_is_other ? 1 : -1;
+	if (left_size != right_size)
+		return left_size < right_size ? -1 : 1;
+	return strcmp(left, right);
+}
+
 /* Results of an endpoint that is gone for ever, or was never there (a static server), do not fill the disk. */
 static void drop_oldest(int directory)
 {
 	cleanup_names char **names = NULL;
-	size_t count, oldest = 0;
+	size_t count;
 
-	if (file_list(directory, ".", 2 * WAITING_MAX, &names, &count) < 0 || count <= WAITING_MAX)
-		return;
-	for (size_t i = 1; i < count; i++) {
-		size_t left = strcspn(names[i], "."), right = strcspn(names[oldest], ".");
-		if (strcmp(names[i], "0") == 0 || names[i][0] < '0' || names[i][0] > '9')
-			continue;
-		if (strcmp(names[oldest], "0") == 0 || names[oldest][0] < '0' || names[oldest][0] > '9' ||
-			left < right || (left == right && strcmp(names[i], names[oldest]) < 0))
-			oldest = i;
+	int r = file_list(directory, ".", 4 * WAITING_MAX, &names, &count);
+	if (r == 0 && count > WAITING_MAX) {
+		qsort(names, count, sizeof(*names), compare_age);
+		log_warning("more than %u results wait for the endpoint: from results/%s on, %zu are dropped",
+			WAITING_MAX, names[0], count - WAITING_MAX);
 	}
-	log_warning("more than %u results wait for the endpoint: results/%s is dropped", WAITING_MAX, names[oldest]);
-	int r = file_remove(directory, names[oldest]);
+	/* A document may have brought many parts. */
+	for (size_t i = 0; r == 0 && i + WAITING_MAX < count; i++)
+		r = file_remove(directory, names[i]);
 	if (r < 0)
-		log_warning("results/%s cannot be removed: %s", names[oldest], strerror(-r));
+		log_warning("the oldest results cannot be removed: %s", strerror(-r));
 }
 
 static int write_results(const struct apply *apply, bool in_run, const struct document *document,

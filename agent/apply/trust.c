@@ -74,7 +74,7 @@ static int load_signers(const struct apply *apply, int directory, struct trust *
 	return allowed_signers_parse(good, good_size, &trust->signers, &line, reason);
 }
 
-/* Shape of the trust document's payload; the signatures were checked when it was taken over. */
+/* Shape of the trust document's payload. */
 static int read_document(const char *text, size_t size, struct trust *trust)
 {
 	static const char *const members[] = {"v", "version", "signers", "revoked", NULL};
@@ -98,20 +98,48 @@ static int read_document(const char *text, size_t size, struct trust *trust)
 	return 0;
 }
 
-static int add_document(struct trust *trust)
+static bool is_revoked(const struct trust *trust, const char *fingerprint)
+{
+	const cJSON *list, *element;
+
+	if (!trust->document || json_get_array(trust->document, "revoked", &list) < 0)
+		return false;
+	cJSON_ArrayForEach(element, list)
+	{
+		if (cJSON_IsString(element) && strcmp(element->valuestring, fingerprint) == 0)
+			return true;
+	}
+	return false;
+}
+
+int trust_add_document(struct trust *trust, const char *text, size_t size)
 {
 	char reason[ALLOWED_SIGNERS_REASON_MAX];
 	const cJSON *list, *element;
+	bool alone = trust->signers.count == 0;
 
-	int r = json_get_array(trust->document, "signers", &list);
+	int r = read_document(text, size, trust);
+	if (r == 0)
+		r = json_get_array(trust->document, "signers", &list);
 	if (r < 0)
 		return r;
+	/* Who was given a new key keeps his name. */
+	for (size_t i = trust->signers.count; i > 0; i--) {
+		if (is_revoked(trust, trust->signers.entries[i - 1].fingerprint))
+			allowed_signers_remove(&trust->signers, i - 1);
+	}
 	cJSON_ArrayForEach(element, list)
 	{
 		if (!cJSON_IsString(element))
 			return -EBADMSG;
 		r = allowed_signers_append(&trust->signers, element->valuestring, strlen(element->valuestring), reason);
-		if (r < 0 && r != -EEXIST)
+		if (alone && (r == -EEXIST || r == -ENOTUNIQ))
+			return -EBADMSG;
+		if (r == -ENOTUNIQ && !trust->problem[0])
+			(void)snprintf(trust->problem, sizeof(trust->problem),
+				"a signer of the trust document is not in force: allowed_signers has its name with "
+				"another key");
+		if (r < 0 && r != -EEXIST && r != -ENOTUNIQ)
 			return r;
 	}
 	return 0;
@@ -135,9 +163,7 @@ int trust_load(const struct apply *apply, struct trust *ret_trust)
 	if (r < 0 && r != -ENOENT)
 		return r;
 	if (text) {
-		r = read_document(text, size, &trust);
-		if (r == 0)
-			r = add_document(&trust);
+		r = trust_add_document(&trust, text, size);
 		if (r < 0)
 			return r;
 	}
@@ -151,20 +177,6 @@ void trust_free(struct trust *trust)
 	allowed_signers_free(&trust->signers);
 	cJSON_Delete(trust->document);
 	*trust = (struct trust){0};
-}
-
-static bool is_revoked(const struct trust *trust, const char *fingerprint)
-{
-	const cJSON *list, *element;
-
-	if (!trust->document || json_get_array(trust->document, "revoked", &list) < 0)
-		return false;
-	cJSON_ArrayForEach(element, list)
-	{
-		if (cJSON_IsString(element) && strcmp(element->valuestring, fingerprint) == 0)
-			return true;
-	}
-	return false;
 }
 
 enum code trust_check(const struct trust *trust, const char *instance, const unsigned char *key, size_t key_size,
@@ -241,9 +253,7 @@ int trust_take_over(struct apply *apply, const char *text, size_t size)
 			"the trust document is signed by %u trust roots, %lld are needed", count, (long long)threshold);
 		return EXIT_REFUSED;
 	}
-	r = read_document(text, size, &fresh);
-	if (r == 0)
-		r = add_document(&fresh);
+	r = trust_add_document(&fresh, text, size);
 	if (r < 0) {
 		log_warning("the trust document breaks the format's rules");
 		return EXIT_REFUSED;

@@ -18,6 +18,9 @@ struct trust {
 	char problem[256]; /* why the file is refused, "" when it is good */
 };
 
+/* A trust document's signers and revocations, beside what is there; its signatures are the caller's. -EBADMSG, -ENOMEM.
+ */
+int trust_add_document(struct trust *trust, const char *text, size_t size) MUST_CHECK;
 int trust_load(const struct apply *apply, struct trust *ret_trust) MUST_CHECK;
 void trust_free(struct trust *trust);
 #define cleanup_trust CLEANUP(trust_free)

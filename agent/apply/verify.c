@@ -12,9 +12,10 @@
 #include "lib/log.h"
 #include "lib/sshsig.h"
 
-#define VALIDITY_MAX 604800 /* a week: what a restored snapshot could replay */
-#define SEQ_STEP_MAX 65536  /* so that one bad document cannot use up the numbers */
-#define FUTURE_MAX 300      /* seconds that clocks may differ */
+#define VALIDITY_MAX 604800                 /* a week: what a restored snapshot could replay */
+#define SEQ_STEP_MAX 65536                  /* so that one bad document cannot use up the numbers */
+#define FUTURE_MAX 300                      /* seconds that clocks may differ */
+#define FLOOR_STEP_MAX (10LL * 365 * 86400) /* nor one bad document the time, where no clock says that it is bad */
 #define ACTOR_MAX 128u
 
 static void set_detail(char *detail, const char *text)
@@ -172,10 +173,16 @@ static enum code check_validity(const struct apply *apply, const struct document
 			document->instance);
 		return CODE_WRONG_INSTANCE;
 	}
-	if (document->seq < apply->floors.seq ||
-		(document->seq == apply->floors.seq && strcmp(document->digest, apply->floors.digest) != 0)) {
+	/* Taken over before: there is nothing to do, and whether it would be good now is no question. */
+	if (document->seq == apply->floors.seq && strcmp(document->digest, apply->floors.digest) == 0)
+		return CODE_OK;
+	if (document->seq <= apply->floors.seq) {
 		(void)snprintf(detail, DETAIL_MAX + 1, "seq %lld is not above %lld, the newest taken over",
 			(long long)document->seq, (long long)apply->floors.seq);
+		return CODE_REPLAYED;
+	}
+	if (document->issued < apply->floors.damaged) {
+		set_detail(detail, "the history was damaged since: whether this was done is not known");
 		return CODE_REPLAYED;
 	}
 	if (document->seq > apply->floors.seq + SEQ_STEP_MAX) {
@@ -187,10 +194,11 @@ static enum code check_validity(const struct apply *apply, const struct document
 		set_detail(detail, "a document is valid for a week at most");
 		return CODE_VALIDITY_TOO_LONG;
 	}
-	/* A clock below the floor is known wrong: the future cannot be judged by it. */
-	if (!apply->clock_wrong && document->issued > apply->clock + FUTURE_MAX) {
-		(void)snprintf(detail, DETAIL_MAX + 1, "issued %lld seconds ahead of this machine's clock",
-			(long long)(document->issued - apply->clock));
+	/* A clock below the floor is known wrong: the future cannot be judged by it, but the new floor must not be out
+	 * of reach. */
+	if (document->issued > apply->now + (apply->clock_wrong ? FLOOR_STEP_MAX : FUTURE_MAX)) {
+		(void)snprintf(detail, DETAIL_MAX + 1, "issued %lld seconds ahead of this machine's %s",
+			(long long)(document->issued - apply->now), apply->clock_wrong ? "newest document" : "clock");
 		return CODE_NOT_YET_VALID;
 	}
 	if (document->expires <= apply->now) {

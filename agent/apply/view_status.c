@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "agent/apply/damage.h"
 #include "agent/apply/history.h"
 #include "agent/apply/identity.h"
 #include "agent/apply/ledger.h"
@@ -132,7 +133,7 @@ int view_put_status(struct apply *apply, const cJSON *old, const struct link_mes
 	const char *trust_mode = config_text(&apply->config, "agent", "trust"), *state;
 	int64_t pending, verified, answer;
 	unsigned failing = 0, degraded = 0, harmless = 0;
-	char fingerprint[SSHKEY_FINGERPRINT_SIZE];
+	char fingerprint[SSHKEY_FINGERPRINT_SIZE], detail[DETAIL_MAX + 1];
 
 	bool history_unreadable = history_read_floors(apply, &apply->floors) < 0;
 	history_progress(apply, &pending, &verified);
@@ -145,6 +146,11 @@ int view_put_status(struct apply *apply, const cJSON *old, const struct link_mes
 	if (history_unreadable)
 		put_problem(&problem_writer, &failing, "history_unreadable",
 			"the history cannot be read, so no document is taken over");
+	if (damage_kept(apply)) {
+		(void)snprintf(detail, sizeof(detail), "look at /var/lib/latchkey/quarantine/%s and take it away",
+			damage_kept(apply));
+		put_problem(&problem_writer, &degraded, "state_damaged", detail);
+	}
 	if (apply->config_error[0])
 		put_problem(&problem_writer, &failing, "config_invalid", apply->config_error);
 	if (apply->policy.broken)

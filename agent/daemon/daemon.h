@@ -52,12 +52,13 @@ struct sent_file {
 
 struct daemon {
 	int epoll, signals, timer, clock, listener, status_socket, state, run;
-	int inbox;        /* inotify: documents that somebody puts there */
-	int lists;        /* inotify: the operator's list of revoked keys that ours carries along */
-	int views;        /* inotify: each latchkey-apply ends with a new view, also one that we did not start */
-	int list_watched; /* its watch; 0: none, for the kernel counts from 1 */
-	int link;         /* -1: latchkey-net is not there */
-	bool link_waits;  /* READY came before the boot redo had made or read the identity */
+	int inbox;         /* inotify: documents that somebody puts there */
+	int inbox_watched; /* its watch; 0: none */
+	int lists;         /* inotify: the operator's list of revoked keys that ours carries along */
+	int views;         /* inotify: each latchkey-apply ends with a new view, also one that we did not start */
+	int list_watched;  /* its watch; 0: none, for the kernel counts from 1 */
+	int link;          /* -1: latchkey-net is not there */
+	bool link_waits;   /* READY came before the boot redo had made or read the identity */
 	bool link_ready;
 	bool booted; /* the boot redo is done */
 	uid_t agent_uid;

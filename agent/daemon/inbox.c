@@ -8,20 +8,32 @@
 #include "lib/log.h"
 #include "lib/paths.h"
 
-int inbox_open(struct daemon *daemon)
+#define WHAT (IN_CLOSE_WRITE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_DONT_FOLLOW)
+
+/* Again at each look: another directory may stand there now. The same one keeps its watch. */
+static int watch(struct daemon *daemon)
 {
 	cleanup_close int directory = -1;
 
+	int r = file_make_directory(daemon->state, INBOX, 0700, &directory);
+	if (r < 0)
+		return r;
+	int watched = inotify_add_watch(daemon->inbox, "/" PATH_STATE "/" INBOX, WHAT);
+	if (watched < 0)
+		return -errno;
+	if (daemon->inbox_watched > 0 && watched != daemon->inbox_watched)
+		(void)inotify_rm_watch(daemon->inbox, daemon->inbox_watched);
+	daemon->inbox_watched = watched;
+	return 0;
+}
+
+int inbox_open(struct daemon *daemon)
+{
 	daemon->inbox = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (daemon->inbox < 0)
 		return -errno;
-	if (daemon->state < 0)
-		return 0;
-	int r = file_make_directory(daemon->state, INBOX, 0700, &directory);
-	if (r == 0 && inotify_add_watch(daemon->inbox, "/" PATH_STATE "/" INBOX, IN_CLOSE_WRITE | IN_MOVED_TO) < 0)
-		r = -errno;
-	if (r < 0)
-		log_warning("the inbox cannot be watched: what is put there is taken at the next start");
+	if (daemon->state >= 0 && watch(daemon) < 0)
+		log_warning("the inbox cannot be watched: what is put there is taken at the next look");
 	return 0;
 }
 
@@ -30,8 +42,11 @@ void inbox_look(struct daemon *daemon)
 	cleanup_names char **names = NULL;
 	size_t count;
 
-	if (daemon->state < 0 || daemon->inbox_at > daemon_now() ||
-		file_list(daemon->state, INBOX, INBOX_NAMES_MAX, &names, &count) < 0)
+	if (daemon->state < 0 || daemon->inbox_at > daemon_now())
+		return;
+	/* Watched before it is looked at, so that nothing comes in between. */
+	(void)!watch(daemon);
+	if (file_list(daemon->state, INBOX, INBOX_NAMES_MAX, &names, &count) < 0)
 		return;
 	for (size_t i = 0; i < count && !daemon->waiting.inbox; i++)
 		daemon->waiting.inbox = inbox_is_document(names[i]);

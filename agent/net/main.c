@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* latchkey-net(8): options, what is opened before anything is parsed, the loop. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -82,23 +81,13 @@ static int read_enrol(struct net *net, int root)
 /* Where libcurl has to open files later: for a name (the resolver's), a certificate, a proxy that may be named. */
 static enum sandbox_network what_is_needed(const struct net *net)
 {
-	static const char scheme[] = "http://";
-	char host[64] = "";
-	struct in_addr address;
-
 	if (!net->url || strncmp(net->url, "unix:", 5) == 0)
 		return SANDBOX_SOCKETS;
 	if (net->files)
 		return SANDBOX_FILES;
-	if (strncmp(net->url, scheme, strlen(scheme)) != 0 || config_text(&net->config, "endpoint", "proxy"))
+	if (strncmp(net->url, "http://", 7) != 0 || config_text(&net->config, "endpoint", "proxy"))
 		return SANDBOX_NAMES;
-	const char *start = net->url + strlen(scheme);
-	size_t size = strcspn(start, ":/");
-	if (*start == '[')
-		return SANDBOX_SOCKETS;
-	if (size < sizeof(host))
-		memcpy(host, start, size);
-	return inet_pton(AF_INET, host, &address) == 1 ? SANDBOX_SOCKETS : SANDBOX_NAMES;
+	return agent_config_is_http_by_name(net->url) ? SANDBOX_NAMES : SANDBOX_SOCKETS;
 }
 
 /* What a taken-over latchkey-net could still do with memory and files of its own. */

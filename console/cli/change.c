@@ -118,7 +118,7 @@ static enum cli_exit read_closed(struct cli *cli, struct change *change, cJSON *
 	const cJSON *result;
 
 	change->cursor = (struct results_cursor){.after = change->pin.results};
-	enum cli_exit r = results_read(cli, &change->pin, &change->cursor, 0, false, merge, change);
+	enum cli_exit r = results_read(cli, &change->pin, &change->cursor, merge, change);
 	if (r != CLI_OK)
 		return r;
 	cleanup_json cJSON *closed = cJSON_CreateObject();

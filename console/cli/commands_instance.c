@@ -117,11 +117,24 @@ enum cli_exit command_instance_add(struct cli *cli, const struct arguments *argu
 	return print_enrol(cli, arguments->positional[0], &answer);
 }
 
+static void print_pin(void *context, const struct pin *pin)
+{
+	char fingerprint[SSHKEY_FINGERPRINT_SIZE] = "";
+	const struct cli *cli = context;
+
+	if (pin->sign)
+		sshkey_fingerprint(pin->sign_blob, pin->sign_blob_size, fingerprint);
+	if (cli->json)
+		(void)printf("{\"instance\":\"%s\",\"fingerprint\":\"%s\"}\n", pin->instance, fingerprint);
+	else
+		(void)printf("%s\t%s\n", pin->instance, *fingerprint ? fingerprint : "not met yet");
+}
+
 enum cli_exit command_instance_list(struct cli *cli, const struct arguments *arguments)
 {
 	cleanup_http_answer struct http_answer answer = {0};
 	cleanup_json cJSON *root = NULL;
-	const cJSON *list, *name;
+	const cJSON *list;
 
 	(void)arguments;
 	enum cli_exit r =
@@ -135,23 +148,7 @@ enum cli_exit command_instance_list(struct cli *cli, const struct arguments *arg
 		complain("the endpoint's answer is malformed");
 		return CLI_ENDPOINT;
 	}
-	cJSON_ArrayForEach(name, list)
-	{
-		cleanup_pin struct pin pin = {0};
-		char fingerprint[SSHKEY_FINGERPRINT_SIZE] = "";
-		if (!cJSON_IsString(name) || !field_is_instance(name->valuestring))
-			continue;
-		r = pin_load(cli, name->valuestring, &pin);
-		if (r != CLI_OK)
-			return r;
-		if (pin.sign)
-			sshkey_fingerprint(pin.sign_blob, pin.sign_blob_size, fingerprint);
-		if (cli->json)
-			(void)printf("{\"instance\":\"%s\",\"fingerprint\":\"%s\"}\n", pin.instance, fingerprint);
-		else
-			(void)printf("%s\t%s\n", pin.instance, *fingerprint ? fingerprint : "not met yet");
-	}
-	return CLI_OK;
+	return pins_visit(cli, list, print_pin, cli);
 }
 
 enum cli_exit command_instance_reset(struct cli *cli, const struct arguments *arguments)

@@ -29,15 +29,16 @@ static const cJSON *find_command(const struct document *document, const char *id
 
 struct looking {
 	cJSON *outcomes;
-	const char *code; /* of the newest refusal of a whole document */
-	char refusal[32];
+	const char *digest; /* of the newest document */
+	bool accepted;
+	char refusal[32];      /* the code that refused it whole */
 	int64_t seq, seq_time; /* of the newest document that a result speaks of, and when */
 };
 
 static void merge(void *context, const cJSON *payload)
 {
 	struct looking *looking = context;
-	const char *document;
+	const char *document, *digest;
 	int64_t seq, time;
 
 	(void)results_merge(looking->outcomes, payload);
@@ -46,9 +47,12 @@ static void merge(void *context, const cJSON *payload)
 		looking->seq = seq;
 		looking->seq_time = time;
 	}
-	if (json_get_string(payload, "document", &document) < 0)
+	/* The refusal of another document is news of it no more, and one of this document is none once it was taken. */
+	if (json_get_string(payload, "document", &document) < 0 || json_get_string(payload, "digest", &digest) < 0 ||
+		strcmp(digest, looking->digest) != 0)
 		return;
-	(void)snprintf(looking->refusal, sizeof(looking->refusal), "%s", strcmp(document, "ok") == 0 ? "" : document);
+	looking->accepted = looking->accepted || strcmp(document, "ok") == 0;
+	(void)snprintf(looking->refusal, sizeof(looking->refusal), "%s", looking->accepted ? "" : document);
 }
 
 /* How many commands of the document have no final result. */
@@ -71,7 +75,7 @@ static unsigned count_pending(const struct document *document, const cJSON *outc
 	return pending;
 }
 
-static enum cli_exit settle(struct cli *cli, const cJSON *outcomes)
+static enum cli_exit settle(struct cli *cli, const char *instance, const cJSON *outcomes)
 {
 	const cJSON *result;
 	enum cli_exit r = CLI_OK;
@@ -79,7 +83,7 @@ static enum cli_exit settle(struct cli *cli, const cJSON *outcomes)
 	cJSON_ArrayForEach(result, outcomes)
 	{
 		if (r == CLI_OK && result_is_final(result))
-			r = binding_settle(cli, result->string, result_is_good(result));
+			r = binding_settle(cli, instance, result->string, result_is_good(result));
 	}
 	return r;
 }
@@ -95,11 +99,7 @@ static enum cli_exit wait_for_all(struct cli *cli, const struct arguments *argum
 		if (left <= 0)
 			return CLI_TIMEOUT;
 		state_unlock(cli);
-		r = results_read(cli, pin, cursor, left > 60 ? 60 : (int)left, true, merge, looking);
-		if (r == CLI_ENDPOINT) {
-			(void)sleep(1);
-			r = CLI_OK;
-		}
+		r = results_wait(cli, pin, cursor, left > 60 ? 60 : (int)left, merge, looking);
 		enum cli_exit locked = state_lock(cli);
 		r = r == CLI_OK ? locked : r;
 	}
@@ -117,15 +117,9 @@ static enum cli_exit look(struct cli *cli, const struct arguments *arguments, st
 		r = document_load(cli, pin, document);
 	if (r != CLI_OK)
 		return r;
-	if (document->seq > pin->seq) {
-		pin->seq = document->seq;
-		pin->expires = document->expires;
-		r = pin_save(cli, pin);
-		if (r != CLI_OK)
-			return r;
-	}
+	looking->digest = document->digest;
 	*cursor = (struct results_cursor){.after = arguments_option(arguments, "all") ? 0 : pin->results};
-	r = results_read(cli, pin, cursor, 0, false, merge, looking);
+	r = results_read(cli, pin, cursor, merge, looking);
 	if (r == CLI_OK && cursor->strange > 0 && pin->sign)
 		note("%u results are not signed by the pinned key of %s and do not count", cursor->strange,
 			pin->instance);
@@ -191,7 +185,7 @@ enum cli_exit command_results(struct cli *cli, const struct arguments *arguments
 	unsigned pending = count_pending(&document, outcomes);
 	if (pending > 0)
 		note("%u command%s of document %" PRIi64 " pending", pending, pending == 1 ? "" : "s", document.seq);
-	settled = settle(cli, outcomes);
+	settled = settle(cli, pin.instance, outcomes);
 	if (settled != CLI_OK)
 		return settled;
 	if (r == CLI_TIMEOUT)
@@ -246,9 +240,8 @@ static enum cli_exit status_of_one(struct cli *cli, const struct arguments *argu
 			buffer_append_format(&text, "\n  the newest document was refused: %s", looking.refusal);
 		report_status_put_text(&report, &pin, &text);
 	}
-	if (buffer_status(&text) == 0)
-		(void)printf("%s\n", text.bytes);
-	r = settle(cli, outcomes);
+	output_text(&text);
+	r = settle(cli, pin.instance, outcomes);
 	return r == CLI_OK ? report_status_verdict(&report, &pin) : r;
 }
 

@@ -47,7 +47,7 @@ static enum cli_exit find_awaiting(struct cli *cli, const struct pin *pin, char 
 
 	if (!outcomes)
 		return CLI_LOCAL;
-	enum cli_exit r = results_read(cli, pin, &cursor, 0, false, merge, outcomes);
+	enum cli_exit r = results_read(cli, pin, &cursor, merge, outcomes);
 	if (r != CLI_OK)
 		return r;
 	cJSON_ArrayForEach(result, outcomes)

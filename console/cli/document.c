@@ -39,6 +39,14 @@ static enum code check_signature(struct cli *cli, const char *instance, const ch
 	return code;
 }
 
+static void compute_digest(const char *payload, size_t size, char ret_digest[DOCUMENT_DIGEST_SIZE])
+{
+	unsigned char digest[crypto_hash_sha256_BYTES];
+
+	(void)crypto_hash_sha256(digest, (const unsigned char *)payload, size);
+	(void)sodium_bin2hex(ret_digest, DOCUMENT_DIGEST_SIZE, digest, sizeof(digest));
+}
+
 static bool is_document(const cJSON *payload, const char *instance, struct document *document)
 {
 	const cJSON *commands;
@@ -72,7 +80,17 @@ static int64_t guess_seq(const struct http_answer *answer, const struct pin *pin
 	return seq;
 }
 
-enum cli_exit document_load(struct cli *cli, const struct pin *pin, struct document *ret_document)
+/* From now on an older one is told from it. */
+static enum cli_exit see_document(struct cli *cli, struct pin *pin, const struct document *document)
+{
+	if (document->seq == pin->seq)
+		return CLI_OK;
+	pin->seq = document->seq;
+	pin->expires = document->expires;
+	return pin_save(cli, pin);
+}
+
+enum cli_exit document_load(struct cli *cli, struct pin *pin, struct document *ret_document)
 {
 	cleanup_http_answer struct http_answer answer = {0};
 	struct signed_text parts;
@@ -108,12 +126,19 @@ enum cli_exit document_load(struct cli *cli, const struct pin *pin, struct docum
 		document_free(ret_document);
 		return CLI_TRUST;
 	}
-	if (ret_document->seq < pin->seq && pin->expires > cli_now()) {
+	compute_digest(parts.payload.text, parts.payload.size, ret_document->digest);
+	if (ret_document->seq >= pin->seq)
+		return see_document(cli, pin, ret_document);
+	document_free(ret_document);
+	if (pin->expires > cli_now()) {
 		complain("the endpoint offers an old document of %s: number %" PRIi64 ", and %" PRIi64 " is known",
 			pin->instance, ret_document->seq, pin->seq);
-		document_free(ret_document);
 		return CLI_TRUST;
 	}
+	/* Whatever pended was carried on in the known one, and its time is over. */
+	note("the endpoint offers an old document of %s: number %" PRIi64 ", and %" PRIi64
+	     " is known: nothing of it is carried on",
+		pin->instance, ret_document->seq, pin->seq);
 	return CLI_OK;
 }
 
@@ -173,7 +198,6 @@ static enum cli_exit run_ssh_keygen(struct cli *cli, struct buffer *text)
 enum cli_exit document_sign(
 	struct cli *cli, const struct document_draft *draft, struct buffer *text, char ret_digest[DOCUMENT_DIGEST_SIZE])
 {
-	unsigned char digest[crypto_hash_sha256_BYTES];
 	struct json_writer writer = {text, false};
 	struct signed_text parts;
 
@@ -195,8 +219,7 @@ enum cli_exit document_sign(
 		complain("out of memory");
 		return CLI_LOCAL;
 	}
-	(void)crypto_hash_sha256(digest, (const unsigned char *)text->bytes, text->size);
-	(void)sodium_bin2hex(ret_digest, DOCUMENT_DIGEST_SIZE, digest, sizeof(digest));
+	compute_digest(text->bytes, text->size, ret_digest);
 	enum cli_exit r = run_ssh_keygen(cli, text);
 	if (r != CLI_OK)
 		return r;

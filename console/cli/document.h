@@ -16,14 +16,16 @@ struct document {
 	cJSON *payload; /* owned; NULL when the endpoint has none */
 	char etag[128]; /* "" when it has none */
 	bool dry_run;
+	char digest[DOCUMENT_DIGEST_SIZE];
 	int64_t seq, expires; /* seq is also the claim of a document that is not trusted, within DOCUMENT_SEQ_STEP */
 };
 
 /*
- * Reads the stored document. CLI_TRUST when its signature is not by a signer of this operator's own allowed_signers, or
- * when it is older than one that he has seen (he is told); the etag is filled in even then, so that it can be replaced.
+ * Reads the stored document, and notes in the pin which was the newest. CLI_TRUST when its signature is not by a signer
+ * of this operator's own allowed_signers, or when it is older than one that he has seen (he is told); the etag is
+ * filled in even then, so that it can be replaced. Once the one that he has seen has expired, an older one is as none.
  */
-enum cli_exit document_load(struct cli *cli, const struct pin *pin, struct document *ret_document);
+enum cli_exit document_load(struct cli *cli, struct pin *pin, struct document *ret_document);
 void document_free(struct document *document);
 #define cleanup_document CLEANUP(document_free)
 

@@ -204,7 +204,7 @@ enum cli_exit binding_end(
 	return state_save_json(cli, BINDINGS, root);
 }
 
-enum cli_exit binding_settle(struct cli *cli, const char *command, bool good)
+enum cli_exit binding_settle(struct cli *cli, const char *instance, const char *command, bool good)
 {
 	cleanup_json cJSON *root = NULL;
 	bool changed = false;
@@ -218,6 +218,8 @@ enum cli_exit binding_settle(struct cli *cli, const char *command, bool good)
 		cJSON *next;
 		for (cJSON *entry = list->child; entry; entry = next) {
 			next = entry->next;
+			if (!is(entry, "instance", instance))
+				continue;
 			bool ended = is(entry, "unbind", command);
 			if (ended && !good) {
 				cJSON_DeleteItemFromObjectCaseSensitive(entry, "unbind");

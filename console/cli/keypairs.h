@@ -20,7 +20,7 @@ enum cli_exit binding_add(
 /* An unbind was sent (label NULL: everything of that user, who is removed). */
 enum cli_exit binding_end(
 	struct cli *cli, const char *label, const char *instance, const char *user, const char *command);
-/* The final result of a command: a bind that failed and an unbind that went well end the binding. */
-enum cli_exit binding_settle(struct cli *cli, const char *command, bool good);
+/* The final result of that instance's command: a bind that failed and an unbind that went well end the binding. */
+enum cli_exit binding_settle(struct cli *cli, const char *instance, const char *command, bool good);
 /* The bindings of a pair, an array of {"instance","user",…}; owned by the caller. */
 enum cli_exit binding_list(struct cli *cli, const char *label, cJSON **ret_bindings);

@@ -222,15 +222,10 @@ static enum cli_exit turn(struct cli *cli, const struct arguments *arguments, st
 		if (change->pin.sign)
 			change->cursor = (struct results_cursor){0};
 	}
-	int wait = change->pin.sign ? (left > 60 ? 60 : (int)left) : 0;
 	state_unlock(cli);
-	enum cli_exit r = results_read(cli, &change->pin, &change->cursor, wait, true, visit, waiting);
+	enum cli_exit r = results_wait(cli, &change->pin, &change->cursor, left > 60 ? 60 : (int)left, visit, waiting);
 	enum cli_exit locked = state_lock(cli);
-	if (locked != CLI_OK)
-		return locked;
-	if (r == CLI_ENDPOINT || !change->pin.sign)
-		(void)sleep(1);
-	return r == CLI_ENDPOINT ? CLI_OK : r;
+	return r == CLI_OK ? locked : r;
 }
 
 enum cli_exit output_wait(struct cli *cli, const struct arguments *arguments, struct change *change)
@@ -245,7 +240,7 @@ enum cli_exit output_wait(struct cli *cli, const struct arguments *arguments, st
 		const cJSON *result = look(&waiting, shown);
 		if (result) {
 			if (result_is_final(result))
-				(void)!binding_settle(cli, change->id, result_is_good(result));
+				(void)!binding_settle(cli, change->pin.instance, change->id, result_is_good(result));
 			return tell(cli, change, result);
 		}
 		if (waiting.refusal) {

@@ -9,6 +9,7 @@
 #include "console/cli/http.h"
 #include "console/cli/state.h"
 #include "lib/json.h"
+#include "lib/name_map.h"
 
 #define FILE_NAME "known_instances"
 
@@ -40,23 +41,15 @@ static enum cli_exit decode_sign(struct pin *pin)
 	return CLI_OK;
 }
 
-enum cli_exit pin_load(struct cli *cli, const char *instance, struct pin *ret_pin)
+/* The pin of an instance that known_instances says this of; NULL: nothing. */
+static enum cli_exit read_entry(const char *instance, const cJSON *entry, struct pin *ret_pin)
 {
-	cleanup_json cJSON *root = NULL;
 	cleanup_pin struct pin pin = {0};
 	const char *sign, *box;
 
-	if (!field_is_instance(instance)) {
-		complain("%s is no instance id", instance);
-		return CLI_USAGE;
-	}
-	enum cli_exit r = state_load_json(cli, FILE_NAME, &root);
-	if (r != CLI_OK)
-		return r;
 	pin.instance = strdup(instance);
 	if (!pin.instance)
 		return out_of_memory();
-	const cJSON *entry = json_member(root, instance);
 	if (entry) {
 		pin.generation = take_integer(entry, "generation");
 		pin.generation_seen = take_integer(entry, "generation_seen");
@@ -72,7 +65,7 @@ enum cli_exit pin_load(struct cli *cli, const char *instance, struct pin *ret_pi
 			pin.box = strdup(box);
 			if (!pin.sign || !pin.box)
 				return out_of_memory();
-			r = decode_sign(&pin);
+			enum cli_exit r = decode_sign(&pin);
 			if (r != CLI_OK)
 				return r;
 		}
@@ -82,6 +75,50 @@ enum cli_exit pin_load(struct cli *cli, const char *instance, struct pin *ret_pi
 	return CLI_OK;
 }
 
+enum cli_exit pin_load(struct cli *cli, const char *instance, struct pin *ret_pin)
+{
+	cleanup_json cJSON *root = NULL;
+
+	if (!field_is_instance(instance)) {
+		complain("%s is no instance id", instance);
+		return CLI_USAGE;
+	}
+	enum cli_exit r = state_load_json(cli, FILE_NAME, &root);
+	return r == CLI_OK ? read_entry(instance, json_member(root, instance), ret_pin) : r;
+}
+
+enum cli_exit pins_visit(struct cli *cli, const cJSON *instances, pin_visitor visitor, void *context)
+{
+	cleanup_name_map struct name_map places = {0};
+	cleanup_json cJSON *root = NULL;
+	const cJSON *entry, *name;
+	size_t count = 0;
+
+	enum cli_exit r = state_load_json(cli, FILE_NAME, &root);
+	if (r != CLI_OK)
+		return r;
+	cleanup_free const cJSON **entries = calloc((size_t)cJSON_GetArraySize(root) + 1, sizeof(cJSON *));
+	if (!entries)
+		return out_of_memory();
+	cJSON_ArrayForEach(entry, root)
+	{
+		entries[count] = entry;
+		if (name_map_put(&places, entry->string, count++) < 0)
+			return out_of_memory();
+	}
+	cJSON_ArrayForEach(name, instances)
+	{
+		cleanup_pin struct pin pin = {0};
+		if (!cJSON_IsString(name) || !field_is_instance(name->valuestring))
+			continue;
+		size_t place = name_map_get(&places, name->valuestring);
+		r = read_entry(name->valuestring, place == NAME_MAP_NONE ? NULL : entries[place], &pin);
+		if (r != CLI_OK)
+			return r;
+		visitor(context, &pin);
+	}
+	return CLI_OK;
+}
 void pin_free(struct pin *pin)
 {
 	free(pin->instance);

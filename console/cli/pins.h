@@ -27,6 +27,9 @@ struct pin {
 
 /* The pin of an instance, empty when it is not known. */
 enum cli_exit pin_load(struct cli *cli, const char *instance, struct pin *ret_pin);
+/* The pins of many, in this order; what is no instance id in the list is passed over. */
+typedef void (*pin_visitor)(void *context, const struct pin *pin);
+enum cli_exit pins_visit(struct cli *cli, const cJSON *instances, pin_visitor visitor, void *context);
 enum cli_exit pin_save(struct cli *cli, const struct pin *pin);
 /* Forgets the keys and keeps the sequence number, which must never go back. */
 enum cli_exit pin_forget(struct cli *cli, const char *instance);

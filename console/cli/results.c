@@ -4,9 +4,14 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "console/cli/http.h"
 #include "lib/sshsig.h"
+
+/* Of one reading, for an endpoint could have one more page for ever. */
+#define READ_SECONDS_MAX 300
+#define READ_TEXTS_MAX 20000u /* twice what latchkey-endpoint keeps of one instance */
 
 /* 0 and the payload when the pinned key of that instance signed the text. */
 static bool verify(const struct pin *pin, const char *text, cJSON **ret_payload)
@@ -41,18 +46,23 @@ static enum cli_exit visit_page(const struct pin *pin, struct results_cursor *cu
 	{
 		cleanup_json cJSON *payload = NULL;
 		*ret_more = next > cursor->after;
-		if (cJSON_IsString(text) && verify(pin, text->valuestring, &payload))
+		if (cJSON_IsString(text) && verify(pin, text->valuestring, &payload)) {
 			visitor(context, payload);
-		else
+			cursor->verified++;
+		} else {
 			cursor->strange++;
+		}
 	}
 	cursor->after = next; /* lower than before when the endpoint was restored from a backup */
 	return CLI_OK;
 }
 
-enum cli_exit results_read(struct cli *cli, const struct pin *pin, struct results_cursor *cursor, int wait, bool quiet,
-	results_visitor visitor, void *context)
+/* Everything after the cursor, for at most so many seconds; the first request may be held. */
+static enum cli_exit read_pages(struct cli *cli, const struct pin *pin, struct results_cursor *cursor, int wait,
+	bool quiet, int64_t most, results_visitor visitor, void *context)
 {
+	int64_t begin = cli_now();
+	unsigned before = cursor->verified + cursor->strange;
 	bool more = true;
 
 	while (more) {
@@ -63,8 +73,8 @@ enum cli_exit results_read(struct cli *cli, const struct pin *pin, struct result
 		const struct http_request request = {
 			.method = "GET",
 			.path = path,
-			.if_none_match = cursor->etag[0] && wait > 0 ? cursor->etag : NULL,
-			.wait = cursor->etag[0] ? wait : 0,
+			.if_none_match = wait > 0 ? cursor->etag : NULL,
+			.wait = wait,
 		};
 		enum cli_exit r = http_exchange(cli, &request, quiet, &answer);
 		if (r != CLI_OK)
@@ -78,8 +88,34 @@ enum cli_exit results_read(struct cli *cli, const struct pin *pin, struct result
 		r = visit_page(pin, cursor, &answer, &more, visitor, context);
 		if (r != CLI_OK)
 			return r;
+		unsigned texts = cursor->verified + cursor->strange - before;
+		if (more && (texts > READ_TEXTS_MAX || cli_now() - begin > most)) {
+			if (!quiet)
+				complain("the results of %s at the endpoint have no end", pin->instance);
+			return CLI_ENDPOINT;
+		}
 	}
 	return CLI_OK;
+}
+
+enum cli_exit results_read(
+	struct cli *cli, const struct pin *pin, struct results_cursor *cursor, results_visitor visitor, void *context)
+{
+	return read_pages(cli, pin, cursor, 0, false, READ_SECONDS_MAX, visitor, context);
+}
+
+enum cli_exit results_wait(struct cli *cli, const struct pin *pin, struct results_cursor *cursor, int wait,
+	results_visitor visitor, void *context)
+{
+	int held = pin->sign && cursor->etag[0] ? wait : 0;
+	unsigned verified = cursor->verified;
+	int64_t begin = cli_now();
+
+	enum cli_exit r = read_pages(cli, pin, cursor, held, true, wait, visitor, context);
+	/* One that cannot hold a request, or is gone, must not be asked without a pause. */
+	if (cursor->verified == verified && cli_now() - begin < 1)
+		(void)sleep(1);
+	return r == CLI_ENDPOINT ? CLI_OK : r;
 }
 
 static const char *status_of(const cJSON *result)

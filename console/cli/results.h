@@ -7,19 +7,22 @@
 
 /* Where reading stands. */
 struct results_cursor {
-	int64_t after;    /* what has been read */
-	char etag[128];   /* of the last answer, "" at first */
-	unsigned strange; /* how many were not by the pinned key */
+	int64_t after;              /* what has been read */
+	char etag[128];             /* of the last answer, "" at first */
+	unsigned verified, strange; /* how many were by the pinned key, and were not */
 };
 
 /* A verified payload; the visitor may not keep it. */
 typedef void (*results_visitor)(void *context, const cJSON *payload);
 
+/* Reads everything after the cursor; an unpinned instance has no results. CLI_ENDPOINT is said. */
+enum cli_exit results_read(
+	struct cli *cli, const struct pin *pin, struct results_cursor *cursor, results_visitor visitor, void *context);
 /*
- * Reads everything after the cursor. With `wait` > 0 the endpoint may hold the request that long while there is nothing
- * new. CLI_ENDPOINT (said unless quiet); an unpinned instance has no results.
+ * One turn of waiting, of up to `wait` seconds and a second at least while there is nothing new. An endpoint that is
+ * gone for once is no error.
  */
-enum cli_exit results_read(struct cli *cli, const struct pin *pin, struct results_cursor *cursor, int wait, bool quiet,
+enum cli_exit results_wait(struct cli *cli, const struct pin *pin, struct results_cursor *cursor, int wait,
 	results_visitor visitor, void *context);
 
 /* True of a text about a document that was only a dry run: its ids do not count. */

@@ -129,6 +129,7 @@ def test():
     code, log = machine.redo()
     check(not os.listdir("/var/lib/latchkey/journal") and os.listdir("/var/lib/latchkey/quarantine"),
           "P87_ a damaged journal is set aside")
+    check("state_damaged" in [p["code"] for p in machine.status()["problems"]], "  and status says so")
     check(machine.apply(ops.document(10, [{"id": "d1", "do": "diagnose", "user": "alice"}]))[0] == 0 and
           machine.result(10, "d1")["code"] == "ok", "  and the next document applies")
     write("/var/lib/latchkey/journal/11", read("/var/lib/latchkey/history/current").splitlines()[0][:40], 0o600)
@@ -159,52 +160,86 @@ def test():
     check(machine.apply(trust(3, [line], [fingerprint], roots[1], roots[2]), "--trust", "-")[0] == 0, "ops is revoked")
     machine.apply(ops.document(13, []))
     check(machine.results(0)["document"] == "signer_revoked", "  and refused from then on")
+    renewed = Signer("/tmp/renewed", "ops")
+    check(machine.apply(trust(4, [line, renewed.line().strip(), deputy.line().replace(" deputy", " twice").strip()], [fingerprint],
+                              roots[0], roots[1]), "--trust", "-")[0] == 65, "  a trust document that has a key twice is refused")
+    machine.apply(trust(4, [line, renewed.line().strip()], [fingerprint], roots[0], roots[1]), "--trust", "-")
+    check(machine.apply(renewed.document(13, []))[0] == 0 and "signers_invalid" not in [p["code"] for p in machine.status()["problems"]],
+          "P113_ ops has a new key, under the name that the revoked one has in allowed_signers")
+    third = Signer("/tmp/third", "ops")
+    write("/etc/latchkey/allowed_signers", third.line())
+    machine.redo()
+    check("signers_invalid" in [p["code"] for p in machine.status()["problems"]], "  two keys of one name are told")
+    write("/etc/latchkey/allowed_signers", ops.line())
     ops = deputy
     full = "".join(f'vm-9 namespaces="latchkey-document@1" ssh-ed25519 {ed25519(os.urandom(32))} other{n}\n' for n in range(256))
     before = read("/etc/latchkey/allowed_signers")
     write("/etc/latchkey/allowed_signers", full)
-    code, log = machine.apply(ops.document(13, []))
+    code, log = machine.apply(ops.document(14, []))
     check(code == 0, f"  a file of signers that is full leaves the trust document's in force {log}")
     many = [line, *full.splitlines()]
-    check(machine.apply(trust(4, many, [fingerprint], roots[0], roots[1]), "--trust", "-")[0] == 65, "  which holds no more than a file")
+    check(machine.apply(trust(5, many, [fingerprint], roots[0], roots[1]), "--trust", "-")[0] == 65, "  which holds no more than a file")
     write("/etc/latchkey/allowed_signers", before)
+
+    # --- results that nobody takes ---------------------------------------------------------------------------------------------------
+    waiting = sorted(os.listdir("/var/lib/latchkey/results"))
+    for part in range(2200):
+        write(f"/var/lib/latchkey/results/1.{part}", "x", 0o600)
+    machine.apply(ops.document(15, [{"id": "w1", "do": "diagnose", "user": "alice"}]))
+    left = os.listdir("/var/lib/latchkey/results")
+    check(len(left) == 2048 and {*waiting, "15"} <= {*left, "1"}, f"P87_ the oldest results make room for the newest {len(left)}")
+    for name in left:
+        if name.startswith("1."):
+            os.unlink(f"/var/lib/latchkey/results/{name}")
 
     # --- the disk with the state is read-only: a runtime key still gets in (P105) ------------------------------------------------
     machine.redo()
     lonely = keygen("/tmp/lonely")
     mount("--bind", "/var/lib/latchkey", "/var/lib/latchkey")
     mount("-o", "remount,bind,ro", "/var/lib/latchkey")
-    code, log = machine.apply(ops.document(14, [{"id": "r1", "do": "keys.bind", "user": "alice", "keypair": "rescue",
+    code, log = machine.apply(ops.document(16, [{"id": "r1", "do": "keys.bind", "user": "alice", "keypair": "rescue",
                                                  "key": lonely, "location": "runtime"}]))
     check(machine.login_with_key("alice", "/tmp/lonely"), f"P105_ a runtime key logs in with the state read-only {log}")
-    code, _ = machine.apply(ops.document(15, [{"id": "r2", "do": "user.ensure", "user": "zoe"}]))
+    code, _ = machine.apply(ops.document(17, [{"id": "r2", "do": "user.ensure", "user": "zoe"}]))
     check(code == 75 and "zoe:" not in read("/etc/passwd"), "P86_ anything else is not begun: try again")
 
     def told(seq):
         return json.loads(read(f"/run/latchkey/results/{seq}").split("-----BEGIN SSH SIGNATURE-----")[0])["results"][0]
 
     check(os.listdir("/run/latchkey/journal") == [], "P105_ the runtime bind's journal ends, for its result is kept in /run")
-    check(told(14)["code"] == "ok" and told(15)["status"] == "pending" and told(15)["code"] == "read_only", "  and says ok; the other is pending, read_only")
-    check(machine.status()["seq"] == 14, "  what is not begun is not taken over")
+    check(told(16)["code"] == "ok" and told(17)["status"] == "pending" and told(17)["code"] == "read_only", "  and says ok; the other is pending, read_only")
+    check(machine.status()["seq"] == 16, "  what is not begun is not taken over")
     check("read_only" in [p["code"] for p in machine.status()["problems"]], "  status says that the disk is read-only")
-    first = os.stat("/run/latchkey/results/15").st_mtime_ns
-    machine.apply(ops.document(15, [{"id": "r2", "do": "user.ensure", "user": "zoe"}]))
-    check(os.stat("/run/latchkey/results/15").st_mtime_ns == first, "  which is told once")
+    first = os.stat("/run/latchkey/results/17").st_mtime_ns
+    machine.apply(ops.document(17, [{"id": "r2", "do": "user.ensure", "user": "zoe"}]))
+    check(os.stat("/run/latchkey/results/17").st_mtime_ns == first, "  which is told once")
     # The same id again, in a document of its own: the history in /run answers.
     os.unlink("/run/latchkey/authorized_keys/alice")
-    machine.apply(ops.document(16, [{"id": "r1", "do": "keys.bind", "user": "alice", "keypair": "rescue", "key": lonely, "location": "runtime"}]))
-    check(told(16)["code"] == "ok" and not os.path.exists("/run/latchkey/authorized_keys/alice"), "P20_ an id is answered from the history in /run")
+    machine.apply(ops.document(18, [{"id": "r1", "do": "keys.bind", "user": "alice", "keypair": "rescue", "key": lonely, "location": "runtime"}]))
+    check(told(18)["code"] == "ok" and not os.path.exists("/run/latchkey/authorized_keys/alice"), "P20_ an id is answered from the history in /run")
     umount("/var/lib/latchkey")
-    code, _ = machine.apply(ops.document(17, [{"id": "r2", "do": "user.ensure", "user": "zoe"}]))
-    check(code == 0 and "zoe:" in read("/etc/passwd") and machine.result(17, "r2")["code"] == "ok", "  the disk can be written again: it is done")
+    code, _ = machine.apply(ops.document(19, [{"id": "r2", "do": "user.ensure", "user": "zoe"}]))
+    check(code == 0 and "zoe:" in read("/etc/passwd") and machine.result(19, "r2")["code"] == "ok", "  the disk can be written again: it is done")
     check(not os.path.exists("/run/latchkey/history") and '"id":"r1"' in read("/var/lib/latchkey/history/current"), "  and the history on disk takes /run's along")
 
+    # --- the same document again, after its time --------------------------------------------------------------------------------------
+    short = ops.document(20, [], expires=int(time.time()) + 1)
+    check(machine.apply(short)[0] == 0, "a document that soon expires")
+    if os.path.exists("/var/lib/latchkey/results/0"):
+        os.unlink("/var/lib/latchkey/results/0")
+    until = int(time.time()) + 2
+    while time.time() <= until:
+        time.sleep(0.2)
+    check(machine.apply(short)[0] == 0 and not os.path.exists("/var/lib/latchkey/results/0"),
+          "P13_ offered again after that (a restart forgets the ETag), it was taken over and is not refused")
+
     # --- a wrong clock ---------------------------------------------------------------------------------------------------------------
-    machine.apply(ops.document(20, []))
     now = int(time.time())
     history = read("/var/lib/latchkey/history/current")
     write("/var/lib/latchkey/history/current", history + json.dumps(
         {"t": "document", "seq": 20, "issued": now + 5000, "digest": "x", "time": now}, separators=(",", ":")) + "\n", 0o600)
+    code, _ = machine.apply(ops.document(21, [], issued=4102444800, expires=4102448400))
+    check(code == 75 and machine.status()["seq"] == 20, "P102_ a document of the year 2100 does not take the channel with it")
     code, _ = machine.apply(ops.document(21, [], issued=now + 5001, expires=now + 9000))
     check(code == 0 and "clock_wrong" in [p["code"] for p in machine.status()["problems"]],
           "P102_ a clock below the floor: the future is not judged by it, and status says clock_wrong")
@@ -229,6 +264,14 @@ def test():
     document.update(seq=31, commands=[{"id": "n2", "do": "user.ensure", "user": "una"}])
     machine.apply(json.dumps(document) + "\n")
     check("una:" in read("/etc/passwd"), "  which it then does")
+    write("/etc/latchkey/latchkey.conf", configuration.replace("trust_threshold = 2", "trust_threshold = 2\ntrust = unsigned") +
+          "[endpoint]\nurl = http://metadata/\n")
+    machine.redo()
+    check(any(p["code"] == "config_invalid" and "latchkey.conf:7" in p["detail"] for p in machine.status()["problems"]),
+          f"P1_ unsigned documents from whoever answers for a name: the file is refused {machine.status()['problems']}")
+    machine.start_net()
+    net = machine.processes["latchkey-net"]
+    check(net.wait() != 0 and "needs an address" in read("/tmp/latchkey-net.log"), "  and latchkey-net does not ask anybody")
     write("/etc/latchkey/latchkey.conf", configuration)
 
     # --- P89: what a later version has written ------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 """/var/lib/latchkey/inbox: documents for a machine without an endpoint; at boot and when one appears, in order of name;
 what is refused, strange or unreadable; a crash at each point; one that cannot be taken over yet."""
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -142,6 +143,21 @@ def test():
         if done.returncode == 0:
             break
     check(count > 5, f"{count - 1} points were tried")
+
+    # --- another directory in the place of the one that is watched ------------------------------------------------------------------
+    machine.start_daemon()
+    wait_for(lambda: not os.path.exists(f"{STATE}/journal") or not os.listdir(f"{STATE}/journal"), "the boot redo")
+    put("first.doc", ensure(seq + 1, "ivan"))
+    wait_for(lambda: exists("ivan") and not os.path.exists(f"{INBOX}/first.doc"), "it is watched")
+    shutil.rmtree(INBOX)
+    os.makedirs(INBOX, mode=0o700, exist_ok=True)
+    put("second.doc", ensure(seq + 2, "jana"))
+    wait_for(lambda: exists("jana"), "a directory that was made anew is watched as well")
+    os.rename(INBOX, f"{STATE}/moved")
+    os.makedirs(INBOX, mode=0o700, exist_ok=True)
+    put("third.doc", ensure(seq + 3, "kim"))
+    wait_for(lambda: exists("kim"), "one that was moved away is not")
+    check(True, "another inbox in the place of the first one is watched as that was")
 
 
 if __name__ == "__main__":

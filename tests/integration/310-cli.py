@@ -6,6 +6,7 @@ The instance is played by this script with real keys (ssh-keygen signs for it, l
 that it can also misbehave. Runs the installed programs, or those that LATCHKEY and LATCHKEY_ENDPOINT name."""
 import base64
 import ctypes
+import hashlib
 import http.client
 import http.server
 import json
@@ -433,6 +434,7 @@ try:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             for end, answer in self.answers.items():
                 if self.path.split("?")[0].endswith(end) and self.command == "GET":
+                    answer = answer(self) if callable(answer) else answer
                     status, content = answer if isinstance(answer, tuple) else (200, answer)
                     break
             else:
@@ -443,6 +445,8 @@ try:
                 self.send_header("Location", f"http://127.0.0.1:{port}{self.path}")
             if self.command == "GET" and self.path.endswith("/document"):
                 self.send_header("ETag", ask(port, "GET", self.path[len("/latchkey/v1"):], Latchkey="1")[1] or '""')
+            elif self.command == "GET":
+                self.send_header("ETag", '"1"')
             self.send_header("Content-Length", str(len(content)) if status != 204 else "0")
             self.end_headers()
             if status not in (204, 304):
@@ -497,7 +501,76 @@ try:
         sign(stranger, "latchkey-results@1", fake_result).decode(), "rubbish"]}).encode()}
     check("P101 a forged result closes nothing", (run("user", "add", "i-1", "u9", "--no-wait")[0],
                                                  [command["user"] for command in seen()["commands"]][-2:]), (0, ["u7", "u9"]))
+    # once the newest document that was seen has expired, an older one that has not is no way back to its commands
     Malicious.answers = {}
+    check("a long document", run("user", "add", "i-1", "u10", "--valid", "7d", "--no-wait")[0], 0)
+    long = ask(port, "GET", "/instances/i-1/document", Latchkey="1")[2]
+    pins = json.load(open(os.path.join(home, "known_instances")))
+    pins["i-1"].update(seq=pins["i-1"]["seq"] + 1, expires=1)
+    json.dump(pins, open(os.path.join(home, "known_instances"), "w"))
+    Malicious.answers = {"/document": long, "/results": json.dumps({"next": 0, "results": []}).encode()}
+    status, _, errors = run("user", "add", "i-1", "u11", "--no-wait")
+    check("P101 nothing of an older document is carried on, whenever it ends", (
+        status, "nothing of it is carried on" in errors, [command["user"] for command in seen()["commands"]]), (0, True, ["u11"]))
+    Malicious.answers = {}
+
+    # nor is a document older that somebody else has signed and this operator has only looked at
+    newer = json.loads(json.dumps(seen()))
+    newer["seq"] += 1
+    Malicious.answers = {"/document": sign(settings["signing_key"], "latchkey-document@1", newer)}
+    check("a newer document is read", run("user", "add", "i-1", "u12", "--dry-run", "--no-wait")[0], 1)
+    Malicious.answers = {}
+    check("P101 and the older one is old from then on", run("user", "add", "i-1", "u12", "--no-wait")[0], 4)
+    check("  unless it is discarded", run("user", "add", "i-1", "u12", "--discard-pending", "--no-wait")[0], 0)
+
+    # results without an end, and an endpoint that holds nothing
+    asked = []
+
+    def endless(request):
+        asked.append(request.path)
+        after = int(request.path.rsplit("=", 1)[1])
+        return 200, json.dumps({"next": after + 4000, "results": ["x"] * 4000}).encode()
+
+    Malicious.answers = {"/results": endless}
+    status, _, errors = run("results", "i-1")
+    check("P101 results without an end: 3", (status, "have no end" in errors), (3, True))
+
+    def unheld(request):
+        asked.append(request.path)
+        return (304, b"") if request.headers["If-None-Match"] else (200, b'{"next":0,"results":[]}')
+
+    def rubbish(request):
+        return endless(request) if request.headers["If-None-Match"] else unheld(request)
+
+    for what, answer in (("one that holds nothing", unheld), ("one that always has rubbish", rubbish)):
+        Malicious.answers = {"/results": answer}
+        check("sent", run("user", "add", "i-1", "u13", "--no-wait")[0], 0)
+        asked.clear()
+        check(f"waiting at {what}: 5", run("results", "i-1", "--wait", "--timeout", "3")[0], 5)
+        check(f"  which is asked with pauses {len(asked)}", len(asked) < 20, True)
+    Malicious.answers = {}
+
+    # what an instance says
+    digest = hashlib.sha256(ask(port, "GET", "/instances/i-1/document", Latchkey="1")[2].split(b"-----BEGIN")[0]).hexdigest()
+    refused = {"v": 1, "instance": "i-1", "digest": "0" * 64, "document": "expired", "agent": "1", "time": 1, "detail": "",
+               "results": [], "host_keys": []}
+    instance.post(refused)
+    check("P101 the refusal of another document is none of this one", "refused" in run("status", "i-1")[1], False)
+    instance.post({**refused, "digest": digest, "document": "\u001b[31mred"})
+    status, shown, _ = run("status", "i-1")
+    check("a refusal is shown, and moves no terminal", ("was refused" in shown, "\x1b" in shown), (True, False))
+    instance.post({**refused, "digest": digest, "document": "ok"})
+    instance.post({**refused, "digest": digest, "document": "expired", "time": 2})
+    check("P101 what was taken is not refused any more", "refused" in run("status", "i-1")[1], False)
+    check("a binding", run("bind", "i-1", "u1", "two", "--no-wait")[0], 0)
+    command = json.load(open(os.path.join(home, "bindings")))["two"][-1]["command"]
+    status, enrol, _ = run("instance", "add", "i-4")
+    other = Instance("i-4", port, enrol.strip(), held)
+    other.stop()
+    other.post({**fake_result, "instance": "i-4", "results": [{**fake_result["results"][0], "id": command, "status": "failed"}]})
+    check("results of another instance", run("results", "i-4", "--accept-new-identity")[0] in (0, 1), True)
+    check("P101 do not settle this one's binding", command in [
+        entry["command"] for entry in json.load(open(os.path.join(home, "bindings")))["two"]], True)
     malicious.shutdown()
     malicious.server_close()
     status, _, errors = run("status", "i-1")

@@ -136,6 +136,9 @@ static void P15_P12_who_may_sign_for_what_and_when(void **state)
 				 strlen("i " OPTION " " KEY1 " carol"), reason),
 		-EEXIST);
 	assert_int_equal(signers.count, 2);
+	allowed_signers_remove(&signers, 0);
+	assert_int_equal(signers.count, 1);
+	assert_string_equal(signers.entries[0].name, "bob");
 }
 
 /* Our patterns and times mean what ssh-keygen's mean: every pair is asked of both. */

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""lint.py includes|calls|closure|headers|format|tidy|options|tables [BUILD]: the rules of docs/ARCHITECTURE.md that a reader cannot
+"""lint.py includes|calls|closure|headers|format|tidy|options|tables|packages [BUILD]: the rules of docs/ARCHITECTURE.md that a reader cannot
 be trusted to see. Prints each breach as FILE:LINE: WHAT and exits 1 when there is any."""
 import os
 import re
@@ -214,6 +214,22 @@ def lint_tables():
     for code in codes:
         if not re.search(rf"\b{code}\b", protocol):
             breach("man/latchkey-protocol.7", f"does not name the code {code}")
+
+
+def lint_packages():
+    """What the build asks pkg-config for, something links; the spec asks for the same, and for no newer or older cmake."""
+    wanted = dict(re.findall(r"pkg_check_modules\((\w+) REQUIRED IMPORTED_TARGET ([\w-]+)\)", "\n".join(lines("cmake/libraries.cmake"))))
+    linked = "\n".join("\n".join(lines(name)) for name in tracked("CMakeLists.txt"))
+    for name, module in wanted.items():
+        if f"PkgConfig::{name}" not in linked:
+            breach("cmake/libraries.cmake", f"{module}: nothing links it")
+    spec = "\n".join(lines("rpm/latchkey.spec"))
+    asked = set(re.findall(r"^BuildRequires: +pkgconfig\(([\w-]+)\)", spec, re.M))
+    for module in sorted(asked ^ set(wanted.values())):
+        breach("rpm/latchkey.spec", f"pkgconfig({module}): asked for there or in cmake/libraries.cmake, not in both")
+    version = re.search(r"cmake_minimum_required\(VERSION ([\d.]+)\)", "\n".join(lines("CMakeLists.txt")))[1]
+    if f"BuildRequires:  cmake >= {version}\n" not in spec:
+        breach("rpm/latchkey.spec", f"needs cmake >= {version}")
 
 
 def main():

@@ -123,6 +123,7 @@ def test():
     status = dict(line.split(":\t", 1) for line in read(f"/proc/{net}/status").splitlines() if ":\t" in line)
     check(status["CapEff"] == status["CapPrm"] == status["CapBnd"] == "0" * 16 and status["NoNewPrivs"] == "1" and
           status["Uid"].split()[0] != "0", "P9_ latchkey-net has its own uid, no capability and no new privileges")
+    check(all("\nSeccomp:\t2\n" in read(f"/proc/{pid}/status") for pid in (net, daemon)), "both halves are under their filters")
 
     # --- at once ---------------------------------------------------------------------------------------------------
     console.put(ops.document(1, [{"id": "u1", "do": "user.ensure", "user": "alice"}]))

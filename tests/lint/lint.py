@@ -181,10 +181,17 @@ def lint_options(build):
             continue
         with open(page, encoding="utf-8") as file:
             text = file.read().replace("\\-", "-")
-        shown = subprocess.run([os.path.join(stage, program), "--help"], stdout=subprocess.PIPE, check=True, text=True).stdout
+        def help_of(*command):
+            return subprocess.run([os.path.join(stage, program), *command, "--help"], stdout=subprocess.PIPE, check=True, text=True).stdout
+        shown = help_of()
+        if "each with its own --help" in shown:
+            commands = re.findall(r"^  ([a-z][a-z-]*(?: [a-z][a-z-]*)?)(?= |$)", shown.split("Options:")[0], re.M)
+            shown += "".join(help_of(*command.split()) for command in commands)
         in_help, in_page = (set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", t)) for t in (shown, text))
         for option in in_help - in_page:
             breach(f"man/{name}.{MAN[name]}", f"does not name {option}, which --help does")
+        for option in in_page - in_help:
+            breach(f"man/{name}.{MAN[name]}", f"names {option}, which --help does not")
 
 
 TABLES = {"lib/agent_config.c": "man/latchkey.conf.5", "policy/policy.c": "man/latchkey-policy.5"}

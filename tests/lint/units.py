@@ -23,6 +23,7 @@ for unit in ("latchkeyd.service", "latchkey-net.service"):
     after = {word for line in read(f"{UNITS}/{unit}").splitlines() if line.startswith("After=") for word in line[6:].split()}
     check({"cloud-init.service", "cloud-init-network.service"} <= after, f"{unit}: after what writes user-data's files, before and since cloud-init 24.3")
     check(unit != "latchkeyd.service" or "nss-user-lookup.target" in after, f"{unit}: after the name services")
+    check(unit != "latchkeyd.service" or {"sshd-keygen.target", "sshd-keygen.service"} <= after, f"{unit}: after sshd's host keys are made")
     check("network-online.target" not in after, f"{unit}: not after network-online")
 for script in ("latchkeyd", "latchkey-net"):
     text = read(f"packaging/openrc/{script}")

@@ -10,7 +10,10 @@ set(warnings
 	-Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 	-Wwrite-strings -Wcast-qual -Wformat=2 -Wundef -Wvla -Walloca -Wnull-dereference -Wswitch-enum)
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
-	list(APPEND warnings -Wimplicit-fallthrough=5 -Wlogical-op -Wduplicated-cond -ftrivial-auto-var-init=zero)
+	list(APPEND warnings -Wimplicit-fallthrough=5 -Wlogical-op -Wduplicated-cond)
+	# gcc 11, which is EL 9's, does not know it.
+	check_c_compiler_flag(-ftrivial-auto-var-init=zero LATCHKEY_HAS_ZERO_INIT)
+	list(APPEND warnings $<$<BOOL:${LATCHKEY_HAS_ZERO_INIT}>:-ftrivial-auto-var-init=zero>)
 else()
 	list(APPEND warnings -Wimplicit-fallthrough)
 endif()
@@ -28,8 +31,12 @@ elseif(LATCHKEY_FUZZ)
 		-fno-sanitize-recover=all)
 	target_link_options(latchkey_flags INTERFACE -fsanitize=address,undefined)
 else()
+	# Control flow is guarded by another flag on each kind of processor.
+	check_c_compiler_flag(-fcf-protection=full LATCHKEY_HAS_CF_PROTECTION)
+	check_c_compiler_flag(-mbranch-protection=standard LATCHKEY_HAS_BRANCH_PROTECTION)
 	target_compile_options(latchkey_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong
-		-fstack-clash-protection -fcf-protection=full)
+		-fstack-clash-protection $<$<BOOL:${LATCHKEY_HAS_CF_PROTECTION}>:-fcf-protection=full>
+		$<$<BOOL:${LATCHKEY_HAS_BRANCH_PROTECTION}>:-mbranch-protection=standard>)
 	if(LATCHKEY_SHARED)
 		target_compile_options(latchkey_flags INTERFACE -fPIC -fno-semantic-interposition)
 	else()

@@ -29,20 +29,17 @@
 #elif defined(__powerpc64__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define OUR_ARCHITECTURE AUDIT_ARCH_PPC64LE
 #define FOREIGN_CALLS 0xffffffffu
-#elif defined(__s390x__)
-#define OUR_ARCHITECTURE AUDIT_ARCH_S390X
-#define FOREIGN_CALLS 0xffffffffu
 #else
 #define OUR_ARCHITECTURE 0 /* no filter here; status says so */
 #define FOREIGN_CALLS 0xffffffffu
 #endif
 
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+/* The lower half: all of them are little-endian. */
 #define ARGUMENT(n) ((unsigned)offsetof(struct seccomp_data, args[n]))
-#else
-#define ARGUMENT(n) ((unsigned)offsetof(struct seccomp_data, args[n]) + 4)
-#endif
 
+/* In a user namespace of its own a process has every capability again. */
+#define NAMESPACES \
+	(CLONE_NEWCGROUP | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUSER | CLONE_NEWUTS)
 #define FILTER_MAX 256u /* the tables below and a few checks of arguments */
 #define DENY(error) (SECCOMP_RET_ERRNO | ((error)&SECCOMP_RET_DATA))
 
@@ -105,6 +102,17 @@ static void only_if(
 	answer(filter, otherwise);
 }
 
+/* The flags of clone3 are in memory, where no filter sees them: the C library then takes clone. */
+static void without_clone3(struct filter *filter)
+{
+#ifdef SYS_clone3
+	put(filter, BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1);
+	answer(filter, DENY(ENOSYS));
+#else
+	(void)filter;
+#endif
+}
+
 static void only_families(struct filter *filter, const int *families, unsigned count)
 {
 	put(filter, BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 2 * count + 2);
@@ -145,6 +153,9 @@ static const int never[] = {
 	SYS_fanotify_init,
 	SYS_finit_module,
 	SYS_init_module,
+#ifdef SYS_kexec_file_load
+	SYS_kexec_file_load,
+#endif
 	SYS_kexec_load,
 	SYS_keyctl,
 	SYS_lookup_dcookie,
@@ -173,6 +184,12 @@ static const int never[] = {
 	SYS_unshare,
 	SYS_userfaultfd,
 	SYS_vhangup,
+#ifdef SYS_mount_setattr
+	SYS_mount_setattr,
+#endif
+#ifdef SYS_pidfd_getfd
+	SYS_pidfd_getfd,
+#endif
 #ifdef SYS_fsopen
 	SYS_fsopen,
 	SYS_fsmount,
@@ -231,7 +248,6 @@ static const int network[] = {
 	SYS_lseek,
 	SYS_madvise,
 	SYS_memfd_create,
-	SYS_mprotect,
 	SYS_mremap,
 	SYS_munmap,
 	SYS_nanosleep,
@@ -314,6 +330,8 @@ int sandbox_enter_network(enum sandbox_network needs)
 	load_call(&filter);
 	only_if(&filter, SYS_mmap, 2, 4 /* PROT_EXEC */, 0, no);
 	load_call(&filter);
+	only_if(&filter, SYS_mprotect, 2, 4, 0, no);
+	load_call(&filter);
 	if (needs != SANDBOX_SOCKETS) {
 		only_if(&filter, SYS_openat, 2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY, no);
 		load_call(&filter);
@@ -324,11 +342,7 @@ int sandbox_enter_network(enum sandbox_network needs)
 		each(&filter, opening, ELEMENTS(opening), SECCOMP_RET_ALLOW);
 		only_if(&filter, SYS_clone, 0, CLONE_THREAD | CLONE_VM, CLONE_THREAD | CLONE_VM, no);
 		load_call(&filter);
-#ifdef SYS_clone3
-		/* Its flags are in memory, where no filter sees them: the C library then takes clone. */
-		put(&filter, BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1);
-		answer(&filter, DENY(ENOSYS));
-#endif
+		without_clone3(&filter);
 	}
 	answer(&filter, no);
 	return install(&filter);
@@ -404,9 +418,20 @@ int sandbox_enter(const struct sandbox *sandbox)
 	}
 	begin(&filter);
 	each(&filter, never, ELEMENTS(never), DENY(EPERM));
+	without_clone3(&filter);
+	only_if(&filter, SYS_clone, 0, NAMESPACES, 0, DENY(EPERM));
+	load_call(&filter);
 	only_families(&filter, sandbox->families, sandbox->family_count);
 	answer(&filter, SECCOMP_RET_ALLOW);
 	return install(&filter);
+}
+
+int sandbox_enter_root(void)
+{
+	static const struct sandbox sandbox = {
+		.families = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK}, .family_count = SANDBOX_FAMILIES_MAX};
+
+	return sandbox_enter(&sandbox);
 }
 
 const char *sandbox_missing(void)
@@ -417,7 +442,7 @@ const char *sandbox_missing(void)
 	if (filters && landlock)
 		return NULL;
 	return filters    ? "this kernel has no Landlock: capabilities alone confine where the plugins write"
-	       : landlock ? "this kernel has no seccomp filters: programs may make any system call"
-			  : "this kernel has neither seccomp filters nor Landlock: capabilities alone confine the "
+	       : landlock ? "there are no seccomp filters here: programs may make any system call"
+			  : "there are neither seccomp filters nor Landlock here: capabilities alone confine the "
 			    "programs";
 }

@@ -28,6 +28,8 @@ struct sandbox {
  * sandbox_missing names it.
  */
 int sandbox_enter(const struct sandbox *sandbox) MUST_CHECK;
+/* For latchkeyd and latchkey-apply: the same, with the sockets that any manifest may name and writes everywhere. */
+int sandbox_enter_root(void) MUST_CHECK;
 /* What latchkey-net needs for its endpoint, beside the calls of its loop. */
 enum sandbox_network {
 	SANDBOX_SOCKETS, /* an address or a local socket: no file at all */

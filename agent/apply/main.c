@@ -20,6 +20,7 @@
 #include "lib/log.h"
 #include "lib/log_event.h"
 #include "lib/program.h"
+#include "lib/sandbox.h"
 #include "lib/sys.h"
 
 enum job {
@@ -444,6 +445,11 @@ int main(int argc, char **argv)
 		return usage(stderr, EXIT_USAGE);
 	if (geteuid() != 0) {
 		(void)fputs("latchkey-apply: must run as root\n", stderr);
+		return EXIT_INTERNAL;
+	}
+	int r = sandbox_enter_root();
+	if (r < 0) {
+		log_error("the kernel does not take this program's filter: %s", strerror(-r));
 		return EXIT_INTERNAL;
 	}
 	return run(&options);

@@ -19,6 +19,7 @@
 #include "lib/log.h"
 #include "lib/paths.h"
 #include "lib/program.h"
+#include "lib/sandbox.h"
 
 #define EVENTS_MAX 8
 
@@ -370,7 +371,9 @@ int main(int argc, char **argv)
 	if (argc != 1)
 		return usage(stderr, 64);
 	daemon.tokens_at = daemon_now();
-	int r = open_all(&daemon);
+	int r = sandbox_enter_root();
+	if (r == 0)
+		r = open_all(&daemon);
 	if (r == 0)
 		r = loop(&daemon);
 	if (r < 0) {

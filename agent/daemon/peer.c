@@ -236,7 +236,8 @@ static int handle(struct daemon *daemon, const struct link_message *message, int
 		} else if (message->code == 409) {
 			log_error("the endpoint knows another identity under this instance id (409): see OPERATIONS");
 		} else if (message->code == 403) {
-			log_error("the endpoint does not know this instance or its enrolment secret (403)");
+			log_error("the endpoint does not know this instance or its enrolment secret (403): "
+				  "once the right one is in /etc/latchkey/enrol, systemctl restart latchkey-net");
 		} else if (message->code >= 400 && message->code < 500) {
 			log_error("the endpoint refuses this instance's identity (%u)", message->code);
 		}

@@ -4,8 +4,10 @@
 bad answers of the endpoint change nothing and recovery is by itself; the agent survives the death of each part."""
 import json
 import os
+import re
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -123,6 +125,14 @@ def test():
     status = dict(line.split(":\t", 1) for line in read(f"/proc/{net}/status").splitlines() if ":\t" in line)
     check(status["CapEff"] == status["CapPrm"] == status["CapBnd"] == "0" * 16 and status["NoNewPrivs"] == "1" and
           status["Uid"].split()[0] != "0", "P9_ latchkey-net has its own uid, no capability and no new privileges")
+    check(all("\nSeccomp:\t2\n" in read(f"/proc/{pid}/status") for pid in (net, daemon)), "both halves are under their filters")
+    uid, gid = (int(status[name].split()[0]) for name in ("Uid", "Gid"))
+    for opened in ("mem", "environ", "root"):
+        done = subprocess.run([sys.executable, "-c", f"import os; os.open('/proc/{net}/{opened}', os.O_RDONLY)"], user=uid, group=gid,
+                              extra_groups=[], stderr=subprocess.PIPE, text=True)
+        check("PermissionError" in done.stderr, f"P62_ its own uid may not trace it: /proc/PID/{opened}")
+    limits = [read(f"/proc/{pid}/limits") for pid in (net, daemon)]
+    check(all(re.search(r"Max core file size +0 +0 ", text) for text in limits), "P62_ and no half of it leaves a core")
 
     # --- at once ---------------------------------------------------------------------------------------------------
     console.put(ops.document(1, [{"id": "u1", "do": "user.ensure", "user": "alice"}]))

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""lint.py includes|calls|closure|headers|format|tidy|options|tables [BUILD]: the rules of docs/ARCHITECTURE.md that a reader cannot
+"""lint.py includes|calls|closure|headers|format|tidy|options|tables|packages [BUILD]: the rules of docs/ARCHITECTURE.md that a reader cannot
 be trusted to see. Prints each breach as FILE:LINE: WHAT and exits 1 when there is any."""
 import os
 import re
@@ -181,10 +181,17 @@ def lint_options(build):
             continue
         with open(page, encoding="utf-8") as file:
             text = file.read().replace("\\-", "-")
-        shown = subprocess.run([os.path.join(stage, program), "--help"], stdout=subprocess.PIPE, check=True, text=True).stdout
+        def help_of(*command):
+            return subprocess.run([os.path.join(stage, program), *command, "--help"], stdout=subprocess.PIPE, check=True, text=True).stdout
+        shown = help_of()
+        if "each with its own --help" in shown:
+            commands = re.findall(r"^  ([a-z][a-z-]*(?: [a-z][a-z-]*)?)(?= |$)", shown.split("Options:")[0], re.M)
+            shown += "".join(help_of(*command.split()) for command in commands)
         in_help, in_page = (set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", t)) for t in (shown, text))
         for option in in_help - in_page:
             breach(f"man/{name}.{MAN[name]}", f"does not name {option}, which --help does")
+        for option in in_page - in_help:
+            breach(f"man/{name}.{MAN[name]}", f"names {option}, which --help does not")
 
 
 TABLES = {"lib/agent_config.c": "man/latchkey.conf.5", "policy/policy.c": "man/latchkey-policy.5"}
@@ -214,6 +221,22 @@ def lint_tables():
     for code in codes:
         if not re.search(rf"\b{code}\b", protocol):
             breach("man/latchkey-protocol.7", f"does not name the code {code}")
+
+
+def lint_packages():
+    """What the build asks pkg-config for, something links; the spec asks for the same, and for no newer or older cmake."""
+    wanted = dict(re.findall(r"pkg_check_modules\((\w+) REQUIRED IMPORTED_TARGET ([\w-]+)\)", "\n".join(lines("cmake/libraries.cmake"))))
+    linked = "\n".join("\n".join(lines(name)) for name in tracked("CMakeLists.txt"))
+    for name, module in wanted.items():
+        if f"PkgConfig::{name}" not in linked:
+            breach("cmake/libraries.cmake", f"{module}: nothing links it")
+    spec = "\n".join(lines("rpm/latchkey.spec"))
+    asked = set(re.findall(r"^BuildRequires: +pkgconfig\(([\w-]+)\)", spec, re.M))
+    for module in sorted(asked ^ set(wanted.values())):
+        breach("rpm/latchkey.spec", f"pkgconfig({module}): asked for there or in cmake/libraries.cmake, not in both")
+    version = re.search(r"cmake_minimum_required\(VERSION ([\d.]+)\)", "\n".join(lines("CMakeLists.txt")))[1]
+    if f"BuildRequires:  cmake >= {version}\n" not in spec:
+        breach("rpm/latchkey.spec", f"needs cmake >= {version}")
 
 
 def main():

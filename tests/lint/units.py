@@ -19,6 +19,16 @@ for unit, limit in LIMITS.items():
     done = subprocess.run(["systemd-analyze", "security", "--offline=true", f"--threshold={limit}", f"{UNITS}/{unit}"],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     check(done.returncode == 0, f"{unit}: exposure at most {limit / 10} ({done.stdout.strip().splitlines()[-1]})")
+for unit in ("latchkeyd.service", "latchkey-net.service"):
+    after = {word for line in read(f"{UNITS}/{unit}").splitlines() if line.startswith("After=") for word in line[6:].split()}
+    check({"cloud-init.service", "cloud-init-network.service"} <= after, f"{unit}: after what writes user-data's files, before and since cloud-init 24.3")
+    check(unit != "latchkeyd.service" or "nss-user-lookup.target" in after, f"{unit}: after the name services")
+    check(unit != "latchkeyd.service" or {"sshd-keygen.target", "sshd-keygen.service"} <= after, f"{unit}: after sshd's host keys are made")
+    check("network-online.target" not in after, f"{unit}: not after network-online")
+for script in ("latchkeyd", "latchkey-net"):
+    text = read(f"packaging/openrc/{script}")
+    check(subprocess.run(["sh", "-n", f"packaging/openrc/{script}"]).returncode == 0 and "\nrespawn_max=0\n" in text,
+          f"OpenRC's {script} is never given up either")
 line = next(line for line in read(f"{UNITS}/latchkeyd.service").splitlines() if line.startswith("CapabilityBoundingSet="))
 unit = {name.removeprefix("CAP_").lower() for name in line.split("=")[1].split()}
 check(unit == set(root_capabilities().split(",")), f"latchkeyd's bounding set is the union of the manifests {unit}")

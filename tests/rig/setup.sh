@@ -4,7 +4,7 @@
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
 # Libraries, then what runs the tests. Nothing of it is started on this machine.
-packages_build="gcc libc6-dev cmake ninja-build pkg-config libcjson-dev libsodium-dev libcap-dev libseccomp-dev libbsd-dev
+packages_build="gcc libc6-dev cmake ninja-build pkg-config libcjson-dev libsodium-dev libbsd-dev
 	libsystemd-dev libcurl4-openssl-dev libmicrohttpd-dev libsqlite3-dev libcrypt-dev libcmocka-dev"
 packages_run="e2fsprogs openssl openssh-server openssh-client sshpass python3 iproute2 util-linux passwd sudo procps binutils"
 packages_vm="debhelper dh-apparmor dpkg-dev fakeroot lintian mmdebstrap systemd-container qemu-system-x86 qemu-utils e2fsprogs dosfstools mtools genisoimage"

@@ -57,6 +57,11 @@ static int without_files(void)
 		return 6;
 	if (mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
 		return 7;
+	/* Nor what was written before. */
+	char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED || mprotect(page, 4096, PROT_READ) < 0 ||
+		!refused(mprotect(page, 4096, PROT_READ | PROT_EXEC), EPERM))
+		return 9;
 	/* What it is there for still works. */
 	int descriptor = socket(AF_INET, SOCK_STREAM, 0);
 	if (descriptor < 0 || close(descriptor) < 0 || pipe2(ends, O_CLOEXEC) < 0 || write(ends[1], "x", 1) != 1 ||
@@ -130,6 +135,10 @@ static int of_a_plugin(void)
 		return 1;
 	if (!refused(unshare(CLONE_NEWUSER), EPERM) || !refused(ptrace(PTRACE_TRACEME, 0, NULL, NULL), EPERM))
 		return 2;
+	if (!refused(syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, NULL, NULL, NULL, NULL), EPERM) ||
+		!refused(syscall(SYS_clone3, NULL, 0), ENOSYS) ||
+		!refused(syscall(SYS_kexec_file_load, -1, -1, 0, NULL, 0), EPERM))
+		return 8;
 	if (!refused(socket(AF_INET, SOCK_STREAM, 0), EAFNOSUPPORT) || socket(AF_UNIX, SOCK_STREAM, 0) < 0)
 		return 3;
 	(void)snprintf(path, sizeof(path), "%s/inside", tree);

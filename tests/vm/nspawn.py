@@ -158,10 +158,12 @@ def packages():
         stories.settled(guest)
     kept = "sha256sum /home/alice/.ssh/authorized_keys /etc/ssh/sshd_config.d/* /etc/latchkey/allowed_signers /etc/latchkey/latchkey.conf"
     sums = guest.must(kept)
+    host.operator.must("sshd", "set", VM, "--password-auth=false")
+    check(not guest.password_login("alice", stories.PASSWORD), "password login is off on trial")
     guest.must("apt-get -y remove latchkey-agent 2>&1")
     check(guest.sh("pgrep latchkey")[0] == 1, "remove: nothing of it runs")
     check(guest.must(kept) == sums and guest.key_login("alice") and guest.password_login("alice", stories.PASSWORD),
-          "what it made true stays true")
+          "what it made true stays true, and what was on trial is undone")
     check(stories.identity(guest) == before, "the state stays")
     guest.must("systemctl restart ssh")
     stories.settled(guest)
@@ -176,6 +178,17 @@ def packages():
     check("idle" in guest.must("latchctl status") or guest.must("systemctl is-active latchkey-net"), "installed anew with nothing configured: it idles")
     print(guest.must("latchctl status"))
     stories.settled(guest)
+    for unit in ("latchkeyd", "latchkey-net", "latchkey-banner", "latchkey-medium"):
+        enabled = guest.sh(f"systemctl is-enabled {unit}")[1].strip()
+        check(enabled == "enabled", f"{unit} is {enabled}, as the preset has it")
+    with open("/run/project/debian/tests/agent") as file:
+        print(guest.must(f"bash -s <<'AUTOPKGTEST'\n{file.read()}AUTOPKGTEST"))
+
+
+def after_cloud_init(name):
+    """What reads the configuration has started after the stage of cloud-init that writes it."""
+    began = min(stories.monotonic(second, unit, "ExecMainStart") for unit in ("latchkeyd", "latchkey-net"))
+    check(0 < stories.monotonic(second, name, "ExecMainExit") <= began, f"both halves start after {name}")
 
 
 def cloud_init():
@@ -197,6 +210,7 @@ def cloud_init():
     check(second.key_login("debian", "laptop"), "the key of a document that waited logs in")
     check(second.key_login("debian", "tablet"), "cloud-init's key logs in too")
     stories.settled(second)
+    after_cloud_init("cloud-init.service")
     stories.registered(host, "vm-2")
     host.operator.must("reset-password", "vm-2", "debian", "--accept-new-identity", "--password-fd", "9", secret=stories.PASSWORD)
     check("PasswordAuthentication no" in second.must("cat /etc/ssh/sshd_config.d/50-cloud-init.conf"), "cloud-init has turned passwords off")
@@ -205,8 +219,14 @@ def cloud_init():
     check(second.password_login("debian", stories.PASSWORD), "until sshd.set turns them on, over cloud-init's file")
     second.stop()
     second.put({"var/lib/cloud/seed/nocloud/meta-data": ("instance-id: i-2\n", 0o644)})
+    # From 24.3 on that stage has another name.
+    second.must_run("sh", "-c", f"cd {second.tree}; mv lib/systemd/system/cloud-init.service lib/systemd/system/cloud-init-network.service;"
+                    "grep -rl 'cloud-init[.]service' lib/systemd/system/cloud-* | xargs -r sed -i 's/cloud-init[.]service/cloud-init-network.service/g';"
+                    "find etc/systemd/system -name cloud-init.service -delete")
+    second.must_run("systemctl", f"--root={second.tree}", "enable", "cloud-init-network.service")
     second.start()
     wait_for(lambda: "done" in second.sh("cloud-init status")[1], "cloud-init is done", 600)
+    after_cloud_init("cloud-init-network.service")
     check(second.key_login("debian", "laptop"), "after a boot in which cloud-init did everything again our key still logs in")
     check(second.key_login("debian", "tablet"), "  and cloud-init's")
     check(second.password_login("debian", stories.PASSWORD), "  and the password")

@@ -19,10 +19,12 @@ URL = "http://10.0.2.2:8470"
 ports = itertools.count(2201)
 
 
-def machine(name, **more):
-    """Not started. Under the name that it gives itself (its product_uuid), as images do that are cloned."""
+def machine(name, prepare=None, **more):
+    """Not started; prepare: what else goes on its disk. Under the name that it gives itself (its product_uuid), as images do that are cloned."""
     guest = suite.guest(VirtualMachine(name, next(ports), str(uuid.uuid5(uuid.NAMESPACE_DNS, name)), **more))
     guest.put(host.seed(guest.uuid, url=URL, auto=True))
+    if prepare:
+        prepare(guest)
     guest.make_disk()
     return guest
 
@@ -36,9 +38,25 @@ def ready(name):
     return guest
 
 
+def put_sandbox_test(guest):
+    """The unit test of what the kernel is asked to refuse, for a kernel that has it all; and the library that it needs."""
+    folder, test = f"{guest.tree}/usr/local/lib/rig", "/run/project/build/dev/tests/unit/test_sandbox"
+    libraries = guest.must_run("ldd", test).split()
+    os.makedirs(folder)
+    for path in (test, next(word for word in libraries if word.startswith("/") and "libcmocka" in word)):
+        shutil.copy(path, folder)
+
+
+def sandbox(guest):
+    """P9, P107: inside the filters and Landlock, on a kernel with both."""
+    check("sandbox" not in guest.must("latchctl status"), "no layer is missing here")
+    print(guest.must("LD_LIBRARY_PATH=/usr/local/lib/rig /usr/local/lib/rig/test_sandbox"))
+
+
 def boot_with_document():
-    first = machine("one")
+    first = machine("one", put_sandbox_test)
     stories.waiting_document(host, first, first.uuid)
+    sandbox(first)
     print(first.must("systemd-analyze; systemd-analyze critical-chain --no-pager ssh.service; systemd-analyze blame --no-pager | head -12"))
     print("latchkeyd took", (stories.monotonic(first, "latchkeyd", "ActiveEnter") - stories.monotonic(first, "latchkeyd", "InactiveExit")) // 1000, "ms")
 
@@ -103,7 +121,9 @@ def apparmor():
         print(denials())
     check(denials() == "", f"denials: {len(denials().splitlines())}")
     # The profile holds root, and a denial is seen: one of the programs that it names, asked to write where it may not.
-    for folder, may in (("/usr/bin", False), ("/etc/systemd/system", False), ("/root", True)):
+    first.must("mkdir -p /var/spool/cron /run/systemd/system")
+    for folder, may in (("/usr/bin", False), ("/etc/systemd/system", False), ("/run/systemd/system", False), ("/etc/pam.d", False),
+                        ("/var/spool/cron", False), ("/root", True)):
         code, output = first.sh(f"aa-exec -p latchkeyd -- /usr/bin/ssh-keygen -q -t ed25519 -N '' -f {folder}/planted")
         check((code == 0) == may, f"a key in {folder}: {'written' if may else 'not written'} ({output.strip()})")
     check("ssh-keygen" in denials(), "and the kernel says so")

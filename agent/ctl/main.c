@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/ctl/ctl.h"
+#include "agent/ctl/output.h"
 #include "lib/field.h"
 #include "lib/paths.h"
 
@@ -146,6 +147,15 @@ static bool takes_operand(const struct verb *verb, const char *text)
 	return verb->operand == NEEDS_FILE || (verb->operand == MAY_NAME_USER && field_is_user(text));
 }
 
+/* On a console the whole help would push what was wrong out of sight. */
+static int misused(const char *text, const char *why)
+{
+	char cell[OUTPUT_CELL_MAX];
+
+	(void)fprintf(stderr, "latchctl: %s%s; see latchctl --help\n", output_escape(text, cell), why);
+	return EXIT_USAGE;
+}
+
 int main(int argc, char **argv)
 {
 	cleanup_client struct client client = {.descriptor = -1};
@@ -162,20 +172,26 @@ int main(int argc, char **argv)
 		if (strcmp(argv[i], "--json") == 0) {
 			options.json = true;
 		} else if (is_option(argv[i])) {
+			const char *option = argv[i];
 			if (!take_option(verb, argv, &i, &options))
-				return usage(stderr, EXIT_USAGE);
+				return misused(option,
+					verb ? " is not taken here, or lacks its value" : " comes after the command");
 		} else if (!verb) {
 			verb = find_verb(argv, &i);
 			if (!verb)
-				return usage(stderr, EXIT_USAGE);
+				return misused(argv[i], " is no command");
 		} else if (!options.operand && takes_operand(verb, argv[i])) {
 			options.operand = argv[i];
 		} else {
-			return usage(stderr, EXIT_USAGE);
+			return misused(argv[i], verb->operand == MAY_NAME_USER && !options.operand
+							? " is no user's name"
+							: " is one word too many");
 		}
 	}
-	if (!verb || (verb->operand == NEEDS_FILE && !options.operand))
+	if (!verb)
 		return usage(stderr, EXIT_USAGE);
+	if (verb->operand == NEEDS_FILE && !options.operand)
+		return misused(verb->name, " needs a FILE (- is standard input)");
 	if (!verb->asks)
 		return verb->run(&client, &options);
 	int r = client_open(PATH_STATUS_SOCKET, &client);

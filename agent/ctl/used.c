@@ -17,15 +17,17 @@
 /* The keys by fingerprint: a machine may have thousands of them, and the journal tens of thousands of logins. */
 struct wanted {
 	struct name_map heads; /* fingerprint → its first key */
-	cJSON **keys;
-	size_t *next, count; /* the next key with the same fingerprint, or NAME_MAP_NONE */
+	struct {
+		cJSON *key;
+		size_t next; /* with the same fingerprint, or NAME_MAP_NONE */
+	} * keys;
+	size_t count;
 };
 
 static void wanted_free(struct wanted *wanted)
 {
 	name_map_free(&wanted->heads);
 	free(wanted->keys);
-	free(wanted->next);
 }
 
 static int wanted_fill(struct wanted *wanted, cJSON *keys)
@@ -35,15 +37,14 @@ static int wanted_fill(struct wanted *wanted, cJSON *keys)
 	cJSON *key;
 
 	wanted->keys = calloc(size, sizeof(*wanted->keys));
-	wanted->next = calloc(size, sizeof(*wanted->next));
-	if (!wanted->keys || !wanted->next)
+	if (!wanted->keys)
 		return -ENOMEM;
 	cJSON_ArrayForEach(key, keys)
 	{
 		if (json_get_string(key, "fingerprint", &fingerprint) < 0)
 			continue;
-		wanted->keys[wanted->count] = key;
-		wanted->next[wanted->count] = name_map_get(&wanted->heads, fingerprint);
+		wanted->keys[wanted->count].key = key;
+		wanted->keys[wanted->count].next = name_map_get(&wanted->heads, fingerprint);
 		int r = name_map_put(&wanted->heads, fingerprint, wanted->count++);
 		if (r < 0)
 			return r;
@@ -59,8 +60,8 @@ static void note(const struct wanted *wanted, const struct sshd_line *line)
 	if (!words)
 		return;
 	(void)snprintf(fingerprint, sizeof(fingerprint), "%.*s", (int)strcspn(words + 1, " ,"), words + 1);
-	for (size_t i = name_map_get(&wanted->heads, fingerprint); i != NAME_MAP_NONE; i = wanted->next[i]) {
-		cJSON *key = wanted->keys[i];
+	for (size_t i = name_map_get(&wanted->heads, fingerprint); i != NAME_MAP_NONE; i = wanted->keys[i].next) {
+		cJSON *key = wanted->keys[i].key;
 		if (json_member(key, "used") || json_get_string(key, "user", &user) < 0 ||
 			sshd_line_login(line, user, found) != SSHD_LOGIN_KEY || strcmp(found, fingerprint) != 0)
 			continue;

@@ -41,6 +41,11 @@ def test():
     code, out, _ = latchctl("doctor", user="alice")
     check(code == 1 and "keys_file_missing" in out, "or the file was taken away")
 
+    for arguments, why in ((["policy", "check"], "needs a FILE"), (["doctor", "--key"], "--key"), (["statsu"], "no command"),
+                           (["keys", "a b"], "no user's name"), (["--yes", "seal"], "after the command"), (["users", "x"], "too many")):
+        code, out, err = latchctl(*arguments)
+        check(code == 64 and not out and why in err and err.count("\n") == 1, f"wrong usage in one line: {err.strip()}")
+
     machine.stop("latchkey-net")
     code, out, err = latchctl("status")
     check(code == 69 and not out and "systemctl status latchkey-net" in err, f"latchkeyd alone answers nobody: {err}")

@@ -4,6 +4,10 @@
 
 #define PATH_STATE "var/lib/latchkey"
 #define PATH_RUN "/run/latchkey"
+/* Below PATH_RUN, empty: there while the endpoint refuses this instance's identity, for a reason of its status. */
+#define NAME_IDENTITY_UNKNOWN "identity-403"
+#define NAME_IDENTITY_OTHER "identity-409"
+#define NAME_IDENTITY_REFUSED "identity-refused"
 #define PATH_LINK PATH_RUN "/link"
 #define PATH_STATUS_SOCKET PATH_RUN "/io.latchkey.Agent"
 #define PATH_CONFIGURATION "etc/latchkey"

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The view's first line: what anybody may know. */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "agent/apply/damage.h"
 #include "agent/apply/history.h"
@@ -9,6 +11,7 @@
 #include "agent/apply/ledger.h"
 #include "agent/apply/trust.h"
 #include "agent/apply/view.h"
+#include "lib/paths.h"
 
 static void put_problem(struct json_writer *writer, unsigned *count, const char *code, const char *detail)
 {
@@ -60,6 +63,30 @@ static void put_endpoint(const struct apply *apply, const cJSON *old, const stru
 struct drift {
 	unsigned missing, contested;
 };
+
+/* latchkeyd's notes. While one is there, no result and no report arrives. */
+static void put_identity(const struct apply *apply, struct json_writer *writer, unsigned *degraded)
+{
+	static const struct {
+		const char *name, *code, *detail;
+	} notes[] = {
+		{NAME_IDENTITY_UNKNOWN, "not_registered",
+			"the endpoint does not know this instance or its enrolment secret: latchkey instance add or "
+			"reset, "
+			"its secret to /etc/latchkey/enrol, systemctl restart latchkey-net"},
+		{NAME_IDENTITY_OTHER, "identity_taken",
+			"the endpoint knows another key under this instance id, as of a copy of this disk: latchkey "
+			"instance "
+			"reset, its secret to /etc/latchkey/enrol, systemctl restart latchkey-net"},
+		{NAME_IDENTITY_REFUSED, "identity_refused", "the endpoint refuses this instance's identity"},
+	};
+	struct stat status;
+
+	for (unsigned i = 0; apply->run >= 0 && i < ELEMENTS(notes); i++) {
+		if (fstatat(apply->run, notes[i].name, &status, AT_SYMLINK_NOFOLLOW) == 0)
+			put_problem(writer, degraded, notes[i].code, notes[i].detail);
+	}
+}
 
 static int visit_drift(const cJSON *line, void *context)
 {
@@ -181,6 +208,7 @@ int view_put_status(struct apply *apply, const cJSON *old, const struct link_mes
 		put_problem(&problem_writer, &harmless, "sandbox", sandbox_missing());
 	/* put_endpoint finds out one more problem, so health and problems follow it. */
 	put_endpoint(apply, old, message, &writer, &state, &answer);
+	put_identity(apply, &problem_writer, &degraded);
 	put_endpoint_problem(state, answer, old, message, &problem_writer, &degraded);
 	json_put_string(&writer, "health", failing ? "failing" : degraded ? "degraded" : "ok");
 	json_put_string(&writer, "mode", mode);

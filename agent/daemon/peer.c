@@ -200,6 +200,28 @@ static void take_document(struct daemon *daemon, const struct link_message *mess
 	memcpy(waiting->etag, message->etag, sizeof(waiting->etag));
 }
 
+/* For the view, which others write, too: a file's name says it. No answer at all is the endpoint's trouble. */
+static void note_identity(struct daemon *daemon, uint32_t code)
+{
+	const struct {
+		const char *name;
+		bool is_so;
+	} notes[] = {{NAME_IDENTITY_UNKNOWN, code == 403}, {NAME_IDENTITY_OTHER, code == 409},
+		{NAME_IDENTITY_REFUSED, code >= 400 && code < 500 && code != 403 && code != 409}};
+
+	if (code == 0 || code >= 500)
+		return;
+	for (unsigned i = 0; i < ELEMENTS(notes); i++) {
+		if (!notes[i].is_so) {
+			daemon->waiting.view = sys.unlinkat(daemon->run, notes[i].name, 0) == 0 || daemon->waiting.view;
+			continue;
+		}
+		cleanup_close int file = sys.openat(
+			daemon->run, notes[i].name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+		daemon->waiting.view = file >= 0 || daemon->waiting.view;
+	}
+}
+
 static int handle(struct daemon *daemon, const struct link_message *message, int descriptor)
 {
 	cleanup_free char *body = NULL;
@@ -227,6 +249,7 @@ static int handle(struct daemon *daemon, const struct link_message *message, int
 	case LINK_IDENTIFIED:
 		daemon->identified = message->code == 200 || message->code == 201;
 		daemon->identity_at = 0;
+		note_identity(daemon, message->code);
 		if (daemon->identified) {
 			daemon->identity_delay = 0;
 			daemon->results_at = daemon->results_delay = 0;

@@ -139,9 +139,16 @@ def test():
     server = serve()
     wait_for(lambda: count(("PUT", "identity")) >= 1, "the identity is offered to an endpoint that came late")
     check(not posted(), "P20_ an endpoint that does not know the instance gets no results")
+
+    def problems():
+        return [p["code"] for p in machine.status()["problems"]]
+    wait_for(lambda: "not_registered" in problems(), "which status says", 120)
+    Scripted.identity = 409
+    wait_for(lambda: "identity_taken" in problems() and "not_registered" not in problems(), "… and that another has its name", 240)
     Scripted.identity = 201
     wait_for(lambda: "u1" in posted(), "once the operator has created the instance the results arrive", 120)
     check(True, "P20_ once the operator has created the instance the results arrive")
+    wait_for(lambda: not {"not_registered", "identity_taken"} & set(problems()), "and status is content", 120)
     wait_for(lambda: count(("GET", "trust")) >= 1, "the trust document is asked for", 120)
     check(True, "P113_ the trust document is asked for without any document that needs it")
 

@@ -6,6 +6,7 @@
 #define PATH_RUN "/run/latchkey"
 #define PATH_LINK PATH_RUN "/link"
 #define PATH_STATUS_SOCKET PATH_RUN "/io.latchkey.Agent"
+#define IDENTITY_REFUSED "identity_refused" /* in PATH_RUN: with which code the endpoint refuses the identity */
 #define PATH_CONFIGURATION "etc/latchkey"
 #define PATH_APPLY "/usr/sbin/latchkey-apply"
 #define PATH_PLUGINS "/usr/libexec/latchkey/plugins"

@@ -19,6 +19,7 @@
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/name_map.h"
+#include "lib/paths.h"
 
 #define VIEW_MAX (32u << 20)
 #define VIEW_COMMANDS_MAX 256u /* the newest; the rest is in the history */
@@ -130,6 +131,23 @@ static void put_drift(const struct apply *apply, struct json_writer *writer, uns
 	}
 }
 
+/* What latchkeyd was told when it offered the identity. */
+static void put_identity(const struct apply *apply, struct json_writer *writer, unsigned *degraded)
+{
+	cleanup_free char *code = NULL;
+	size_t size;
+	char detail[160];
+
+	if (apply->run < 0 || file_read(apply->run, IDENTITY_REFUSED, 15, &code, &size) < 0)
+		return;
+	(void)snprintf(detail, sizeof(detail), "the endpoint %s, so no result of this machine arrives (%.*s)",
+		strcmp(code, "409\n") == 0   ? "knows another identity under this instance id"
+		: strcmp(code, "403\n") == 0 ? "does not know this instance or its secret in /etc/latchkey/enrol"
+					     : "does not take this instance's identity",
+		(int)strcspn(code, "\n"), code);
+	put_problem(writer, degraded, "identity_refused", detail);
+}
+
 static int put_status(struct view *view, const cJSON *old, const struct link_message *message, struct buffer *out)
 {
 	struct apply *apply = view->apply;
@@ -171,6 +189,7 @@ static int put_status(struct view *view, const cJSON *old, const struct link_mes
 		put_problem(&problem_writer, &degraded, "no_signers",
 			"nobody may sign: add a line to /etc/latchkey/allowed_signers");
 	put_drift(apply, &problem_writer, &degraded);
+	put_identity(apply, &problem_writer, &degraded);
 	if (apply->clock_wrong)
 		put_problem(&problem_writer, &degraded, "clock_wrong", "the clock stands before the newest document");
 	if (policy_mode(&apply->policy) != POLICY_ENFORCE && !apply->policy.broken)

@@ -71,6 +71,7 @@ struct daemon {
 	char etag[128]; /* of the document taken over last */
 	struct sent_file identity_sent;
 	bool identified;
+	int64_t identity_told; /* the code in IDENTITY_REFUSED, 0: no such file; -1: not known yet */
 
 	bool result_in_flight;
 	uint64_t result_seq;

@@ -352,6 +352,7 @@ int main(int argc, char **argv)
 		.inbox = -1,
 		.lists = -1,
 		.link = -1,
+		.identity_told = -1,
 		.tokens = DOCUMENT_BUCKET};
 
 	notify_read_environment(&daemon.notify);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -192,6 +194,25 @@ static void take_document(struct daemon *daemon, const struct link_message *mess
 	memcpy(waiting->etag, message->etag, sizeof(waiting->etag));
 }
 
+/* For the view; code 0: it is taken. Untold where the same was told before. */
+static void tell_identity(struct daemon *daemon, uint32_t code)
+{
+	char line[16];
+	int r;
+
+	if (daemon->identity_told == (int64_t)code)
+		return;
+	(void)snprintf(line, sizeof(line), "%" PRIu32 "\n", code);
+	r = code == 0 ? file_remove(daemon->run, IDENTITY_REFUSED)
+		      : file_replace_simple(daemon->run, IDENTITY_REFUSED, line, strlen(line), 0600);
+	if (r < 0 && r != -ENOENT) {
+		log_error("/run/latchkey/" IDENTITY_REFUSED ": %s", strerror(-r));
+		return;
+	}
+	daemon->identity_told = code;
+	daemon->waiting.view = daemon->waiting.view || r == 0;
+}
+
 static int handle(struct daemon *daemon, const struct link_message *message, int descriptor)
 {
 	cleanup_free char *body = NULL;
@@ -219,6 +240,8 @@ static int handle(struct daemon *daemon, const struct link_message *message, int
 	case LINK_IDENTIFIED:
 		daemon->identified = message->code == 200 || message->code == 201;
 		daemon->identity_at = 0;
+		if (daemon->identified || (message->code >= 400 && message->code < 500))
+			tell_identity(daemon, daemon->identified ? 0 : message->code);
 		if (daemon->identified) {
 			daemon->identity_delay = 0;
 			daemon->results_at = daemon->results_delay = 0;

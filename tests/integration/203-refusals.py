@@ -9,14 +9,14 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "rig"))
-from machine import Machine, Signer, check, main, payload_of, wait_for, write  # noqa: E402
+from machine import Machine, Signer, check, main, payload_of, read, wait_for, write  # noqa: E402
 
 RESULTS = "/var/lib/latchkey/results"
 
 
 class Endpoint(BaseHTTPRequestHandler):
     """Latches everybody, offers one document to whoever asks, and answers to results as told."""
-    document, results_code = b"", 204
+    document, results_code, identity_code = b"", 204, 200
     posted, asked = [], 0
 
     def answer(self, code, body=b""):
@@ -33,7 +33,7 @@ class Endpoint(BaseHTTPRequestHandler):
 
     def do_PUT(self):
         self.rfile.read(int(self.headers["Content-Length"]))
-        self.answer(200)
+        self.answer(Endpoint.identity_code)
 
     def do_POST(self):
         payload = payload_of(self.rfile.read(int(self.headers["Content-Length"])).decode())
@@ -100,6 +100,26 @@ def test():
     ask_again(1)
     wait_for(lambda: not os.path.exists(f"{RESULTS}/4"), "they are taken")
     check(Endpoint.posted[-1]["results"][0]["id"] == "u4", "  and arrive in the end")
+
+    # --- an identity that is refused: nothing that this machine does arrives, and it says so ------------------------------------
+    def problem():
+        status = json.loads(read("/run/latchkey/status.json"))
+        return next((p["detail"] for p in status["problems"] if p["code"] in ("not_registered", "identity_taken", "identity_refused")), ""), status["health"]
+    check(problem() == ("", "ok"), "all is well")
+    for code, word in ((403, "does not know this instance"), (409, "another key"), (400, "refuses this instance")):
+        Endpoint.identity_code = code
+        ask_again(1)
+        wait_for(lambda: word in problem()[0], f"{code}: status says why")
+        check(problem()[1] == "degraded", f"P100_ {code}: status says that the identity is refused ({problem()[0]})")
+    machine.stop("latchkeyd")
+    machine.start_daemon()
+    machine.stop("latchkey-net")
+    machine.start_net()
+    wait_for(lambda: "refuses this" in problem()[0], "and a latchkeyd that was started again too")
+    Endpoint.identity_code = 200
+    ask_again(1)
+    wait_for(lambda: problem() == ("", "ok"), "the problem ends when it is taken")
+    check(True, "  until it is taken")
     server.shutdown()
 
 

@@ -200,7 +200,7 @@ static int write_facet(struct batch *batch, unsigned index, const struct facets 
 	if (strcmp(facet->name, "home_directory") == 0)
 		return commit_defer_home(batch, index, facet);
 	if (strcmp(facet->name, "faillock") == 0)
-		return 0; /* decide_one() defers it, for each command that asks for it */
+		return 0; /* apply_command() defers it, for each command that asks for it */
 	if (strcmp(facet->name, "sudo") == 0)
 		return batch->applying ? commit_defer_sudo(batch, index, facet) : 0;
 	if (strcmp(facet->name, "account") != 0)

@@ -160,6 +160,15 @@ static bool is_private(const struct person *person, const struct world *world, g
 	return true;
 }
 
+bool person_is_in_group(const struct person *person, const char *group, size_t size)
+{
+	for (char *const *name = person->group_names; name && *name; name++) {
+		if (strlen(*name) == size && memcmp(*name, group, size) == 0)
+			return true;
+	}
+	return false;
+}
+
 int person_private_groups(const struct person *person, const struct world *world, gid_t **ret_groups, size_t *ret_count)
 {
 	gid_t *groups = calloc(person->group_count + 1, sizeof(*groups));

@@ -25,6 +25,8 @@ int person_change(struct person *person, const cJSON *account) MUST_CHECK;
 void person_free(struct person *person);
 #define cleanup_person CLEANUP(person_free)
 
+/* Whether one of the user's groups has that name, which need not end in a NUL. */
+bool person_is_in_group(const struct person *person, const char *group, size_t size);
 /* Those of the user's groups that have no other member. Owned by the caller (free). */
 int person_private_groups(
 	const struct person *person, const struct world *world, gid_t **ret_groups, size_t *ret_count) MUST_CHECK;

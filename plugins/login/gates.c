@@ -67,15 +67,6 @@ static enum cover cover_of_list(char *list, const char *separators, const char *
 	return cover;
 }
 
-static bool is_in_group(const struct person *person, const char *group, size_t size)
-{
-	for (char *const *name = person->group_names; name && *name; name++) {
-		if (strlen(*name) == size && strncmp(*name, group, size) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* The rules of a folder, NAME.conf each, in the order of their names. None where there is no folder. */
 static int rules_list(const struct world *world, const char *folder, char ***ret_paths, size_t *ret_count)
 {
@@ -122,10 +113,10 @@ static bool names_person(const struct access *access, char *list, const struct p
 		if (strcmp(word, "EXCEPT") == 0)
 			return named && !(list && names_person(access, list, person));
 		if (size > 2 && word[0] == '(' && word[size - 1] == ')')
-			named = named || is_in_group(person, word + 1, size - 2);
+			named = named || person_is_in_group(person, word + 1, size - 2);
 		else if (size > 0 && word[0] != '@')
 			named = named || strcmp(word, "ALL") == 0 || strcmp(word, name) == 0 ||
-				(access->plain_groups && is_in_group(person, word, size));
+				(access->plain_groups && person_is_in_group(person, word, size));
 	}
 	return named;
 }
@@ -221,7 +212,7 @@ static bool has_group(const struct person *person, const char *group)
 	uint64_t first, last;
 
 	if (!parse_range(group, &first, &last))
-		return is_in_group(person, group, strlen(group));
+		return person_is_in_group(person, group, strlen(group));
 	for (size_t i = 0; first == last && i < person->group_count; i++) {
 		if (person->groups[i] == first)
 			return true;

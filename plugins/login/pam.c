@@ -107,10 +107,8 @@ static void look_for_rule(struct search *search, const char *type, const char *l
 	if (!stack || size > strlen(control))
 		return;
 	const char *module = control + size + strspn(control + size, BLANKS);
-	size_t folder = 0;
-	for (size_t i = 0; module[i] && !strchr(BLANKS, module[i]); i++)
-		folder = module[i] == '/' ? i + 1 : folder;
-	module += folder;
+	const char *slash = memrchr(module, '/', strcspn(module, BLANKS));
+	module = slash ? slash + 1 : module;
 	read_control(control, size, &refuses, &ends, &jump);
 	bool jumped = stack->jumped > 0;
 	stack->jumped -= jumped;

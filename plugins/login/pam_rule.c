@@ -70,22 +70,34 @@ static const char *find_arguments(const char *line, const char *module)
 	return strchr(at, '[') ? NULL : at;
 }
 
-static bool is_among(const struct word *list, const char *text)
+/* The next of a list that colons divide; advances over it. */
+static bool take_item(struct word *list, struct word *ret_item)
 {
-	for (size_t at = 0; at <= list->size;) {
-		const char *colon = at < list->size ? memchr(list->text + at, ':', list->size - at) : NULL;
-		struct word one = {list->text + at, colon ? (size_t)(colon - list->text) - at : list->size - at};
-		if (is(&one, text))
+	if (!list->text)
+		return false;
+	const char *colon = memchr(list->text, ':', list->size);
+	*ret_item = (struct word){list->text, colon ? (size_t)(colon - list->text) : list->size};
+	*list = colon ? (struct word){colon + 1, list->size - ret_item->size - 1} : (struct word){NULL, 0};
+	return true;
+}
+
+static bool is_among(struct word list, const char *text)
+{
+	struct word item;
+
+	while (take_item(&list, &item)) {
+		if (is(&item, text))
 			return true;
-		at += one.size + 1;
 	}
 	return false;
 }
 
-static bool is_in_one_group(const struct person *person, const struct word *list)
+static bool is_in_one_group(const struct person *person, struct word list)
 {
-	for (char *const *name = person->group_names; name && *name; name++) {
-		if (is_among(list, *name))
+	struct word item;
+
+	while (take_item(&list, &item)) {
+		if (person_is_in_group(person, item.text, item.size))
 			return true;
 	}
 	return false;
@@ -148,9 +160,9 @@ static enum pam_verdict judge_condition(
 	if (is(operator, "=~") || is(operator, "!~"))
 		return when((fnmatch(pattern, text, 0) == 0) == is(operator, "=~"));
 	if (is(operator, "in") || is(operator, "notin"))
-		return when(is_among(right, text) != negated);
+		return when(is_among(*right, text) != negated);
 	if (is(left, "user") && (is(operator, "ingroup") || is(operator, "notingroup")))
-		return when(is_in_one_group(person, right) != negated);
+		return when(is_in_one_group(person, *right) != negated);
 	return compare_numbers(text, operator, right);
 }
 
@@ -183,7 +195,7 @@ static bool stands_in(char *list, const struct person *person, bool groups)
 		if (size > 0 && line[size - 1] == '\r')
 			line[--size] = '\0';
 		const struct word word = {line, size};
-		if (size > 0 && (groups ? is_in_one_group(person, &word) : is(&word, person->account.name)))
+		if (size > 0 && (groups ? person_is_in_group(person, line, size) : is(&word, person->account.name)))
 			return true;
 	}
 	return false;

@@ -42,13 +42,14 @@ def test():
         write("/etc/latchkey/allowed_signers", ops.line())
         subprocess.run(["useradd", "-m", "alice"], check=True)
         bind = {"id": "k1", "do": "keys.bind", "user": "alice", "keypair": "laptop", "key": keygen("/tmp/laptop")}
-        check(apply(ops.document(1, [bind])) == 0, "a document is taken over")
+        first = ops.document(1, [bind])  # signed once: signed again in another second it is another document
+        check(apply(first) == 0, "a document is taken over")
         wait_for(lambda: entries(ids["COMMAND_ENDED"]), "the journal has it")
         entry = entries(ids["COMMAND_ENDED"])[0]
         check(entry["LATCHKEY_SUBJECT"] == "k1" and "keys.bind alice: ok" in entry["MESSAGE"] and entry["PRIORITY"] == "6" and
               entry["SYSLOG_IDENTIFIER"] == "latchkey-apply" and entry["_EXE"].endswith("latchkey-apply"), f"COMMAND_ENDED: {entry['MESSAGE']}")
         check(len(entries(ids["COMMAND_ENDED"])) == 1, "one line for one change")
-        check(apply(ops.document(1, [bind])) in (0, 65) and len(entries(ids["COMMAND_ENDED"])) == 1, "what is repeated says nothing new")
+        check(apply(first) == 0 and len(entries(ids["COMMAND_ENDED"])) == 1, "what is repeated says nothing new")
         check(apply(stranger.document(2, [bind])) == 66, "a stranger's is refused")
         wait_for(lambda: entries(ids["DOCUMENT_REFUSED"]), "the journal has it")
         check(entries(ids["DOCUMENT_REFUSED"])[0]["LATCHKEY_SUBJECT"] == "signer_unknown", "DOCUMENT_REFUSED, with the code")

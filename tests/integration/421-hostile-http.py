@@ -69,6 +69,7 @@ class Endpoint:
             self.script = None
             try:
                 script(connection)
+                self.wait_read(connection)
             finally:
                 self.done.set()
             return False
@@ -80,6 +81,18 @@ class Endpoint:
             time.sleep(0.01)
             etag = f'"{self.number}"'
         return self.send(connection, 200, self.document, f"ETag: {etag}\r\nPreference-Applied: wait\r\n")
+
+    @staticmethod
+    def wait_read(connection):
+        """Until nothing of the answer waits in the agent's socket: a doorbell before that would drop it unread."""
+        port = f":{connection.getpeername()[1]:04X}"
+
+        def unread():
+            rows = [line.split() for line in read("/proc/net/tcp").splitlines()[1:]]
+            return any(row[1].endswith(port) and int(row[4].split(":")[1], 16) for row in rows)
+        end = time.monotonic() + 20
+        while unread() and time.monotonic() < end:
+            time.sleep(0.001)
 
     @staticmethod
     def send(connection, status, body=b"", more=""):
@@ -255,8 +268,9 @@ def test():
             subprocess.run(["latchctl", "status", "--json"], stdout=subprocess.PIPE, check=True)
         times.append(time.monotonic() - start)
     print(f"     (median {sorted(times)[10] * 1000:.0f} ms, with the start of latchctl)")
+    check(not endpoint.done.is_set(), "P8: all of that in the middle of an answer of ten minutes")
     machine.stop("latchkey-net")
-    check(not endpoint.done.is_set(), "P8: it stops at once, in the middle of an answer")
+    check(endpoint.done.wait(60), "P8: it stops without waiting for the rest")
 
     # --- P1, P3: where it connects to -----------------------------------------------------------------------------------------
     environment = {"PATH": "/usr/bin", "http_proxy": "http://127.0.0.1:8471", "https_proxy": "http://127.0.0.1:8471",

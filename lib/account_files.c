@@ -3,7 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "lib/account_index.h"
 #include "lib/file.h"
@@ -21,10 +24,17 @@ struct account_memo {
 
 int account_table_read_in(int directory, const char *name, struct account_table *ret_table)
 {
-	int r = file_read(directory, name, ACCOUNT_TABLE_MAX, &ret_table->bytes, &ret_table->size);
+	cleanup_close int descriptor = -1;
+	struct stat status;
+
+	int r = file_open(directory, name, &descriptor, &status);
 	if (r == 0)
-		ret_table->memo = calloc(1, sizeof(*ret_table->memo)); /* without it nothing is remembered */
-	return r;
+		r = file_read_descriptor(descriptor, ACCOUNT_TABLE_MAX, &ret_table->bytes, &ret_table->size);
+	if (r < 0)
+		return r;
+	ret_table->public = (status.st_mode & S_IROTH) != 0;
+	ret_table->memo = calloc(1, sizeof(*ret_table->memo)); /* without it nothing is remembered */
+	return 0;
 }
 
 int account_table_read(int root, const char *path, struct account_table *ret_table)
@@ -51,8 +61,8 @@ void account_table_forget(const struct account_table *table)
 
 void account_table_free(struct account_table *table)
 {
-	if (table->bytes)
-		explicit_bzero(table->bytes, table->size); /* shadow passes through here too */
+	if (table->bytes && !table->public)
+		explicit_bzero(table->bytes, table->size);
 	free(table->bytes);
 	free(table->memo);
 	account_index_free(table->index);
@@ -71,21 +81,53 @@ bool account_next_line(const struct account_table *table, size_t *offset, struct
 	return true;
 }
 
+/* One look for the bytes, not one at each line: of 100,000 lines nearly all are somebody else's. */
+bool account_next_with(const struct account_table *table, const char *bytes, size_t size, size_t *offset,
+	struct account_line *ret_line)
+{
+	if (*offset >= table->size)
+		return false;
+	const char *start = table->bytes + *offset;
+	const char *found = memmem(start, table->size - *offset, bytes, size);
+	if (!found) {
+		*offset = table->size;
+		return false;
+	}
+	const char *newline = memrchr(start, '\n', (size_t)(found - start));
+	*offset = (size_t)((newline ? newline + 1 : start) - table->bytes);
+	return account_next_line(table, offset, ret_line);
+}
+
+/* Where the next line of that name begins. `field` is a newline, the name, a colon; the first line has none before it. */
+static const char *next_of_name(const struct account_table *table, const char *from, const char *field, size_t size)
+{
+	if (from == table->bytes && table->size >= size - 1 && memcmp(from, field + 1, size - 1) == 0)
+		return from;
+	const char *found = memmem(from, table->size - (size_t)(from - table->bytes), field, size);
+	return found ? found + 1 : NULL;
+}
+
 static int search_line(const struct account_table *table, const char *name, size_t size, struct account_line *ret_line)
 {
-	struct account_line line, found = {0};
-	size_t offset = 0;
+	char usual[MEMO_NAME_MAX + 2], *field = usual;
+	cleanup_free char *rare = NULL;
 
-	while (account_next_line(table, &offset, &line)) {
-		if (line.size <= size || line.start[size] != ':' || memcmp(line.start, name, size) != 0)
-			continue;
-		if (found.start)
-			return -ENOTUNIQ;
-		found = line;
-	}
-	if (!found.start)
+	if (table->size == 0 || memchr(name, '\n', size))
 		return -ENOENT;
-	*ret_line = found;
+	if (size >= MEMO_NAME_MAX)
+		field = rare = malloc(size + 2);
+	if (!field)
+		return -ENOMEM;
+	field[0] = '\n';
+	memcpy(field + 1, name, size);
+	field[size + 1] = ':';
+	const char *found = next_of_name(table, table->bytes, field, size + 2);
+	if (!found)
+		return -ENOENT;
+	if (next_of_name(table, found + 1, field, size + 2))
+		return -ENOTUNIQ;
+	size_t offset = (size_t)(found - table->bytes);
+	(void)account_next_line(table, &offset, ret_line);
 	return 0;
 }
 
@@ -344,15 +386,28 @@ bool account_line_number(const struct account_line *line, unsigned field, uint32
 	return true;
 }
 
+bool account_next_number(const struct account_table *table, unsigned field, uint32_t number, size_t *offset,
+	struct account_line *ret_line)
+{
+	char digits[16];
+	uint32_t found;
+
+	int size = snprintf(digits, sizeof(digits), "%" PRIu32, number);
+	while (account_next_with(table, digits, (size_t)size, offset, ret_line)) {
+		if (account_line_number(ret_line, field, &found) && found == number)
+			return true;
+	}
+	return false;
+}
+
 unsigned account_count_uid(const struct account_table *passwd, uid_t uid)
 {
 	struct account_line line;
 	size_t offset = 0;
 	unsigned count = 0;
-	uint32_t number;
 
-	while (account_next_line(passwd, &offset, &line))
-		count += account_line_number(&line, 2, &number) && number == uid;
+	while (account_next_number(passwd, 2, uid, &offset, &line))
+		count++;
 	return count;
 }
 

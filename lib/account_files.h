@@ -21,6 +21,7 @@ struct account_memo;
 struct account_table {
 	char *bytes; /* NUL after the last byte */
 	size_t size;
+	bool public; /* whoever is on the machine may read the file: nothing of it need be wiped */
 	struct account_index *index; /* lib/account_index.h; NULL: every look-up reads the lines */
 	struct account_memo *memo;   /* the last name looked up without an index; NULL: it is not remembered */
 };
@@ -65,6 +66,9 @@ void account_table_forget(const struct account_table *table);
 
 /* Walks lines: start with *offset 0. False at the end. */
 bool account_next_line(const struct account_table *table, size_t *offset, struct account_line *ret_line);
+/* The next line, from the line at *offset on, in which those bytes stand. False when there is none. */
+bool account_next_with(const struct account_table *table, const char *bytes, size_t size, size_t *offset,
+	struct account_line *ret_line);
 /* The one line whose first field is `name`. -ENOENT, or -ENOTUNIQ when there are more. */
 int account_find_line(const struct account_table *table, const char *name, struct account_line *ret_line) MUST_CHECK;
 
@@ -92,6 +96,9 @@ int account_groups(const struct account_table *group, const char *name, gid_t pr
 bool account_shell_is_nologin(const char *shell);
 /* The line's decimal field of that number, the name being 0; false when it is none. */
 bool account_line_number(const struct account_line *line, unsigned field, uint32_t *ret_number);
+/* The next line, from the line at *offset on, whose field is that number. False when there is none. */
+bool account_next_number(const struct account_table *table, unsigned field, uint32_t number, size_t *offset,
+	struct account_line *ret_line);
 /* How many names have that uid. */
 unsigned account_count_uid(const struct account_table *passwd, uid_t uid);
 

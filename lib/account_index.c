@@ -7,6 +7,7 @@
 #define NO_LINE UINT32_MAX         /* ACCOUNT_TABLE_MAX is far below */
 #define OLD_LINE (UINT32_MAX - 1u) /* was a line: a search goes on behind it */
 #define SLOTS_MIN 4096u
+#define NUMBERS_MIN 1024u
 #define MOVES_PER_LINE 8u /* more, and the file is in no order */
 
 /* Open addressing; a slot holds where a line begins, its name is read from the table itself. */
@@ -166,15 +167,19 @@ int account_numbers_read(const struct account_table *table, unsigned field, stru
 {
 	struct account_numbers numbers = {0};
 	struct account_line line;
-	size_t offset = 0, lines = 0;
+	size_t offset = 0, room = 0;
 	bool sorted = true;
 
-	while (account_next_line(table, &offset, &line))
-		lines++;
-	numbers.items = calloc(lines + 1, sizeof(*numbers.items));
-	if (!numbers.items)
-		return -ENOMEM;
-	for (offset = 0; account_next_line(table, &offset, &line);) {
+	while (account_next_line(table, &offset, &line)) {
+		if (numbers.count == room) {
+			room = room ? room * 2 : NUMBERS_MIN;
+			struct account_number *more = reallocarray(numbers.items, room, sizeof(*more));
+			if (!more) {
+				account_numbers_free(&numbers);
+				return -ENOMEM;
+			}
+			numbers.items = more;
+		}
 		struct account_number *item = &numbers.items[numbers.count];
 		if (!account_line_number(&line, field, &item->number))
 			continue;
@@ -208,6 +213,28 @@ size_t account_numbers_find(
 	}
 	*ret_first = &numbers->items[low];
 	while (low + count < numbers->count && numbers->items[low + count].number == number)
+		count++;
+	return count;
+}
+
+bool account_next_alike(struct account_alike *alike, struct account_line *ret_line)
+{
+	const struct account_number *first;
+
+	if (!alike->numbers || !alike->numbers->items)
+		return account_next_number(alike->table, alike->field, alike->number, &alike->at, ret_line);
+	if (alike->at >= account_numbers_find(alike->numbers, alike->number, &first))
+		return false;
+	size_t offset = first[alike->at++].offset;
+	return account_next_line(alike->table, &offset, ret_line);
+}
+
+size_t account_count_alike(struct account_alike alike)
+{
+	struct account_line line;
+	size_t count = 0;
+
+	while (account_next_alike(&alike, &line))
 		count++;
 	return count;
 }

@@ -32,6 +32,19 @@ void account_numbers_free(struct account_numbers *numbers);
 /* How many lines have that number; ret_first is the first one's item. */
 size_t account_numbers_find(
 	const struct account_numbers *numbers, uint32_t number, const struct account_number **ret_first);
+
+/* The lines of one number, in file order: from the numbers where those were read (items), else from the bytes. */
+struct account_alike {
+	const struct account_table *table;
+	const struct account_numbers *numbers;
+	unsigned field;
+	uint32_t number;
+	size_t at; /* 0 before the first */
+};
+
+bool account_next_alike(struct account_alike *alike, struct account_line *ret_line);
+/* How many there are, from the first. */
+size_t account_count_alike(struct account_alike alike);
 /* A group table of only those groups that list members: with a group per user that is few. */
 int account_members_read(const struct account_table *group, struct account_table *ret_members) MUST_CHECK;
 

@@ -2,6 +2,7 @@
 #include "policy/resolve.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,8 +21,6 @@ static bool is_known(const struct account_line *line)
 {
 	for (unsigned i = 0; i < ELEMENTS(privileged_groups); i++) {
 		const char *name = privileged_groups[i];
-		if (line->size == 0 || *line->start != *name)
-			continue;
 		size_t size = strlen(name);
 		if (line->size > size && line->start[size] == ':' && memcmp(line->start, name, size) == 0)
 			return true;
@@ -33,12 +32,15 @@ static bool is_known(const struct account_line *line)
 static int read_known_groups(struct resolver *resolver)
 {
 	cleanup_buffer struct buffer known = {0};
+	bool initials[UCHAR_MAX + 1] = {false};
 	struct account_line line;
 	size_t offset = 0;
 
+	for (unsigned i = 0; i < ELEMENTS(privileged_groups); i++)
+		initials[(unsigned char)*privileged_groups[i]] = true;
 	buffer_append(&known, "", 0);
 	while (account_next_line(&resolver->group, &offset, &line)) {
-		if (!is_known(&line))
+		if (line.size == 0 || !initials[(unsigned char)*line.start] || !is_known(&line))
 			continue;
 		buffer_append(&known, line.start, line.size);
 		buffer_append(&known, "\n", 1);
@@ -346,8 +348,6 @@ int resolve_account(
 {
 	struct resolved_account result = {.is_person = true};
 	cleanup_account struct account account = {0};
-	cleanup_account_numbers struct account_numbers numbers = {0};
-	const struct account_number *first;
 	struct account_line line;
 
 	int r = account_find(&resolver->passwd, name, &account);
@@ -369,19 +369,14 @@ int resolve_account(
 	r = judge(resolver, &account, &result);
 	if (r < 0)
 		return r;
-	if (!resolver->uids.items && account_count_uid(&resolver->passwd, account.uid) > 1)
-		r = account_numbers_read(&resolver->passwd, 2, &numbers);
+	struct account_alike alike = {&resolver->passwd, &resolver->uids, 2, account.uid, 0};
+	size_t count = account_count_alike(alike);
+	r = account_stamp(&resolver->members, &account, (unsigned)count, resolver->sudoers_stamp, &result.stamp);
 	if (r < 0)
 		return r;
-	size_t alike = account_numbers_find(numbers.items ? &numbers : &resolver->uids, account.uid, &first);
-	r = account_stamp(
-		&resolver->members, &account, alike > 1 ? (unsigned)alike : 1, resolver->sudoers_stamp, &result.stamp);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; alike > 1 && i < alike && !result.privileged; i++) {
+	while (count > 1 && !result.privileged && account_next_alike(&alike, &line)) {
 		cleanup_account struct account other = {0};
-		size_t offset = first[i].offset;
-		if (!account_next_line(&resolver->passwd, &offset, &line) || account_parse(&line, &other) < 0)
+		if (account_parse(&line, &other) < 0)
 			continue;
 		r = judge(resolver, &other, &result);
 		if (r < 0)

@@ -396,16 +396,10 @@ int account_state_create(
 
 static bool is_primary_group(const struct batch *batch, gid_t gid)
 {
-	const struct account_table *passwd = &batch->database.files[DATABASE_PASSWD].table;
 	struct account_line line;
 	size_t offset = 0;
-	uint32_t number;
 
-	while (account_next_line(passwd, &offset, &line)) {
-		if (account_line_number(&line, 3, &number) && number == gid)
-			return true;
-	}
-	return false;
+	return account_next_number(&batch->database.files[DATABASE_PASSWD].table, 3, gid, &offset, &line);
 }
 
 static int remove_own_group(struct batch *batch, const char *user, gid_t gid)
@@ -462,11 +456,11 @@ bool account_state_has_rest(const struct batch *batch, const char *user)
 		const struct account_table *table = &batch->database.files[lists[i]].table;
 		size_t offset = 0;
 
-		while (account_next_line(table, &offset, &line)) {
+		while (account_next_with(table, user, strlen(user), &offset, &line)) {
 			cleanup_group struct group_entry group = {0};
 			const char *last = memrchr(line.start, ':', line.size);
 
-			if (!last || !memmem(last, line.size - (size_t)(last - line.start), user, strlen(user)))
+			if (!last)
 				continue;
 			cleanup_free char *members = strndup(last + 1, line.size - (size_t)(last + 1 - line.start));
 			group.members = members;

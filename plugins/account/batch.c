@@ -18,15 +18,16 @@
 static const struct {
 	const char *name;
 	decide_function decide;
-	bool once; /* deciding again would make another password: only what stands before is read again */
+	bool lists; /* the groups and the ranges of ids too, not passwd and shadow alone */
+	bool once;  /* deciding again would make another password: only what stands before is read again */
 } commands[] = {
-	{"user.ensure", decide_ensure, false},
-	{"user.lock", decide_lock, false},
-	{"user.unlock", decide_unlock, false},
-	{"user.remove", decide_remove, false},
-	{"password.remove", decide_password_remove, false},
-	{"password.set", decide_password_set, true},
-	{"password.generate", decide_password_generate, true},
+	{"user.ensure", decide_ensure, true, false},
+	{"user.lock", decide_lock, false, false},
+	{"user.unlock", decide_unlock, false, false},
+	{"user.remove", decide_remove, true, false},
+	{"password.remove", decide_password_remove, false, false},
+	{"password.set", decide_password_set, false, true},
+	{"password.generate", decide_password_generate, false, true},
 };
 
 static decide_function decide_for(const char *do_name, bool *ret_once)
@@ -90,6 +91,22 @@ int batch_check_person(struct batch *batch, const struct account *account, struc
 	return 0;
 }
 
+/* Of 100,000 accounts each file has megabytes. */
+static unsigned files_for(const struct batch *batch)
+{
+	/* Under the lock the groups tell whether the account is still the one that was decided on. */
+	unsigned files = DATABASE_BIT(DATABASE_PASSWD) | DATABASE_BIT(DATABASE_SHADOW) |
+			 (batch->applying ? DATABASE_BIT(DATABASE_GROUP) : 0);
+
+	for (unsigned i = 0; i < batch->request->count; i++) {
+		for (unsigned j = 0; j < ELEMENTS(commands); j++) {
+			if (commands[j].lists && strcmp(commands[j].name, batch->request->commands[i].do_name) == 0)
+				return DATABASE_ALL;
+		}
+	}
+	return files;
+}
+
 static int batch_open(struct batch *batch, struct plugin_request *request, const char **ret_what)
 {
 	batch->request = request;
@@ -97,7 +114,7 @@ static int batch_open(struct batch *batch, struct plugin_request *request, const
 	batch->moved = calloc((size_t)request->count + 1, sizeof(*batch->moved));
 	if (!batch->moved)
 		return -ENOMEM;
-	int r = database_read(request->root, &batch->database, ret_what);
+	int r = database_read(request->root, files_for(batch), &batch->database, ret_what);
 	if (r < 0)
 		return r;
 	if (request->count >= INDEX_FROM) {
@@ -148,7 +165,7 @@ static bool is_planned(const struct plugin_command *command, const struct accoun
  * same groups, under the same rules of sudo; or still none.
  */
 static int resolved_moved(struct batch *batch, const struct plugin_command *command,
-	const struct account_table *members, uint32_t rules, bool *ret_moved)
+	const struct account_table *members, const struct account_numbers *uids, uint32_t rules, bool *ret_moved)
 {
 	const struct account_table *passwd = &batch->database.files[DATABASE_PASSWD].table;
 	cleanup_account struct account account = {0};
@@ -169,7 +186,8 @@ static int resolved_moved(struct batch *batch, const struct plugin_command *comm
 	/* To go back is decided already, whatever groups he is in by now. */
 	if (!was_there || *ret_moved || !stamped || batch->request->undo)
 		return 0;
-	r = account_stamp(members, &account, account_count_uid(passwd, account.uid), rules, &now);
+	size_t names = account_count_alike((struct account_alike){passwd, uids, 2, account.uid, 0});
+	r = account_stamp(members, &account, (unsigned)names, rules, &now);
 	*ret_moved = r == 0 && now != stamp;
 	return r;
 }
@@ -178,15 +196,17 @@ static int resolved_moved(struct batch *batch, const struct plugin_command *comm
 static int find_moved(struct batch *batch)
 {
 	cleanup_account_table struct account_table members = {0};
-
+	cleanup_account_numbers struct account_numbers uids = {0};
 	cleanup_buffer struct buffer rules = {0};
 
 	int r = account_members_read(&batch->database.files[DATABASE_GROUP].table, &members);
+	if (r == 0 && batch->request->count >= INDEX_FROM)
+		r = account_numbers_read(&batch->database.files[DATABASE_PASSWD].table, 2, &uids);
 	if (r == 0)
 		r = sudo_rules_read(batch->request->root, &rules);
 	uint32_t stamp = sudo_rules_stamp(&rules);
 	for (unsigned i = 0; r == 0 && i < batch->request->count; i++)
-		r = resolved_moved(batch, &batch->request->commands[i], &members, stamp, &batch->moved[i]);
+		r = resolved_moved(batch, &batch->request->commands[i], &members, &uids, stamp, &batch->moved[i]);
 	return r;
 }
 

@@ -45,7 +45,7 @@ static int read_file(struct database *database, enum database_file file)
 	return 0;
 }
 
-int database_read(int root, struct database *ret_database, const char **ret_file)
+int database_read(int root, unsigned files, struct database *ret_database, const char **ret_file)
 {
 	cleanup_database struct database database = {.etc = -1};
 
@@ -55,7 +55,7 @@ int database_read(int root, struct database *ret_database, const char **ret_file
 		return r;
 	for (unsigned i = 0; i < DATABASE_FILES; i++) {
 		*ret_file = names[i].name;
-		r = read_file(&database, (enum database_file)i);
+		r = files & DATABASE_BIT(i) ? read_file(&database, (enum database_file)i) : 0;
 		if (r < 0)
 			return r;
 	}

@@ -19,6 +19,9 @@ enum database_file {
 	DATABASE_FILES,
 };
 
+#define DATABASE_BIT(file) (1u << (file))
+#define DATABASE_ALL (DATABASE_BIT(DATABASE_FILES) - 1u)
+
 /* Fields of a line, by file. */
 #define PASSWD_FIELDS 7u
 #define SHADOW_FIELDS 9u
@@ -35,10 +38,10 @@ struct database {
 };
 
 /*
- * -EOPNOTSUPP and the file's name when a file is a symbolic link, no regular file, or passwd, shadow or group is
+ * `files`: a bit for each that is read; the others count as not there. -EOPNOTSUPP and the file's name when a file is a symbolic link, no regular file, or passwd, shadow or group is
  * missing: such systems manage their accounts otherwise, and guessing would break them.
  */
-int database_read(int root, struct database *ret_database, const char **ret_file) MUST_CHECK;
+int database_read(int root, unsigned files, struct database *ret_database, const char **ret_file) MUST_CHECK;
 /* For many commands: names are found without reading every line. */
 int database_index(struct database *database) MUST_CHECK;
 void database_free(struct database *database);

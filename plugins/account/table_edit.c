@@ -15,23 +15,26 @@ void table_edit_begin(struct table_edit *edit, struct account_table *table)
 	*table = (struct account_table){0};
 }
 
+static void forget_bytes(const struct table_edit *edit, char *bytes, size_t size)
+{
+	if (bytes && !edit->table.public)
+		explicit_bzero(bytes, size);
+	free(bytes);
+}
+
 void table_edit_free(struct table_edit *edit)
 {
-	if (edit->table.bytes)
-		explicit_bzero(edit->table.bytes, edit->capacity);
-	free(edit->table.bytes);
+	forget_bytes(edit, edit->table.bytes, edit->capacity);
+	forget_bytes(edit, edit->old, edit->old_size);
 	free(edit->table.memo);
-	if (edit->old)
-		explicit_bzero(edit->old, edit->old_size);
-	free(edit->old);
 	account_index_free(edit->table.index);
 	*edit = (struct table_edit){0};
 }
 
-/* No realloc: it would leave hashes behind in memory that nobody wipes. */
+/* No realloc: it would leave hashes behind in memory that nobody wipes. What was read stays as it is, to go back to. */
 static int reserve(struct table_edit *edit, size_t size)
 {
-	if (edit->table.bytes && size <= edit->capacity)
+	if (edit->old && size <= edit->capacity)
 		return 0;
 	if (size > ACCOUNT_TABLE_MAX)
 		return -EFBIG;
@@ -39,27 +42,21 @@ static int reserve(struct table_edit *edit, size_t size)
 	char *bytes = file_allocate(capacity + 1);
 	if (!bytes)
 		return -ENOMEM;
-	if (edit->table.bytes) {
+	if (edit->table.bytes)
 		memcpy(bytes, edit->table.bytes, edit->table.size);
-		explicit_bzero(edit->table.bytes, edit->table.size);
-		free(edit->table.bytes);
-	}
 	bytes[edit->table.size] = '\0';
+	if (edit->old) {
+		forget_bytes(edit, edit->table.bytes, edit->capacity);
+	} else {
+		edit->old = edit->table.bytes ? edit->table.bytes : calloc(1, 1);
+		edit->old_size = edit->table.size;
+		if (!edit->old) {
+			free(bytes);
+			return -ENOMEM;
+		}
+	}
 	edit->table.bytes = bytes;
 	edit->capacity = capacity;
-	return 0;
-}
-
-static int keep_old(struct table_edit *edit)
-{
-	if (edit->old)
-		return 0;
-	edit->old = file_allocate(edit->table.size + 1);
-	if (!edit->old)
-		return -ENOMEM;
-	if (edit->table.bytes)
-		memcpy(edit->old, edit->table.bytes, edit->table.size);
-	edit->old_size = edit->table.size;
 	return 0;
 }
 
@@ -68,9 +65,7 @@ static int splice(struct table_edit *edit, size_t offset, size_t old_size, const
 {
 	size_t total = edit->table.size - old_size + size;
 
-	int r = keep_old(edit);
-	if (r == 0)
-		r = reserve(edit, total);
+	int r = reserve(edit, total);
 	if (r < 0)
 		return r;
 	char *at = edit->table.bytes + offset;
@@ -285,18 +280,11 @@ int table_edit_set_member(
 
 int table_edit_remove_member(struct table_edit *edit, unsigned fields, unsigned index, const char *member)
 {
-	const struct account_table *table = &edit->table;
 	struct account_line line, list;
 	size_t offset = 0, size = strlen(member);
-	const char *found;
 
-	/* From one place where those bytes stand to the next: that is most often none of 100,000 lines. */
-	while (offset < table->size && (found = memmem(table->bytes + offset, table->size - offset, member, size))) {
-		const char *newline = memrchr(table->bytes, '\n', (size_t)(found - table->bytes));
-		size_t start = newline ? (size_t)(newline + 1 - table->bytes) : 0;
-
-		offset = start;
-		(void)account_next_line(table, &offset, &line);
+	while (account_next_with(&edit->table, member, size, &offset, &line)) {
+		size_t start = (size_t)(line.start - edit->table.bytes);
 		/* Comments and NIS lines are nobody's groups. */
 		if (strchr("#+-", *line.start) || split_field(line, fields, index, &list) < 0 ||
 			!find_member(&list, member))

@@ -25,7 +25,7 @@ static int add_group_name(struct person *person, size_t *count, const char *name
 
 static int list_groups(const struct world *world, struct person *person)
 {
-	const struct account_number *first;
+	struct account_alike primary = {&world->group, &world->gids, 2, person->account.gid, 0};
 	struct account_line line;
 	size_t offset = 0, count = 0;
 	int r = 0;
@@ -33,14 +33,12 @@ static int list_groups(const struct world *world, struct person *person)
 	person->group_names = calloc(1, sizeof(*person->group_names));
 	if (!person->group_names)
 		return -ENOMEM;
-	size_t primary = account_numbers_find(&world->gids, person->account.gid, &first);
-	for (size_t i = 0; r == 0 && i < primary; i++) {
+	while (r == 0 && account_next_alike(&primary, &line)) {
 		cleanup_group struct group_entry group = {0};
-		offset = first[i].offset;
-		if (account_next_line(&world->group, &offset, &line) && group_parse(&line, &group) == 0)
+		if (group_parse(&line, &group) == 0)
 			r = add_group_name(person, &count, group.name);
 	}
-	for (offset = 0; r == 0 && account_next_line(&world->members, &offset, &line);) {
+	while (r == 0 && account_next_line(&world->members, &offset, &line)) {
 		cleanup_group struct group_entry group = {0};
 		r = group_parse(&line, &group);
 		if (r == 0 && group.gid != person->account.gid && group_has_member(&group, person->account.name))
@@ -137,24 +135,19 @@ void person_free(struct person *person)
 
 static bool is_private(const struct person *person, const struct world *world, gid_t gid)
 {
-	const struct account_number *first;
+	struct account_alike primary = {&world->passwd, &world->primary, 3, gid, 0};
+	struct account_alike named = {&world->group, &world->gids, 2, gid, 0};
 	struct account_line line;
-	size_t offset;
 
-	size_t count = account_numbers_find(&world->primary, gid, &first);
-	for (size_t i = 0; i < count; i++) {
+	while (account_next_alike(&primary, &line)) {
 		cleanup_account struct account other = {0};
-		offset = first[i].offset;
-		if (account_next_line(&world->passwd, &offset, &line) && account_parse(&line, &other) == 0 &&
-			other.uid != person->account.uid)
+		if (account_parse(&line, &other) == 0 && other.uid != person->account.uid)
 			return false;
 	}
-	count = account_numbers_find(&world->gids, gid, &first);
-	for (size_t i = 0; i < count; i++) {
+	while (account_next_alike(&named, &line)) {
 		cleanup_group struct group_entry group = {0};
-		offset = first[i].offset;
-		if (account_next_line(&world->group, &offset, &line) && group_parse(&line, &group) == 0 &&
-			*group.members && strcmp(group.members, person->account.name) != 0)
+		if (group_parse(&line, &group) == 0 && *group.members &&
+			strcmp(group.members, person->account.name) != 0)
 			return false;
 	}
 	return true;

@@ -34,11 +34,7 @@ static int read_tables(struct world *world)
 	r = account_table_read(world->root, "etc/group", &world->group);
 	if (r < 0 && r != -ENOENT)
 		return r;
-	r = account_numbers_read(&world->passwd, 3, &world->primary);
-	if (r == 0)
-		r = account_numbers_read(&world->group, 2, &world->gids);
-	if (r == 0)
-		r = account_members_read(&world->group, &world->members);
+	r = account_members_read(&world->group, &world->members);
 	if (r < 0)
 		return r;
 	r = account_table_read(world->root, "etc/shells", &world->shells);
@@ -81,8 +77,14 @@ int world_open(const struct plugin_request *request, const char *address, struct
 
 int world_index(struct world *world)
 {
-	int r = world->passwd.index ? 0 : account_index_build(&world->passwd);
-	return r < 0 || world->shadow.index ? r : account_index_build(&world->shadow);
+	if (world->passwd.index)
+		return 0;
+	int r = account_index_build(&world->shadow);
+	if (r == 0)
+		r = account_numbers_read(&world->passwd, 3, &world->primary);
+	if (r == 0)
+		r = account_numbers_read(&world->group, 2, &world->gids);
+	return r < 0 ? r : account_index_build(&world->passwd);
 }
 
 void world_close(struct world *world)

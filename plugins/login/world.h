@@ -26,7 +26,7 @@ struct world {
 	const char *fingerprint; /* the one key that is asked about; NULL for any */
 	struct account_table passwd, shadow, group, shells;
 	struct account_table members;         /* of the groups, those that list somebody */
-	struct account_numbers primary, gids; /* passwd and group by gid */
+	struct account_numbers primary, gids; /* passwd and group by gid, once indexed */
 	bool has_shadow;
 	struct login_definitions definitions;
 	struct sshd *sshd; /* NULL: sshd_error says why */

@@ -20,7 +20,8 @@ static void P104_names_of_one_uid_are_found_whatever_the_order(void **state)
 {
 	static const char text[] = "root:x:0:0::/:/\nnobody:x:65534:65534::/:/\n# late:x:7:7::/:/\njunk\nx:y:z:0\n"
 				   "bob:x:1001:1::/:/\nal:x:1000:1::/:/\ntoor:x:0:0::/:/\nfar:x:4294967295:1::/:/\n"
-				   "over:x:4294967296:1::/:/\nempty:x::1::/:/\nsign:x:-1:1::/:/\nrob:x:1001:2::/:/";
+				   "over:x:4294967296:1::/:/\nempty:x::1::/:/\nsign:x:-1:1::/:/\nzero:x:007:1001::/:/\n"
+				   "rob:x:1001:2::/:/";
 	static const struct {
 		uint32_t number;
 		const char *names[3];
@@ -30,7 +31,7 @@ static void P104_names_of_one_uid_are_found_whatever_the_order(void **state)
 		{1000, {"al"}},
 		{65534, {"nobody"}},
 		{UINT32_MAX, {"far"}},
-		{7, {"# late"}}, /* somebody may take the '#' away */
+		{7, {"# late", "zero"}}, /* somebody may take the '#' away */
 		{1, {NULL}},
 		{1002, {NULL}},
 	};
@@ -49,7 +50,70 @@ static void P104_names_of_one_uid_are_found_whatever_the_order(void **state)
 			assert_memory_equal(table.bytes + first[expected].offset, name, strlen(name));
 		}
 		assert_int_equal(count, expected);
+		/* From the bytes, and from the numbers: the same lines. */
+		for (unsigned j = 0; j < 2; j++) {
+			struct account_alike alike = {&table, j ? &numbers : NULL, 2, rows[i].number, 0};
+			struct account_line line;
+
+			assert_int_equal(account_count_alike(alike), expected);
+			for (count = 0; account_next_alike(&alike, &line); count++)
+				assert_memory_equal(line.start, rows[i].names[count], strlen(rows[i].names[count]));
+			assert_int_equal(count, expected);
+		}
 	}
+}
+
+/* As reading each line finds it, and as the index does: first, last, doubled, within another, or not at all. */
+static void P104_a_name_is_found_where_its_line_begins(void **state)
+{
+	static const struct {
+		const char *text, *name;
+		int result;
+		size_t offset;
+	} rows[] = {
+		{"", "al", -ENOENT, 0},
+		{"al", "al", -ENOENT, 0},
+		{"al:", "al", 0, 0},
+		{"al:x\n", "al", 0, 0},
+		{"bob:al:al:x\nal:1", "al", 0, 12},
+		{"xal:1\nal :2\nal:3\n#al:4\n", "al", 0, 12},
+		{"al:1\nbob:2\nal:3\n", "al", -ENOTUNIQ, 0},
+		{"al:1\nal:2", "al", -ENOTUNIQ, 0},
+		{"\n\nal:1\n", "al", 0, 2},
+		{":1\nal:2\n", "", 0, 0},
+		{"al:1\r\nbob:2\r\n", "bob", 0, 6},
+		{"al:bob:1\n", "al\nbob", -ENOENT, 0},
+		{"x:1\nal\nbob:2\n", "al\nbob", -ENOENT, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ELEMENTS(rows); i++) {
+		struct account_table table = table_of(rows[i].text);
+		for (unsigned j = 0; j < 2; j++) {
+			struct account_line line;
+
+			assert_int_equal(account_find_line(&table, rows[i].name, &line), rows[i].result);
+			if (rows[i].result == 0)
+				assert_ptr_equal(line.start, table.bytes + rows[i].offset);
+			assert_int_equal(account_index_build(&table), 0);
+		}
+		account_index_free(table.index);
+	}
+}
+
+/* Longer than any name that is remembered. */
+static void a_long_name_is_found_too(void **state)
+{
+	char name[400], text[1300];
+	struct account_line line;
+
+	(void)state;
+	memset(name, 'n', sizeof(name));
+	name[sizeof(name) - 1] = '\0';
+	(void)snprintf(text, sizeof(text), "al:1\nn%s:2\n%s:3\n", name, name);
+	const struct account_table table = table_of(text);
+	assert_int_equal(account_find_line(&table, name, &line), 0);
+	assert_int_equal(line.start[line.size - 1], '3');
 }
 
 /* What searching line by line finds, in files in order, nearly in order, and in none. */
@@ -154,6 +218,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(P104_names_of_one_uid_are_found_whatever_the_order),
+		cmocka_unit_test(P104_a_name_is_found_where_its_line_begins),
+		cmocka_unit_test(a_long_name_is_found_too),
 		cmocka_unit_test(numbers_agree_with_counting),
 		cmocka_unit_test(an_empty_table_has_no_numbers),
 		cmocka_unit_test(members_are_the_lines_that_list_somebody),

@@ -4,10 +4,10 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/file.h"
-#include "lib/sshd_diag.h"
 
 #define TABLE_MAX (8u << 20) /* /proc/net/tcp has 150 bytes a socket: 50,000 connections */
 
@@ -78,9 +78,12 @@ void sshd_sockets_parse(const char *text, bool is_six, uint16_t port, struct ssh
 	}
 }
 
-static int read_table(const char *path, char **ret_text)
+static int read_table(pid_t process, const char *name, char **ret_text)
 {
+	char path[64];
 	size_t size;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/net/%s", (int)process, name);
 	cleanup_close int descriptor = open(path, O_RDONLY | O_CLOEXEC);
 	if (descriptor < 0)
 		return -errno;
@@ -109,14 +112,14 @@ unsigned sshd_sockets_ports(const struct sshd_effective *effective, uint16_t ret
 	return count;
 }
 
-int sshd_sockets_read_proc(const struct sshd_effective *effective, struct sshd_sockets *ret_sockets)
+int sshd_sockets_read(pid_t process, const struct sshd_effective *effective, struct sshd_sockets *ret_sockets)
 {
 	cleanup_free char *four = NULL, *six = NULL;
 	struct sshd_sockets sockets = {.count = 0};
 	uint16_t ports[SSHD_SOCKETS_MAX];
 
-	int r = read_table("/proc/net/tcp", &four);
-	if (read_table("/proc/net/tcp6", &six) < 0 && r < 0)
+	int r = read_table(process, "tcp", &four);
+	if (read_table(process, "tcp6", &six) < 0 && r < 0)
 		return r;
 	unsigned count = sshd_sockets_ports(effective, ports);
 	for (unsigned i = 0; i < count; i++) {
@@ -125,19 +128,6 @@ int sshd_sockets_read_proc(const struct sshd_effective *effective, struct sshd_s
 		if (six)
 			sshd_sockets_parse(six, true, ports[i], &sockets);
 	}
-	*ret_sockets = sockets;
-	return 0;
-}
-
-int sshd_sockets_read(const struct sshd_effective *effective, struct sshd_sockets *ret_sockets)
-{
-	struct sshd_sockets sockets = {.count = 0};
-	uint16_t ports[SSHD_SOCKETS_MAX];
-	unsigned count = sshd_sockets_ports(effective, ports);
-
-	/* Where the kernel has not got it, or a filter refuses netlink. */
-	if (sshd_diag_read(false, ports, count, &sockets) < 0 || sshd_diag_read(true, ports, count, &sockets) < 0)
-		return sshd_sockets_read_proc(effective, ret_sockets);
 	*ret_sockets = sockets;
 	return 0;
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The listening sockets on sshd's ports, from sock_diag(7), else /proc/net/tcp and tcp6 (proc(5)); whoever holds them:
- * sshd or a socket unit. */
+/* The listening sockets on sshd's ports, from /proc/PID/net/tcp and tcp6 (proc(5)); whoever holds them: sshd or a socket
+ * unit. */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "lib/cleanup.h"
 #include "lib/sshd_config.h"
@@ -25,10 +26,11 @@ struct sshd_sockets {
 
 /* The ports in force, each once; how many there are. */
 unsigned sshd_sockets_ports(const struct sshd_effective *effective, uint16_t ret_ports[SSHD_SOCKETS_MAX]);
-/* The listening sockets on the ports in force. */
-int sshd_sockets_read(const struct sshd_effective *effective, struct sshd_sockets *ret_sockets) MUST_CHECK;
-/* The same from /proc alone: costs what the kernel's table of connections costs to walk, 10 ms on a big machine. */
-int sshd_sockets_read_proc(const struct sshd_effective *effective, struct sshd_sockets *ret_sockets) MUST_CHECK;
+/*
+ * The listening sockets on the ports in force, in the network of that process: of 1 it is the machine's, which is not
+ * ours where the unit has a network of its own.
+ */
+int sshd_sockets_read(pid_t process, const struct sshd_effective *effective, struct sshd_sockets *ret_sockets) MUST_CHECK;
 /* True when one of `now` is not among `before`: sshd opens new ones when it reads its configuration again. */
 bool sshd_sockets_have_new(const struct sshd_sockets *before, const struct sshd_sockets *now);
 /* Reads /proc/net/tcp or tcp6 (its text) for listening sockets on one port. Adds to the list. */

@@ -209,12 +209,25 @@ static int watch(const struct daemon *daemon, int descriptor)
 /* Deadlines are times of day: when the clock is set, they are elsewhere. */
 static int watch_clock(const struct daemon *daemon)
 {
-	const struct itimerspec never = {.it_value.tv_sec = INT32_MAX};
+	/* Never: what a clock of the year 2100 has passed would be told at once, again and again. */
+	const time_t end = (time_t)(sizeof(time_t) == sizeof(int64_t) ? INT64_MAX : INT32_MAX);
+	const struct itimerspec never = {.it_value.tv_sec = end};
 
 	return timerfd_settime(daemon->clock, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, NULL) < 0 &&
 			       errno != ECANCELED
 		       ? -errno
 		       : 0;
+}
+
+/* A document that was refused as expired, or not yet valid, is judged by the new time. */
+static void clock_changed(struct daemon *daemon)
+{
+	(void)!watch_clock(daemon);
+	if (daemon->running == JOB_DOCUMENT || daemon->waiting.document)
+		return;
+	daemon->etag[0] = '\0';
+	peer_send_have(daemon);
+	peer_send_ask(daemon, 0);
 }
 
 static int find_agent_user(struct daemon *daemon, int root)
@@ -316,7 +329,7 @@ static int loop(struct daemon *daemon)
 			else if (events[i].data.fd == daemon->timer)
 				(void)!read(daemon->timer, &expirations, sizeof(expirations));
 			else if (events[i].data.fd == daemon->clock)
-				(void)!watch_clock(daemon);
+				clock_changed(daemon);
 			else if (events[i].data.fd == daemon->lists)
 				lists_changed(daemon);
 			else if (events[i].data.fd == daemon->inbox)

@@ -109,7 +109,7 @@ bool world_is_listening(struct world *world, const struct sshd_effective *effect
 	if (!world->is_host)
 		return true;
 	if (world->listening < 0) /* the ports are no user's: one look serves all */
-		world->listening = sshd_sockets_read(effective, &sockets) < 0 || sockets.count > 0;
+		world->listening = sshd_sockets_read(1, effective, &sockets) < 0 || sockets.count > 0;
 	return world->listening != 0;
 }
 

@@ -13,7 +13,7 @@
 
 static void read_sockets(const struct sshd_effective *effective, struct service *service)
 {
-	if (sshd_sockets_read(effective, &service->sockets) < 0)
+	if (sshd_sockets_read(1, effective, &service->sockets) < 0)
 		service->sockets.count = 0;
 }
 
@@ -91,7 +91,7 @@ static enum code check_health(
 	for (int waited = 0; waited < WAIT_MS && !renewed; waited += STEP_MS) {
 		if (!is_alive(service))
 			return CODE_LISTENER_GONE;
-		if (sshd_sockets_read(effective, &now) == 0)
+		if (sshd_sockets_read(1, effective, &now) == 0)
 			renewed = service->unit.by_socket || sshd_sockets_have_new(&service->sockets, &now);
 		if (!renewed)
 			(void)nanosleep(&step, NULL);

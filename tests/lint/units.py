@@ -10,7 +10,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "rig"))
 from machine import check, read, root_capabilities  # noqa: E402
 
 UNITS = "/usr/lib/systemd/system"
-LIMITS = {"latchkeyd.service": 26, "latchkey-net.service": 15, "latchkey-banner.service": 40, "latchkey-medium.service": 35,
+LIMITS = {"latchkeyd.service": 22, "latchkey-net.service": 15, "latchkey-banner.service": 40, "latchkey-medium.service": 35,
           "latchkey-endpoint.service": 15}
 
 done = subprocess.run(["systemd-analyze", "verify", "--man=no", *LIMITS], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -228,6 +228,22 @@ def old_clock():
     now = first.must("date +%s")
     check(int(now) < time.time() - 86400 * 30, f"the clock is behind ({now})")
     check("clock_wrong" in first.must("latchctl status"), "and status says so")
+    first.must("timedatectl set-ntp false; date -s 2100-01-01")
+
+    def ticks():
+        fields = first.must("cat /proc/$(systemctl show --value -p MainPID latchkeyd)/stat").rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
+    def rests():
+        before = ticks()
+        first.must("sleep 3")
+        return ticks() - before < 100  # of 300
+    wait_for(rests, "latchkeyd has seen the new time")
+    check(True, "decades ahead, past the seconds of 32 bits, latchkeyd rests too")
+    host.operator.must("unbind", first.uuid, "alice", "tablet", "--no-wait")
+    wait_for(lambda: "expired" in first.must("journalctl -b -u latchkeyd -o cat"), "by that clock the next document has expired")
+    first.must(f"date -s @{int(time.time())}")
+    wait_for(lambda: "tablet" not in first.must("latchctl keys"), "with the clock set right it is asked for and applied again")
 
 
 def make_medium(first, kind, documents):

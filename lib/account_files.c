@@ -6,12 +6,14 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "lib/account_index.h"
 #include "lib/file.h"
 
 #define DEFINITIONS_MAX 65536u /* login.defs is 10 KiB everywhere */
+#define MAP_FROM (1 << 20)     /* bytes; fewer are copied in less than it costs to map them */
 #define MEMO_NAME_MAX 64u      /* a longer name is not remembered */
 #define GROUPS_MAX 65536u      /* NGROUPS_MAX */
 
@@ -22,24 +24,40 @@ struct account_memo {
 	size_t offset, size; /* the line, when the result is 0 */
 };
 
-int account_table_read_in(int directory, const char *name, struct account_table *ret_table)
+/*
+ * Each of the processes of a reset reads megabytes among 100,000 accounts, and what that costs is fresh memory. The
+ * byte behind the last one is 0 in the last page, so a file that fills its pages is read.
+ */
+static bool map(int descriptor, struct account_table *table)
 {
-	cleanup_close int descriptor = -1;
-	struct stat status;
+	size_t size = (size_t)table->seen.st_size;
+	long page = sysconf(_SC_PAGESIZE);
 
-	int r = file_open(directory, name, &descriptor, &status);
-	if (r == 0)
-		r = file_read_descriptor(descriptor, ACCOUNT_TABLE_MAX, &ret_table->bytes, &ret_table->size);
-	if (r < 0)
-		return r;
-	ret_table->public = (status.st_mode & S_IROTH) != 0;
-	ret_table->memo = calloc(1, sizeof(*ret_table->memo)); /* without it nothing is remembered */
-	return 0;
+	if (table->seen.st_size < MAP_FROM || size > ACCOUNT_TABLE_MAX || page <= 0 || size % (size_t)page == 0)
+		return false;
+	void *bytes = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, descriptor, 0);
+	if (bytes == MAP_FAILED)
+		return false;
+	table->bytes = bytes;
+	table->size = size;
+	table->mapped = true;
+	return true;
 }
 
-int account_table_read(int root, const char *path, struct account_table *ret_table)
+int account_table_read_in(int directory, const char *name, bool to_edit, struct account_table *ret_table)
 {
-	cleanup_close int directory = -1;
+	cleanup_close int descriptor = -1;
+
+	int r = file_open(directory, name, &descriptor, &ret_table->seen);
+	if (r == 0 && (to_edit || !map(descriptor, ret_table)))
+		r = file_read_descriptor(descriptor, ACCOUNT_TABLE_MAX, &ret_table->bytes, &ret_table->size);
+	if (r == 0)
+		ret_table->memo = calloc(1, sizeof(*ret_table->memo)); /* without it nothing is remembered */
+	return r;
+}
+
+static int open_parent(int root, const char *path, int *ret_directory, const char **ret_name)
+{
 	char parent[128];
 	const char *slash = strrchr(path, '/');
 
@@ -47,23 +65,67 @@ int account_table_read(int root, const char *path, struct account_table *ret_tab
 		return -EINVAL;
 	memcpy(parent, path, (size_t)(slash - path));
 	parent[slash - path] = '\0';
-	int r = file_open_directory(root, parent, &directory);
-	if (r < 0)
-		return r;
-	return account_table_read_in(directory, slash + 1, ret_table);
+	*ret_name = slash + 1;
+	return file_open_directory(root, parent, ret_directory);
 }
 
-void account_table_forget(const struct account_table *table)
+int account_table_read(int root, const char *path, struct account_table *ret_table)
 {
-	if (table->memo)
-		table->memo->name[0] = '\0';
+	cleanup_close int directory = -1;
+	const char *name;
+
+	int r = open_parent(root, path, &directory, &name);
+	return r < 0 ? r : account_table_read_in(directory, name, false, ret_table);
+}
+
+int account_table_refresh(int root, const char *path, struct account_table *table)
+{
+	cleanup_close int directory = -1;
+	const char *name;
+	struct stat now;
+
+	int r = open_parent(root, path, &directory, &name);
+	if (r < 0)
+		return r;
+	if (table->bytes && fstatat(directory, name, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
+		account_table_is_of(table, &now))
+		return 0;
+	account_table_free(table);
+	return account_table_read_in(directory, name, false, table);
+}
+
+bool account_table_is_of(const struct account_table *table, const struct stat *now)
+{
+	const struct stat *seen = &table->seen;
+
+	return seen->st_dev == now->st_dev && seen->st_ino == now->st_ino && seen->st_size == now->st_size &&
+	       seen->st_mtim.tv_sec == now->st_mtim.tv_sec && seen->st_mtim.tv_nsec == now->st_mtim.tv_nsec &&
+	       seen->st_ctim.tv_sec == now->st_ctim.tv_sec && seen->st_ctim.tv_nsec == now->st_ctim.tv_nsec;
+}
+
+void account_table_moved(const struct account_table *table, size_t offset, size_t old_size, size_t size)
+{
+	struct account_memo *memo = table->memo;
+
+	if (!memo || memo->name[0] == '\0')
+		return;
+	/* A change of a field behind the name leaves the line where it is. */
+	size_t start = memo->offset + strlen(memo->name) + 1;
+	if (memo->result == 0 && offset >= start && offset + old_size <= memo->offset + memo->size)
+		memo->size += size - old_size;
+	else
+		memo->name[0] = '\0';
 }
 
 void account_table_free(struct account_table *table)
 {
-	if (table->bytes && !table->public)
-		explicit_bzero(table->bytes, table->size);
-	free(table->bytes);
+	if (table->mapped) {
+		(void)munmap(table->bytes, table->size);
+	} else {
+		if (table->bytes && (table->seen.st_mode & S_IROTH) == 0)
+			explicit_bzero(table->bytes, table->size);
+		free(table->bytes);
+	}
 	free(table->memo);
 	account_index_free(table->index);
 	*table = (struct account_table){0};
@@ -98,7 +160,8 @@ bool account_next_with(const struct account_table *table, const char *bytes, siz
 	return account_next_line(table, offset, ret_line);
 }
 
-/* Where the next line of that name begins. `field` is a newline, the name, a colon; the first line has none before it. */
+/* Where the next line of that name begins. `field` is a newline, the name, a colon; the first line has none before it.
+ */
 static const char *next_of_name(const struct account_table *table, const char *from, const char *field, size_t size)
 {
 	if (from == table->bytes && table->size >= size - 1 && memcmp(from, field + 1, size - 1) == 0)

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "lib/cleanup.h"
@@ -21,7 +22,9 @@ struct account_memo;
 struct account_table {
 	char *bytes; /* NUL after the last byte */
 	size_t size;
-	bool public; /* whoever is on the machine may read the file: nothing of it need be wiped */
+	struct stat
+		seen; /* of the file, just before it was read; where everybody may read it, nothing of it is wiped */
+	bool mapped;  /* the bytes are the file's own pages, which nobody may write to or need wipe */
 	struct account_index *index; /* lib/account_index.h; NULL: every look-up reads the lines */
 	struct account_memo *memo;   /* the last name looked up without an index; NULL: it is not remembered */
 };
@@ -56,12 +59,21 @@ struct login_definitions {
 	gid_t gid_min, gid_max;
 };
 
-/* `path` below root without a leading slash ("etc/passwd"). -ENOENT, -ELOOP, -EINVAL (not regular), -EFBIG. */
+/*
+ * `path` below root without a leading slash ("etc/passwd"). -ENOENT, -ELOOP, -EINVAL (not regular), -EFBIG. To look at
+ * only: megabytes are mapped, not copied. Whoever cuts such a file short in place just then ends this process, as a
+ * crash may at any time.
+ */
 int account_table_read(int root, const char *path, struct account_table *ret_table) MUST_CHECK;
-int account_table_read_in(int directory, const char *name, struct account_table *ret_table) MUST_CHECK;
+/* By name in a directory; a copy of the bytes, for one who edits them, or as above. */
+int account_table_read_in(int directory, const char *name, bool to_edit, struct account_table *ret_table) MUST_CHECK;
+/* Reads it again if the file is not the one that was read, or was not read yet. */
+int account_table_refresh(int root, const char *path, struct account_table *table) MUST_CHECK;
 void account_table_free(struct account_table *table);
-/* To be called when bytes of it have changed. */
-void account_table_forget(const struct account_table *table);
+/* False when somebody has written the file, or exchanged it, since it was read. */
+bool account_table_is_of(const struct account_table *table, const struct stat *now);
+/* To be called when `old_size` bytes at `offset` have become `size` bytes. */
+void account_table_moved(const struct account_table *table, size_t offset, size_t old_size, size_t size);
 #define cleanup_account_table CLEANUP(account_table_free)
 
 /* Walks lines: start with *offset 0. False at the end. */

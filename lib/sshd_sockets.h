@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The listening sockets on sshd's ports, from /proc/PID/net/tcp and tcp6 (proc(5)); whoever holds them: sshd or a socket
- * unit. */
+/* The listening sockets on sshd's ports, from /proc/PID/net/tcp and tcp6 (proc(5)); whoever holds them: sshd or a
+ * socket unit. */
 #pragma once
 
 #include <stdbool.h>
@@ -30,7 +30,8 @@ unsigned sshd_sockets_ports(const struct sshd_effective *effective, uint16_t ret
  * The listening sockets on the ports in force, in the network of that process: of 1 it is the machine's, which is not
  * ours where the unit has a network of its own.
  */
-int sshd_sockets_read(pid_t process, const struct sshd_effective *effective, struct sshd_sockets *ret_sockets) MUST_CHECK;
+int sshd_sockets_read(
+	pid_t process, const struct sshd_effective *effective, struct sshd_sockets *ret_sockets) MUST_CHECK;
 /* True when one of `now` is not among `before`: sshd opens new ones when it reads its configuration again. */
 bool sshd_sockets_have_new(const struct sshd_sockets *before, const struct sshd_sockets *now);
 /* Reads /proc/net/tcp or tcp6 (its text) for listening sockets on one port. Adds to the list. */

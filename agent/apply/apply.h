@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/account_files.h"
 #include "lib/buffer.h"
 #include "lib/code.h"
 #include "lib/config.h"
@@ -103,11 +104,12 @@ struct apply {
 	int64_t boot_time;  /* seconds since the boot, also those asleep: no clock that is set changes it */
 	int64_t clock, now; /* now = max(clock, floor), latchkey-protocol(7) */
 	bool clock_wrong;
-	bool state_is_newer;     /* a later version wrote it: it is left as it is, and nothing is begun */
-	bool history_unreadable; /* so nobody knows what was done: nothing new is taken over */
-	cJSON *logins;           /* who can log in, as proved in this run: user → {"key":…,"password":…} */
-	bool swept;              /* every key was looked at in this run: so are the logins, by the view */
-	bool box_used;           /* a sealed password was opened in this run: the box key rotates */
+	bool state_is_newer;         /* a later version wrote it: it is left as it is, and nothing is begun */
+	bool history_unreadable;     /* so nobody knows what was done: nothing new is taken over */
+	struct account_table passwd; /* as it was looked at last; empty before */
+	cJSON *logins;               /* who can log in, as proved in this run: user → {"key":…,"password":…} */
+	bool swept;                  /* every key was looked at in this run: so are the logins, by the view */
+	bool box_used;               /* a sealed password was opened in this run: the box key rotates */
 };
 
 /* context.c */
@@ -141,7 +143,7 @@ int decide_commands(const struct apply *apply, struct document *document) MUST_C
 /* decide.c: NULL when what is planned is also applied; else why it is not, in a word for people. */
 const char *decide_only_observes(const struct apply *apply, const struct document *document);
 /* decide.c: the policy on the resolved account, for the commands of one batch. */
-int decide_batch(const struct apply *apply, const struct document *document, struct command **batch, size_t count,
+int decide_batch(struct apply *apply, const struct document *document, struct command **batch, size_t count,
 	struct resolved_account *accounts) MUST_CHECK;
 
 /* stages.c */

@@ -230,6 +230,7 @@ void apply_close(struct apply *apply)
 		if (descriptors[i] >= 0)
 			(void)close(descriptors[i]);
 	}
+	account_table_free(&apply->passwd);
 	cJSON_Delete(apply->logins);
 	manifest_set_free(&apply->manifests);
 	config_free(&apply->config);

@@ -187,7 +187,7 @@ const char *decide_only_observes(const struct apply *apply, const struct documen
 	return policy_mode(&apply->policy) == POLICY_ENFORCE ? NULL : "mode observe";
 }
 
-int decide_batch(const struct apply *apply, const struct document *document, struct command **batch, size_t count,
+int decide_batch(struct apply *apply, const struct document *document, struct command **batch, size_t count,
 	struct resolved_account *accounts)
 {
 	cleanup_resolver struct resolver resolver = {0};
@@ -220,5 +220,9 @@ int decide_batch(const struct apply *apply, const struct document *document, str
 		if (code != CODE_OK)
 			outcome_set(&command->outcome, code, "%s", detail);
 	}
+	/* The view looks at it too, and a reset of a password leaves it as it is. */
+	account_table_free(&apply->passwd);
+	apply->passwd = resolver.passwd;
+	resolver.passwd = (struct account_table){0};
 	return 0;
 }

@@ -26,12 +26,11 @@
 struct view {
 	struct apply *apply;
 	struct buffer out;
-	cJSON *logins;         /* user → login, as known after this run */
-	struct name_map known; /* its members, as their addresses */
-	struct name_map seen;  /* users asked about, by their place */
-	struct account_table passwd;
-	bool have_passwd;
-	char **asked; /* users whose login nobody knows yet */
+	cJSON *logins;                /* user → login, as known after this run */
+	struct name_map known;        /* its members, as their addresses */
+	struct name_map seen;         /* users asked about, by their place */
+	struct account_table *passwd; /* apply's; NULL: it cannot be read */
+	char **asked;                 /* users whose login nobody knows yet */
 	size_t asked_count;
 	char **managed; /* the users of the account plugin's ledger, sorted */
 	size_t managed_count, managed_capacity;
@@ -44,7 +43,7 @@ static int64_t put_uid(const struct view *view, struct json_writer *writer, cons
 {
 	cleanup_account struct account account = {0};
 
-	if (!view->have_passwd || account_find(&view->passwd, user, &account) < 0)
+	if (!view->passwd || account_find(view->passwd, user, &account) < 0)
 		return -1;
 	json_put_integer(writer, "uid", account.uid);
 	return account.uid;
@@ -142,7 +141,7 @@ static void read_old_logins(struct view *view, const char *old, size_t size)
 static bool user_exists(const struct view *view, const char *user)
 {
 	struct account_line line;
-	return view->have_passwd && account_find_line(&view->passwd, user, &line) == 0;
+	return view->passwd && account_find_line(view->passwd, user, &line) == 0;
 }
 
 static bool is_asked(const struct view *view, const char *user)
@@ -276,8 +275,8 @@ static int list_managed(struct view *view)
 	if (r == 0 && view->managed_count > 0)
 		qsort(view->managed, view->managed_count, sizeof(*view->managed), compare_names);
 	/* One look-up reads every line, and each of these users is one. */
-	if (r == 0 && view->have_passwd && view->managed_count >= INDEX_FROM)
-		r = account_index_build(&view->passwd);
+	if (r == 0 && view->passwd && !view->passwd->index && view->managed_count >= INDEX_FROM)
+		r = account_index_build(view->passwd);
 	return r;
 }
 
@@ -413,7 +412,8 @@ int view_write(struct apply *apply, const struct link_message *endpoint)
 	view.asked = calloc(VIEW_USERS_MAX, sizeof(*view.asked));
 	int r = view.logins && view.asked ? 0 : -ENOMEM;
 	if (r == 0) {
-		view.have_passwd = account_table_read(apply->root, "etc/passwd", &view.passwd) == 0;
+		if (account_table_refresh(apply->root, "etc/passwd", &apply->passwd) == 0)
+			view.passwd = &apply->passwd;
 		r = fill(&view, endpoint);
 	}
 	if (view.asked)
@@ -424,7 +424,6 @@ int view_write(struct apply *apply, const struct link_message *endpoint)
 	free(view.asked);
 	name_map_free(&view.known);
 	cJSON_Delete(view.logins);
-	account_table_free(&view.passwd);
 	state_report_free(&view.report);
 	buffer_free(&view.out);
 	return r;

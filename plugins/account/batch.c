@@ -114,7 +114,7 @@ static int batch_open(struct batch *batch, struct plugin_request *request, const
 	batch->moved = calloc((size_t)request->count + 1, sizeof(*batch->moved));
 	if (!batch->moved)
 		return -ENOMEM;
-	int r = database_read(request->root, files_for(batch), &batch->database, ret_what);
+	int r = database_read(request->root, files_for(batch), batch->applying, &batch->database, ret_what);
 	if (r < 0)
 		return r;
 	if (request->count >= INDEX_FROM) {

@@ -25,15 +25,11 @@ static const struct {
 	[DATABASE_PASSWD] = {"passwd", "passwd-", true},
 };
 
-static int read_file(struct database *database, enum database_file file)
+static int read_file(struct database *database, enum database_file file, bool to_edit)
 {
 	struct account_table table = {0};
 
-	int r = 0;
-	if (sys.fstatat(database->etc, names[file].name, &database->seen[file], AT_SYMLINK_NOFOLLOW) < 0)
-		r = -errno;
-	if (r == 0)
-		r = account_table_read_in(database->etc, names[file].name, &table);
+	int r = account_table_read_in(database->etc, names[file].name, to_edit, &table);
 	if (r == -ENOENT && !names[file].required)
 		return 0;
 	if (r == -ENOENT || r == -ELOOP || r == -EINVAL)
@@ -45,7 +41,7 @@ static int read_file(struct database *database, enum database_file file)
 	return 0;
 }
 
-int database_read(int root, unsigned files, struct database *ret_database, const char **ret_file)
+int database_read(int root, unsigned files, bool to_edit, struct database *ret_database, const char **ret_file)
 {
 	cleanup_database struct database database = {.etc = -1};
 
@@ -55,7 +51,7 @@ int database_read(int root, unsigned files, struct database *ret_database, const
 		return r;
 	for (unsigned i = 0; i < DATABASE_FILES; i++) {
 		*ret_file = names[i].name;
-		r = files & DATABASE_BIT(i) ? read_file(&database, (enum database_file)i) : 0;
+		r = files & DATABASE_BIT(i) ? read_file(&database, (enum database_file)i, to_edit) : 0;
 		if (r < 0)
 			return r;
 	}
@@ -102,14 +98,6 @@ static bool is_replaced(const struct database *database, enum database_file file
 	       before.st_ino != now.st_ino;
 }
 
-/* An editor, or a tool that does not know the lock, has written it since. */
-static bool is_changed(const struct stat *seen, const struct stat *now)
-{
-	return seen->st_dev != now->st_dev || seen->st_ino != now->st_ino || seen->st_size != now->st_size ||
-	       seen->st_mtim.tv_sec != now->st_mtim.tv_sec || seen->st_mtim.tv_nsec != now->st_mtim.tv_nsec ||
-	       seen->st_ctim.tv_sec != now->st_ctim.tv_sec || seen->st_ctim.tv_nsec != now->st_ctim.tv_nsec;
-}
-
 static int write_file(struct database *database, enum database_file file, bool *touched)
 {
 	const struct table_edit *edit = &database->files[file];
@@ -123,7 +111,8 @@ static int write_file(struct database *database, enum database_file file, bool *
 	int r = file_open(database->etc, names[file].name, &current, &status);
 	if (r < 0)
 		return r;
-	if (is_changed(&database->seen[file], &status))
+	/* An editor, or a tool that does not know the lock, has written it since. */
+	if (!account_table_is_of(table, &status))
 		return -EBUSY;
 	const struct file_attributes like = {.uid = (uid_t)-1, .gid = (gid_t)-1, .like = current};
 	/* What everybody may read is mounted in containers, too: there it must not become a backup of root's alone. */
@@ -133,7 +122,7 @@ static int write_file(struct database *database, enum database_file file, bool *
 	if (r == -EOPNOTSUPP) {
 		label_read(current, &label);
 		const struct file_attributes backup = {.mode = 0600, .uid = 0, .gid = 0, .like = -1, .label = &label};
-		r = file_replace(database->etc, names[file].backup, edit->old, edit->old_size, &backup);
+		r = file_replace(database->etc, names[file].backup, edit->old.bytes, edit->old.size, &backup);
 		if (r < 0)
 			return r;
 		r = file_replace(database->etc, names[file].name, table->bytes, table->size, &like);
@@ -175,7 +164,7 @@ static int restore_file(const struct database *database, enum database_file file
 	if (r < 0)
 		return r;
 	const struct file_attributes like = {.uid = (uid_t)-1, .gid = (gid_t)-1, .like = current};
-	return file_replace(database->etc, names[file].name, edit->old, edit->old_size, &like);
+	return file_replace(database->etc, names[file].name, edit->old.bytes, edit->old.size, &like);
 }
 
 /* A failure half-way takes back what was written, in reverse; what cannot be taken back the next run finishes. */

@@ -33,15 +33,16 @@ struct database {
 	int etc;
 	struct table_edit files[DATABASE_FILES];
 	bool present[DATABASE_FILES];
-	struct stat seen[DATABASE_FILES]; /* just before it was read */
 	struct used_numbers *numbers[DATABASE_FILES];
 };
 
 /*
- * `files`: a bit for each that is read; the others count as not there. -EOPNOTSUPP and the file's name when a file is a symbolic link, no regular file, or passwd, shadow or group is
+ * `files`: a bit for each that is read; the others count as not there. Not to_edit: to plan on, nothing is written.
+ * -EOPNOTSUPP and the file's name when a file is a symbolic link, no regular file, or passwd, shadow or group is
  * missing: such systems manage their accounts otherwise, and guessing would break them.
  */
-int database_read(int root, unsigned files, struct database *ret_database, const char **ret_file) MUST_CHECK;
+int database_read(
+	int root, unsigned files, bool to_edit, struct database *ret_database, const char **ret_file) MUST_CHECK;
 /* For many commands: names are found without reading every line. */
 int database_index(struct database *database) MUST_CHECK;
 void database_free(struct database *database);

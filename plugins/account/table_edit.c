@@ -15,26 +15,18 @@ void table_edit_begin(struct table_edit *edit, struct account_table *table)
 	*table = (struct account_table){0};
 }
 
-static void forget_bytes(const struct table_edit *edit, char *bytes, size_t size)
-{
-	if (bytes && !edit->table.public)
-		explicit_bzero(bytes, size);
-	free(bytes);
-}
-
 void table_edit_free(struct table_edit *edit)
 {
-	forget_bytes(edit, edit->table.bytes, edit->capacity);
-	forget_bytes(edit, edit->old, edit->old_size);
-	free(edit->table.memo);
-	account_index_free(edit->table.index);
+	edit->table.size = edit->capacity; /* what stood behind it once is wiped too */
+	account_table_free(&edit->table);
+	account_table_free(&edit->old);
 	*edit = (struct table_edit){0};
 }
 
 /* No realloc: it would leave hashes behind in memory that nobody wipes. What was read stays as it is, to go back to. */
 static int reserve(struct table_edit *edit, size_t size)
 {
-	if (edit->old && size <= edit->capacity)
+	if (edit->edits > 0 && size <= edit->capacity)
 		return 0;
 	if (size > ACCOUNT_TABLE_MAX)
 		return -EFBIG;
@@ -45,17 +37,16 @@ static int reserve(struct table_edit *edit, size_t size)
 	if (edit->table.bytes)
 		memcpy(bytes, edit->table.bytes, edit->table.size);
 	bytes[edit->table.size] = '\0';
-	if (edit->old) {
-		forget_bytes(edit, edit->table.bytes, edit->capacity);
-	} else {
-		edit->old = edit->table.bytes ? edit->table.bytes : calloc(1, 1);
-		edit->old_size = edit->table.size;
-		if (!edit->old) {
-			free(bytes);
-			return -ENOMEM;
-		}
-	}
+	struct account_table before = {.bytes = edit->table.bytes,
+		.size = edit->edits > 0 ? edit->capacity : edit->table.size,
+		.seen = edit->table.seen,
+		.mapped = edit->table.mapped};
+	if (edit->edits > 0)
+		account_table_free(&before);
+	else
+		edit->old = before;
 	edit->table.bytes = bytes;
+	edit->table.mapped = false;
 	edit->capacity = capacity;
 	return 0;
 }
@@ -75,7 +66,7 @@ static int splice(struct table_edit *edit, size_t offset, size_t old_size, const
 	edit->table.bytes[total] = '\0';
 	edit->changed = true;
 	edit->edits++;
-	account_table_forget(&edit->table);
+	account_table_moved(&edit->table, offset, old_size, size);
 	if (edit->table.index && offset + size < total)
 		account_index_splice(edit->table.index, offset, old_size, size);
 	if (edit->end != SIZE_MAX && offset <= edit->end)

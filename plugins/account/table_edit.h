@@ -11,8 +11,7 @@
 struct table_edit {
 	struct account_table table; /* readable by everything in lib/account_files.h */
 	size_t capacity;
-	char *old; /* the bytes before the first change, once there is one */
-	size_t old_size;
+	struct account_table old; /* as it was before the first change, once there is one */
 	bool changed;
 	unsigned edits; /* how often something was really changed */
 	unsigned lines; /* how often a line came or went */

@@ -80,7 +80,7 @@ static void P33_what_is_read_back_is_what_was_written(void **state)
 		put(tree, "passwd",
 			"root:x:0:0::/root:/bin/sh\nbob:x:1000:1000::/home/bob:/bin/sh\ntwin:x:1:\ntwin:x:2:\n");
 		put(tree, "shadow", "root:*:1::::::\nbob:*:1::::::\n");
-		assert_int_equal(database_read(tree->root, DATABASE_ALL, &database, &what), 0);
+		assert_int_equal(database_read(tree->root, DATABASE_ALL, true, &database, &what), 0);
 		assert_int_equal(table_edit_set_field(&database.files[DATABASE_SHADOW], "bob", 9, 1, "new"), 0);
 		assert_int_equal(database_write(&database, false, &what, &touched), 0);
 		if (rows[i].file)

@@ -443,7 +443,7 @@ bool account_line_number(const struct account_line *line, unsigned field, uint32
 	const char *digit = at;
 	for (; digit < end && *digit >= '0' && *digit <= '9' && number <= UINT32_MAX; digit++)
 		number = number * 10 + (uint64_t)(*digit - '0');
-	if (digit == at || number > UINT32_MAX || (digit < end && *digit != ':'))
+	if (digit == at || number > UINT32_MAX || (digit < end && *digit != ':' && *digit != '\r'))
 		return false;
 	*ret_number = (uint32_t)number;
 	return true;

@@ -15,12 +15,12 @@
 
 #define INDEX_FROM 4u /* commands; for fewer reading the lines is as fast */
 
-static const struct {
+static const struct kind {
 	const char *name;
 	decide_function decide;
 	bool lists; /* the groups and the ranges of ids too, not passwd and shadow alone */
 	bool once;  /* deciding again would make another password: only what stands before is read again */
-} commands[] = {
+} kinds[] = {
 	{"user.ensure", decide_ensure, true, false},
 	{"user.lock", decide_lock, false, false},
 	{"user.unlock", decide_unlock, false, false},
@@ -30,13 +30,11 @@ static const struct {
 	{"password.generate", decide_password_generate, false, true},
 };
 
-static decide_function decide_for(const char *do_name, bool *ret_once)
+static const struct kind *find_kind(const struct plugin_command *command)
 {
-	for (unsigned i = 0; i < ELEMENTS(commands); i++) {
-		if (strcmp(commands[i].name, do_name) == 0) {
-			*ret_once = commands[i].once;
-			return commands[i].decide;
-		}
+	for (unsigned i = 0; i < ELEMENTS(kinds); i++) {
+		if (strcmp(kinds[i].name, command->do_name) == 0)
+			return &kinds[i];
 	}
 	return NULL;
 }
@@ -99,10 +97,9 @@ static unsigned files_for(const struct batch *batch)
 			 (batch->applying ? DATABASE_BIT(DATABASE_GROUP) : 0);
 
 	for (unsigned i = 0; i < batch->request->count; i++) {
-		for (unsigned j = 0; j < ELEMENTS(commands); j++) {
-			if (commands[j].lists && strcmp(commands[j].name, batch->request->commands[i].do_name) == 0)
-				return DATABASE_ALL;
-		}
+		const struct kind *kind = find_kind(&batch->request->commands[i]);
+		if (kind && kind->lists)
+			return DATABASE_ALL;
 	}
 	return files;
 }
@@ -377,15 +374,14 @@ static void plan_command(struct batch *batch, unsigned index, struct plugin_resu
 	cleanup_facets struct facets facets = {0};
 	cleanup_buffer struct buffer text = {0};
 	struct json_writer writer = {&text, false};
-	bool once;
-	decide_function decide = decide_for(command->do_name, &once);
+	const struct kind *kind = find_kind(command);
 
 	int r = plugin_add_user(result, plugin_text(command, "user"));
 	json_begin_object(&writer, NULL);
-	if (r == 0 && !decide)
+	if (r == 0 && !kind)
 		r = plugin_set(result, CODE_UNSUPPORTED, "%s", command->do_name);
 	else if (r == 0)
-		r = decide(batch, index, result, &facets, &writer);
+		r = kind->decide(batch, index, result, &facets, &writer);
 	facets_write(&facets, &writer);
 	json_end_object(&writer);
 	if (r == 0)
@@ -456,14 +452,13 @@ static void apply_command(struct batch *batch, unsigned index, struct plugin_res
 	cleanup_facets struct facets facets = {0};
 	cleanup_buffer struct buffer text = {0};
 	struct json_writer writer = {&text, false};
+	const struct kind *kind = find_kind(command);
 	const char *sealed;
-	bool once = false;
-	decide_function decide = decide_for(command->do_name, &once);
 
 	int r = plugin_add_user(result, plugin_text(command, "user"));
 	if (r == 0)
 		r = facets_read(command->plan, request->undo, &facets);
-	if (r == 0 && !decide)
+	if (r == 0 && !kind)
 		r = -EBADMSG;
 	if (r == 0 && batch->moved[index]) {
 		(void)(request->undo
@@ -472,11 +467,11 @@ static void apply_command(struct batch *batch, unsigned index, struct plugin_res
 		return;
 	}
 	if (r == 0 && !request->redo && !request->undo && has_moved(batch, index, &facets)) {
-		if (once) {
+		if (kind->once) {
 			r = rebase(batch, index, result, &facets);
 		} else {
 			facets_free(&facets);
-			r = decide(batch, index, result, &facets, &writer);
+			r = kind->decide(batch, index, result, &facets, &writer);
 		}
 		if (result->code == CODE_BUSY && facets.count > 0)
 			result->code = CODE_OK; /* the first of two steps */

@@ -7,27 +7,6 @@
 #define NUMBERS_MAX 131072 /* ids above it are rare, and looked for line by line */
 #define RANGES_MAX 65536u  /* lines of /etc/subuid; a range of 65536 ids each fills the whole space */
 
-/* The number in field `index` of a colon-separated line, which may end there. */
-static bool field_number(const struct account_line *line, unsigned index, int64_t *ret_number)
-{
-	const char *at = line->start, *end = line->start + line->size;
-	int64_t number = 0;
-
-	for (unsigned i = 0; i < index; i++) {
-		at = memchr(at, ':', (size_t)(end - at));
-		if (!at)
-			return false;
-		at++;
-	}
-	const char *digit = at;
-	for (; digit < end && *digit >= '0' && *digit <= '9' && number <= UINT32_MAX; digit++)
-		number = number * 10 + (*digit - '0');
-	if (digit == at || (digit < end && *digit != ':' && *digit != '\r') || number > UINT32_MAX)
-		return false;
-	*ret_number = number;
-	return true;
-}
-
 struct range {
 	int64_t start, count;
 };
@@ -102,10 +81,10 @@ static int read_ranges(const struct account_table *table, struct used_numbers *n
 	size_t offset = 0;
 
 	while (account_next_line(table, &offset, &line)) {
-		struct range range;
-		if (!field_number(&line, 1, &range.start) || !field_number(&line, 2, &range.count) || range.count == 0)
+		uint32_t start, count;
+		if (!account_line_number(&line, 1, &start) || !account_line_number(&line, 2, &count) || count == 0)
 			continue;
-		int r = insert_range(numbers, numbers->range_count, range);
+		int r = insert_range(numbers, numbers->range_count, (struct range){start, count});
 		if (r < 0)
 			return r;
 	}
@@ -118,10 +97,10 @@ static void read_numbers(const struct account_table *table, struct used_numbers 
 {
 	struct account_line line;
 	size_t offset = 0;
-	int64_t number;
+	uint32_t number;
 
 	while (account_next_line(table, &offset, &line)) {
-		if (field_number(&line, 2, &number))
+		if (account_line_number(&line, 2, &number))
 			mark(numbers, number);
 	}
 }
@@ -154,26 +133,15 @@ static int numbers_of(struct database *database, enum database_file file, struct
 	return 0;
 }
 
-static bool stands_in_table(const struct account_table *table, int64_t id)
-{
-	struct account_line line;
-	size_t offset = 0;
-	int64_t number;
-
-	while (account_next_line(table, &offset, &line)) {
-		if (field_number(&line, 2, &number) && number == id)
-			return true;
-	}
-	return false;
-}
-
-static bool in_use(struct database *database, enum database_file file, int64_t id)
+static bool in_use(struct database *database, enum database_file file, uint32_t id)
 {
 	struct used_numbers *numbers;
+	struct account_line line;
+	size_t offset = 0;
 
 	if (id < NUMBERS_MAX && numbers_of(database, file, &numbers) == 0)
 		return is_marked(numbers, id);
-	return stands_in_table(&database->files[file].table, id);
+	return account_next_number(&database->files[file].table, 2, id, &offset, &line);
 }
 
 bool identifiers_uid_in_use(struct database *database, uid_t uid)
@@ -257,7 +225,7 @@ static int choose_far(const struct account_table *table, const struct used_numbe
 {
 	struct account_line line;
 	size_t offset = 0;
-	int64_t number;
+	uint32_t number;
 
 	if (min > max || max - min > UINT32_MAX)
 		return -ENOSPC;
@@ -267,7 +235,7 @@ static int choose_far(const struct account_table *table, const struct used_numbe
 	if (!used)
 		return -ENOMEM;
 	while (account_next_line(table, &offset, &line)) {
-		if (field_number(&line, 2, &number))
+		if (account_line_number(&line, 2, &number))
 			put_mark(&marks, number);
 	}
 	for (size_t i = 0; i < numbers->taken_count; i++)

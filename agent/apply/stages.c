@@ -17,8 +17,11 @@
 #include "lib/log.h"
 
 #define STAGE_RESTRICT 3u /* the last with commands that close; user.ensure and keys.replace before it can, too */
-#define BATCH_MAX 512u    /* commands of one plugin call: request and reply stay under 2 MiB */
-#define BATCH_TEXT_MAX (512u << 10) /* and so do long plans */
+#define BATCH_MAX 1024u   /* commands of one plugin call */
+#define BATCH_TEXT_MAX (1024u << 10) /* request and reply, with the plans, stay under 2 MiB */
+#define PLAN_GUESS 2560u             /* the bytes of a plan that is not made yet: keys' have lines of files */
+#define ENSURE_GUESS 512u            /* user.ensure's has some short fields, and one for each group */
+#define GROUP_GUESS 64u
 
 /* Where nothing is applied, the door that this document opens first is not open when the guard looks. */
 static bool would_let_in(const struct document *document)
@@ -425,11 +428,23 @@ static int run_batch(struct apply *apply, struct document *document, struct jour
 	return kept == 0 ? 0 : run_fresh(apply, document, journal, stage, open, fresh_accounts, kept);
 }
 
+static size_t plan_size(const struct command *command)
+{
+	const cJSON *groups;
+
+	if (command->plan)
+		return strlen(command->plan);
+	if (strcmp(command->do_name, "user.ensure") != 0)
+		return PLAN_GUESS;
+	bool some = json_get_array(command->node, "groups", &groups) == 0;
+	return ENSURE_GUESS + (some ? (size_t)cJSON_GetArraySize(groups) * GROUP_GUESS : 0);
+}
+
 static size_t text_size(const struct command *command)
 {
 	const char *text = NULL;
-	size_t size = 256 + (command->plan ? strlen(command->plan) : 1024);
-	static const char *const long_fields[] = {"key", "sealed", "hash"};
+	size_t size = 256 + plan_size(command);
+	static const char *const long_fields[] = {"key", "sealed", "hash", "gecos"};
 
 	for (unsigned i = 0; i < ELEMENTS(long_fields); i++) {
 		if (json_get_string(command->node, long_fields[i], &text) == 0)

@@ -219,8 +219,8 @@ def cloud_init():
     check(second.password_login("debian", stories.PASSWORD), "until sshd.set turns them on, over cloud-init's file")
     second.stop()
     second.put({"var/lib/cloud/seed/nocloud/meta-data": ("instance-id: i-2\n", 0o644)})
-    # From 24.3 on that stage has another name.
-    second.must_run("sh", "-c", f"cd {second.tree}; mv lib/systemd/system/cloud-init.service lib/systemd/system/cloud-init-network.service;"
+    # From 24.3 on that stage has another name. The init scripts that the unit hides under its old one would run the stage beside it.
+    second.must_run("sh", "-c", f"cd {second.tree}; rm -f etc/init.d/cloud-*; mv lib/systemd/system/cloud-init.service lib/systemd/system/cloud-init-network.service;"
                     "grep -rl 'cloud-init[.]service' lib/systemd/system/cloud-* | xargs -r sed -i 's/cloud-init[.]service/cloud-init-network.service/g';"
                     "find etc/systemd/system -name cloud-init.service -delete")
     second.must_run("systemctl", f"--root={second.tree}", "enable", "cloud-init-network.service")

@@ -19,8 +19,8 @@
 #define STAGE_RESTRICT 3u /* the last with commands that close; user.ensure and keys.replace before it can, too */
 #define BATCH_MAX 1024u   /* commands of one plugin call */
 #define BATCH_TEXT_MAX (1024u << 10) /* request and reply, with the plans, stay under 2 MiB */
-#define PLAN_GUESS 2560u             /* the bytes of a plan that is not made yet: keys' have lines of files */
-#define ENSURE_GUESS 512u            /* user.ensure's has some short fields, and one for each group */
+#define PLAN_GUESS 2560u             /* the bytes of a plan that is not made yet: it may have lines of files */
+#define SHORT_GUESS 512u /* user.ensure's has some short fields and one for each group, keys.bind's the key */
 #define GROUP_GUESS 64u
 
 /* Where nothing is applied, the door that this document opens first is not open when the guard looks. */
@@ -434,10 +434,10 @@ static size_t plan_size(const struct command *command)
 
 	if (command->plan)
 		return strlen(command->plan);
-	if (strcmp(command->do_name, "user.ensure") != 0)
+	if (strcmp(command->do_name, "user.ensure") != 0 && strcmp(command->do_name, "keys.bind") != 0)
 		return PLAN_GUESS;
 	bool some = json_get_array(command->node, "groups", &groups) == 0;
-	return ENSURE_GUESS + (some ? (size_t)cJSON_GetArraySize(groups) * GROUP_GUESS : 0);
+	return SHORT_GUESS + (some ? (size_t)cJSON_GetArraySize(groups) * GROUP_GUESS : 0);
 }
 
 static size_t text_size(const struct command *command)

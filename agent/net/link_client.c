@@ -11,7 +11,7 @@
 #include "lib/log.h"
 #include "lib/paths.h"
 
-#define CONNECT_TRIES 100u /* of 100 ms: latchkeyd is started together with us */
+#define CONNECT_TRIES 2000u /* of 5 ms: latchkeyd is started together with us, and a boot waits */
 
 int link_client_send(struct net *net, struct link_message *message, const void *body, size_t size)
 {
@@ -104,7 +104,7 @@ int link_client_open(struct net *net)
 {
 	const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = PATH_LINK};
 	struct link_message ready = {.type = LINK_READY, .code = 1};
-	const struct timespec pause = {0, 100000000};
+	const struct timespec pause = {0, 5000000};
 
 	net->link = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (net->link < 0)

@@ -7,9 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/file.h"
+#include "lib/buffer.h"
 
-#define TABLE_MAX (8u << 20) /* /proc/net/tcp has 150 bytes a socket: 50,000 connections */
+#define TABLE_MAX (2u << 20) /* /proc/net/tcp has 150 bytes a socket: more than 10,000 that listen */
+#define TABLE_STEP 16384u
 
 static bool parse_hex(const char *text, unsigned digits, uint32_t *ret_number)
 {
@@ -78,16 +79,48 @@ void sshd_sockets_parse(const char *text, bool is_six, uint16_t port, struct ssh
 	}
 }
 
+/* The last whole row is of a socket that does not listen. */
+static bool is_past_listeners(const struct buffer *text)
+{
+	const char *end = memrchr(text->bytes, '\n', text->size);
+	const char *row = end ? memrchr(text->bytes, '\n', (size_t)(end - text->bytes)) : NULL;
+
+	if (!row)
+		return false;                          /* the heading */
+	for (unsigned field = 0; field < 3; field++) { /* number, local address, remote address */
+		row += 1 + strspn(row + 1, " ");
+		row += strcspn(row, " ");
+	}
+	return strncmp(row, " 0A ", 4) != 0;
+}
+
+/* The kernel names those that listen first; behind them there may be a million connections. */
 static int read_table(pid_t process, const char *name, char **ret_text)
 {
-	char path[64];
-	size_t size;
+	cleanup_buffer struct buffer text = {0};
+	char path[64], part[TABLE_STEP];
+	int r = 0;
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/net/%s", (int)process, name);
 	cleanup_close int descriptor = open(path, O_RDONLY | O_CLOEXEC);
 	if (descriptor < 0)
 		return -errno;
-	return file_read_descriptor(descriptor, TABLE_MAX, ret_text, &size);
+	buffer_append(&text, "", 0);
+	while (r == 0 && !is_past_listeners(&text)) {
+		ssize_t n = read(descriptor, part, sizeof(part));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		buffer_append(&text, part, (size_t)n);
+		r = text.size > TABLE_MAX ? -EFBIG : buffer_status(&text);
+	}
+	if (r < 0)
+		return r;
+	*ret_text = buffer_steal(&text);
+	return *ret_text ? 0 : -ENOMEM;
 }
 
 unsigned sshd_sockets_ports(const struct sshd_effective *effective, uint16_t ret_ports[SSHD_SOCKETS_MAX])

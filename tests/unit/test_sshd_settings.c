@@ -261,6 +261,35 @@ static void P54_listeners_are_found_in_proc(void **state)
 	}
 }
 
+#define CONNECTIONS 200
+
+/* What a busy machine has behind its listeners is not read, and does not hide them. */
+static void P54_connections_do_not_hide_listeners(void **state)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	socklen_t size = sizeof(address);
+	struct sshd_sockets found;
+	int clients[CONNECTIONS];
+	char port[16];
+
+	(void)state;
+	cleanup_close int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(listener, (struct sockaddr *)&address, size), 0);
+	assert_int_equal(listen(listener, CONNECTIONS), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+	for (unsigned i = 0; i < CONNECTIONS; i++) {
+		clients[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_int_equal(connect(clients[i], (struct sockaddr *)&address, size), 0);
+	}
+	(void)snprintf(port, sizeof(port), "%u", ntohs(address.sin_port));
+	struct sshd_value values[] = {{"port", port}};
+	const struct sshd_effective effective = {values, ELEMENTS(values), false};
+	assert_int_equal(sshd_sockets_read(getpid(), &effective, &found), 0);
+	assert_int_equal(found.count, 1);
+	for (unsigned i = 0; i < CONNECTIONS; i++)
+		(void)close(clients[i]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -273,6 +302,7 @@ int main(void)
 		cmocka_unit_test(options_of_the_running_sshd),
 		cmocka_unit_test(only_a_listener_is_a_listener),
 		cmocka_unit_test(P54_listeners_are_found_in_proc),
+		cmocka_unit_test(P54_connections_do_not_hide_listeners),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -164,15 +164,39 @@ static int on_idle(sd_event_source *source, uint64_t usec, void *context)
 	return 0;
 }
 
-static bool has_room(const struct status_server *server, uid_t uid)
+static unsigned count_of(const struct status_server *server, uid_t uid)
 {
-	unsigned of_uid = 0;
+	unsigned count = 0;
 
 	for (const struct connection *at = server->connections; at; at = at->next)
-		of_uid += at->uid == uid;
+		count += at->uid == uid;
+	return count;
+}
+
+/* Of whoever holds most, the oldest, if he then still holds as many as the newcomer: a few cannot keep out all others.
+ */
+static bool make_room(const struct status_server *server, uid_t uid)
+{
+	struct connection *found = NULL;
+	unsigned most = count_of(server, uid) + 2;
+
+	for (struct connection *at = server->connections; at; at = at->next) {
+		unsigned held = at->uid == 0 ? 0 : count_of(server, at->uid);
+		if (held > most || (held == most && (!found || found->uid == at->uid))) {
+			most = held;
+			found = at;
+		}
+	}
+	if (found)
+		connection_close(found);
+	return found != NULL;
+}
+
+static bool has_room(const struct status_server *server, uid_t uid)
+{
 	if (uid == 0)
 		return server->count < CONNECTIONS_MAX + CONNECTIONS_ROOT;
-	return of_uid < CONNECTIONS_UID && server->count < CONNECTIONS_MAX;
+	return count_of(server, uid) < CONNECTIONS_UID && (server->count < CONNECTIONS_MAX || make_room(server, uid));
 }
 
 static void add_connection(struct status_server *server, int descriptor, uid_t uid)

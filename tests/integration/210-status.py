@@ -103,18 +103,24 @@ def vectors():
     check(len(many) == 700 and all("parameters" in reply for reply in many), "P70_ 700 calls in one write: 700 replies, in order")
 
 
+def answers(client):
+    try:
+        client.sendall(call(f"{SERVICE}.GetInfo"))
+        return client.recv(65536) != b""
+    except OSError:
+        return False
+
+
 def limits():
     nobody = [connect(65534) for _ in range(20)]
-    alive = 0
-    for client in nobody:
-        try:
-            client.sendall(call(f"{SERVICE}.GetInfo"))
-            alive += client.recv(65536) != b""
-        except OSError:
-            pass
+    alive = sum(answers(client) for client in nobody)
     check(alive == 16, f"P71_ of 20 connections of one uid 16 answer ({alive})")
     others = [connect(uid) for uid in (2001, 2002, 2003, 2004) for _ in range(16)]
     check(len(exchange(call(f"{SERVICE}.GetInfo"))) == 1, "P71_ root has room when all others are taken")
+    check(len(exchange(call(f"{SERVICE}.GetInfo"), uid=2005)) == 1, "P71_ and so has a user who holds none, where a few hold all")
+    held = [answers(client) for client in nobody[:16] + others]
+    shares = [sum(held[first:first + 16]) for first in range(0, 80, 16)]
+    check(62 <= sum(held) <= 63 and min(shares) >= 10, f"P71_   for which one gave up one: no more than his share {shares}")
     for client in nobody + others:
         client.close()
     wait_for(lambda: len(exchange(call(f"{SERVICE}.GetInfo"), uid=65534)) == 1, "and then there is room again")

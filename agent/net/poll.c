@@ -10,6 +10,7 @@
 #define REQUEST_TIMEOUT_S 30u /* of a request that is not held */
 #define HELD_SLACK_S 15u      /* longer than the endpoint holds it */
 #define PATH_SIZE 512u
+#define FRESH_MS 1000
 #define TRUST_EVERY_S 3600u /* revocations must come without a document that asks for them */
 
 static void make_path(const struct net *net, const char *leaf, char path[PATH_SIZE])
@@ -99,9 +100,13 @@ static void document_answered(void *context, const struct http_answer *answer)
 	if (fresh)
 		take_document(net, answer);
 	report_endpoint(net, answer->code, answer->error);
+	bool rung = net->rung;
+	net->rung = false;
 	if (fresh)
 		return;
-	if (answer->code == 0 && !net->schedule.answered)
+	if (rung)
+		schedule_ask(net, SCHEDULE_STARTED, -1);
+	else if (answer->code == 0 && !net->schedule.answered)
 		schedule_ask(net, SCHEDULE_SILENT, -1);
 	else if (!good)
 		schedule_ask(net, net->was_held ? SCHEDULE_LOST : SCHEDULE_FAILED, answer->retry_after);
@@ -124,9 +129,12 @@ static int ask_document(sd_event_source *source, uint64_t usec, void *context)
 
 	(void)source;
 	(void)usec;
-	if (!has_endpoint(net) || !net->hello || net->waits_for_have ||
-		(net->http && http_is_busy(net->http, HTTP_DOCUMENT)))
+	bool busy = net->http && http_is_busy(net->http, HTTP_DOCUMENT);
+
+	if (!has_endpoint(net) || !net->hello || net->waits_for_have || (busy && !net->rung))
 		return 0;
+	if (busy)
+		http_cancel(net->http, HTTP_DOCUMENT);
 	make_path(net, "document", path);
 	if (net->files)
 		files_watch(net->files, path, ask_now, net);
@@ -135,7 +143,8 @@ static int ask_document(sd_event_source *source, uint64_t usec, void *context)
 	net->may_hold = net->asked_once || net->wait_s == 0;
 	net->was_held = net->asked_once && net->wait_s > 0;
 	net->asked_once = true;
-	net->doorbell = false;
+	net->asked_at = net_now_ms();
+	net->doorbell = net->rung = false;
 	const struct http_request request = {
 		.method = "GET",
 		.path = path,
@@ -156,8 +165,17 @@ static int ask_document(sd_event_source *source, uint64_t usec, void *context)
 void poll_ask_now(struct net *net)
 {
 	/* One request, however often the bell is rung before it is made. */
-	if (!has_endpoint(net) || net->waits_for_have || net->doorbell)
+	if (!has_endpoint(net) || net->waits_for_have || net->doorbell || net->rung)
 		return;
+	/* One that has just been made is let live, or a bell that does not stop ringing would have none of them
+	 * answered. */
+	int64_t age = net_now_ms() - net->asked_at;
+	if (net->http && http_is_busy(net->http, HTTP_DOCUMENT) && age < FRESH_MS) {
+		int64_t delay = schedule_next(&net->schedule, SCHEDULE_STARTED, -1, net_now_ms(), net_random());
+		net->rung = true;
+		ask_in(net, delay > FRESH_MS - age ? delay : FRESH_MS - age);
+		return;
+	}
 	net->doorbell = true;
 	if (net->http)
 		http_cancel(net->http, HTTP_DOCUMENT);

@@ -22,7 +22,7 @@ class Endpoint:
     """Good to every request but that for the document, which it answers with whatever `script` sends."""
 
     def __init__(self):
-        self.script, self.document, self.number = None, None, 0
+        self.script, self.document, self.number, self.delay = None, None, 0, 0
         self.posted, self.seen, self.done = [], [], threading.Event()
         self.listener = socket.create_server(("127.0.0.1", PORT), backlog=64)
         threading.Thread(target=self.accept, daemon=True).start()
@@ -64,6 +64,7 @@ class Endpoint:
             return self.send(connection, 200)
         if not path.endswith("/document"):
             return self.send(connection, 404)
+        time.sleep(self.delay)
         script = self.script
         if script:
             self.script = None
@@ -254,6 +255,25 @@ def test():
     asked = [headers for path, headers in endpoint.seen]
     check(all(headers.get("latchkey") == "1" and "cookie" not in headers and "authorization" not in headers for headers in asked),
           f"each of {len(asked)} requests says what it is, and brings back nothing that the endpoint gave it")
+
+    # --- a bell that rings faster than the endpoint answers -------------------------------------------------------------------
+    machine.stop("latchkey-net")
+    machine.start_net()
+    good("a document before")
+    endpoint.delay, stop = 0.4, threading.Event()
+
+    def ring():
+        while not stop.wait(0.02):
+            bell()
+    ringing = threading.Thread(target=ring)
+    ringing.start()
+    try:
+        good("a document although the bell never stops ringing")
+        check(True, "a bell that rings faster than the endpoint answers keeps no answer out")
+    finally:
+        stop.set()
+        ringing.join()
+    endpoint.delay = 0
 
     # --- P8: while the endpoint dribbles, status answers and stopping does not wait for it ---------------------------------
     endpoint.done.clear()

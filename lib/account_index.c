@@ -219,13 +219,13 @@ size_t account_numbers_find(
 
 bool account_next_alike(struct account_alike *alike, struct account_line *ret_line)
 {
-	const struct account_number *first;
-
 	if (!alike->numbers || !alike->numbers->items)
 		return account_next_number(alike->table, alike->field, alike->number, &alike->at, ret_line);
-	if (alike->at >= account_numbers_find(alike->numbers, alike->number, &first))
+	if (alike->at == 0)
+		alike->count = account_numbers_find(alike->numbers, alike->number, &alike->first);
+	if (alike->at >= alike->count)
 		return false;
-	size_t offset = first[alike->at++].offset;
+	size_t offset = alike->first[alike->at++].offset;
 	return account_next_line(alike->table, &offset, ret_line);
 }
 
@@ -234,6 +234,8 @@ size_t account_count_alike(struct account_alike alike)
 	struct account_line line;
 	size_t count = 0;
 
+	if (alike.numbers && alike.numbers->items)
+		return account_numbers_find(alike.numbers, alike.number, &alike.first);
 	while (account_next_alike(&alike, &line))
 		count++;
 	return count;

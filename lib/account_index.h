@@ -39,7 +39,9 @@ struct account_alike {
 	const struct account_numbers *numbers;
 	unsigned field;
 	uint32_t number;
-	size_t at; /* 0 before the first */
+	size_t at;                          /* 0 before the first */
+	const struct account_number *first; /* and how many, once they are known from the numbers */
+	size_t count;
 };
 
 bool account_next_alike(struct account_alike *alike, struct account_line *ret_line);

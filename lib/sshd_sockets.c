@@ -151,9 +151,13 @@ int sshd_sockets_read(pid_t process, const struct sshd_effective *effective, str
 	struct sshd_sockets sockets = {.count = 0};
 	uint16_t ports[SSHD_SOCKETS_MAX];
 
-	int r = read_table(process, "tcp", &four);
-	if (read_table(process, "tcp6", &six) < 0 && r < 0)
-		return r;
+	int r4 = read_table(process, "tcp", &four), r6 = read_table(process, "tcp6", &six);
+
+	/* One of them may not be there; half an answer is none. */
+	if (r4 < 0 && (r4 != -ENOENT || r6 < 0))
+		return r4;
+	if (r6 < 0 && r6 != -ENOENT)
+		return r6;
 	unsigned count = sshd_sockets_ports(effective, ports);
 	for (unsigned i = 0; i < count; i++) {
 		if (four)

@@ -369,7 +369,8 @@ int resolve_account(
 	r = judge(resolver, &account, &result);
 	if (r < 0)
 		return r;
-	struct account_alike alike = {&resolver->passwd, &resolver->uids, 2, account.uid, 0};
+	struct account_alike alike = {
+		.table = &resolver->passwd, .numbers = &resolver->uids, .field = 2, .number = account.uid};
 	size_t count = account_count_alike(alike);
 	r = account_stamp(&resolver->members, &account, (unsigned)count, resolver->sudoers_stamp, &result.stamp);
 	if (r < 0)

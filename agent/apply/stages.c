@@ -436,8 +436,11 @@ static size_t plan_size(const struct command *command)
 		return strlen(command->plan);
 	if (strcmp(command->do_name, "user.ensure") != 0 && strcmp(command->do_name, "keys.bind") != 0)
 		return PLAN_GUESS;
-	bool some = json_get_array(command->node, "groups", &groups) == 0;
-	return SHORT_GUESS + (some ? (size_t)cJSON_GetArraySize(groups) * GROUP_GUESS : 0);
+	/* Groups that he leaves are named nowhere here; a line with `from` stands in the plan as it was and as it will
+	 * be. */
+	if (json_get_array(command->node, "groups", &groups) == 0)
+		return PLAN_GUESS + (size_t)cJSON_GetArraySize(groups) * GROUP_GUESS;
+	return json_member(command->node, "from") ? PLAN_GUESS : SHORT_GUESS;
 }
 
 static size_t text_size(const struct command *command)

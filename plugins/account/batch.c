@@ -183,7 +183,8 @@ static int resolved_moved(struct batch *batch, const struct plugin_command *comm
 	/* To go back is decided already, whatever groups he is in by now. */
 	if (!was_there || *ret_moved || !stamped || batch->request->undo)
 		return 0;
-	size_t names = account_count_alike((struct account_alike){passwd, uids, 2, account.uid, 0});
+	size_t names = account_count_alike(
+		(struct account_alike){.table = passwd, .numbers = uids, .field = 2, .number = account.uid});
 	r = account_stamp(members, &account, (unsigned)names, rules, &now);
 	*ret_moved = r == 0 && now != stamp;
 	return r;

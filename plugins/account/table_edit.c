@@ -67,7 +67,7 @@ static int splice(struct table_edit *edit, size_t offset, size_t old_size, const
 	edit->changed = true;
 	edit->edits++;
 	account_table_moved(&edit->table, offset, old_size, size);
-	if (edit->table.index && offset + size < total)
+	if (edit->table.index && (old_size > 0 || offset + size < total))
 		account_index_splice(edit->table.index, offset, old_size, size);
 	if (edit->end != SIZE_MAX && offset <= edit->end)
 		edit->end += size - old_size;
@@ -173,6 +173,7 @@ int table_edit_add_line(struct table_edit *edit, const char *line)
 	explicit_bzero(text, used);
 	if (r < 0)
 		return r;
+	account_table_moved(&edit->table, 0, 0, 0); /* the line before it may have lacked its newline */
 	edit->lines++;
 	return edit->table.index ? account_index_add(&edit->table, start + (bare ? 1u : 0u)) : 0;
 }

@@ -10,6 +10,7 @@
 #include "lib/sshd_open.h"
 
 #define DAY 86400
+#define NUMBERS_FROM 4u /* groups; for fewer the files are searched in less time */
 
 static int add_group_name(struct person *person, size_t *count, const char *name)
 {
@@ -25,7 +26,8 @@ static int add_group_name(struct person *person, size_t *count, const char *name
 
 static int list_groups(const struct world *world, struct person *person)
 {
-	struct account_alike primary = {&world->group, &world->gids, 2, person->account.gid, 0};
+	struct account_alike primary = {
+		.table = &world->group, .numbers = &world->gids, .field = 2, .number = person->account.gid};
 	struct account_line line;
 	size_t offset = 0, count = 0;
 	int r = 0;
@@ -135,8 +137,8 @@ void person_free(struct person *person)
 
 static bool is_private(const struct person *person, const struct world *world, gid_t gid)
 {
-	struct account_alike primary = {&world->passwd, &world->primary, 3, gid, 0};
-	struct account_alike named = {&world->group, &world->gids, 2, gid, 0};
+	struct account_alike primary = {.table = &world->passwd, .numbers = &world->primary, .field = 3, .number = gid};
+	struct account_alike named = {.table = &world->group, .numbers = &world->gids, .field = 2, .number = gid};
 	struct account_line line;
 
 	while (account_next_alike(&primary, &line)) {
@@ -162,8 +164,11 @@ bool person_is_in_group(const struct person *person, const char *group, size_t s
 	return false;
 }
 
-int person_private_groups(const struct person *person, const struct world *world, gid_t **ret_groups, size_t *ret_count)
+int person_private_groups(const struct person *person, struct world *world, gid_t **ret_groups, size_t *ret_count)
 {
+	int r = person->group_count >= NUMBERS_FROM ? world_read_numbers(world) : 0;
+	if (r < 0)
+		return r;
 	gid_t *groups = calloc(person->group_count + 1, sizeof(*groups));
 	size_t count = 0;
 

@@ -29,7 +29,7 @@ void person_free(struct person *person);
 bool person_is_in_group(const struct person *person, const char *group, size_t size);
 /* Those of the user's groups that have no other member. Owned by the caller (free). */
 int person_private_groups(
-	const struct person *person, const struct world *world, gid_t **ret_groups, size_t *ret_count) MUST_CHECK;
+	const struct person *person, struct world *world, gid_t **ret_groups, size_t *ret_count) MUST_CHECK;
 /* Adds what keeps the user out by either method; for_good: what passes by itself at boot is left out. */
 void person_blockers(const struct person *person, const struct world *world, bool use_pam, bool for_good,
 	blocker_set *key, blocker_set *password);

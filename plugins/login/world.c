@@ -75,15 +75,21 @@ int world_open(const struct plugin_request *request, const char *address, struct
 	return 0;
 }
 
+int world_read_numbers(struct world *world)
+{
+	if (world->primary.items)
+		return 0;
+	int r = account_numbers_read(&world->passwd, 3, &world->primary);
+	return r < 0 ? r : account_numbers_read(&world->group, 2, &world->gids);
+}
+
 int world_index(struct world *world)
 {
 	if (world->passwd.index)
 		return 0;
 	int r = account_index_build(&world->shadow);
 	if (r == 0)
-		r = account_numbers_read(&world->passwd, 3, &world->primary);
-	if (r == 0)
-		r = account_numbers_read(&world->group, 2, &world->gids);
+		r = world_read_numbers(world);
 	return r < 0 ? r : account_index_build(&world->passwd);
 }
 

@@ -26,7 +26,7 @@ struct world {
 	const char *fingerprint; /* the one key that is asked about; NULL for any */
 	struct account_table passwd, shadow, group, shells;
 	struct account_table members;         /* of the groups, those that list somebody */
-	struct account_numbers primary, gids; /* passwd and group by gid, once indexed */
+	struct account_numbers primary, gids; /* passwd and group by gid, once read */
 	bool has_shadow;
 	struct login_definitions definitions;
 	struct sshd *sshd; /* NULL: sshd_error says why */
@@ -48,6 +48,8 @@ struct world {
 int world_open(const struct plugin_request *request, const char *address, struct world *ret_world) MUST_CHECK;
 /* For many users: each is then found without reading every line. */
 int world_index(struct world *world) MUST_CHECK;
+/* For many groups of one user. */
+int world_read_numbers(struct world *world) MUST_CHECK;
 void world_close(struct world *world);
 #define cleanup_world CLEANUP(world_close)
 /* Whether anybody listens on sshd's ports. True below another root, where nothing runs. */

@@ -48,6 +48,20 @@ def test():
     machine.redo()
     os.makedirs(f"{STATE}/journal", mode=0o700, exist_ok=True)
 
+    # --- a full document of long lines: each plan has the line as it was and as it will be, and all of a batch are one reply -------
+    write("/etc/latchkey/policy.conf", "[keys]\noptions = from\n")
+    bind = {"do": "keys.bind", "keypair": "k", "key": keygen("/tmp/many")}
+    ranges = [[f"2001:db{word}:1234:5678:9abc:def0:{n:x}:0/112" for n in range(16)] for word in (8, 9)]
+    for seq, command in enumerate(({"do": "user.ensure"}, {**bind, "from": ranges[0]}, {**bind, "from": ranges[1]}), 1):
+        text = ops.document(seq, [{"id": f"g{seq}-{n}", "user": f"g{n}", **command} for n in range(960)])
+        check(len(text) < 1 << 20 and machine.apply(text)[0] == 0, f"960 times {command['do']}, {len(text)} bytes")
+        codes = {r["code"] for r in all_results(seq).values()}
+        check(codes == {"ok"}, f"  are {codes}")
+    os.unlink("/etc/latchkey/policy.conf")
+    subprocess.run(["rm", "-rf", STATE])
+    machine.redo()
+    os.makedirs(f"{STATE}/journal", mode=0o700, exist_ok=True)
+
     # --- nothing, and very much -----------------------------------------------------------------------------------------
     check(machine.apply(ops.document(1, []))[0] == 0 and machine.results(1)["results"] == [], "P112_ no command at all")
     many = ops.document(2, [{"id": f"{i:04d}" + "x" * 40, "do": "no.such." + "y" * 50, "n": "z" * 60} for i in range(4096)],

@@ -106,7 +106,7 @@ def test():
         status = json.loads(read("/run/latchkey/status.json"))
         return next((p["detail"] for p in status["problems"] if p["code"] in ("not_registered", "identity_taken", "identity_refused")), ""), status["health"]
     check(problem() == ("", "ok"), "all is well")
-    for code, word in ((403, "does not know this instance"), (409, "another key"), (400, "refuses this instance")):
+    for code, word in ((403, "does not know this instance"), (409, "another identity"), (400, "refuses this instance")):
         Endpoint.identity_code = code
         ask_again(1)
         wait_for(lambda: word in problem()[0], f"{code}: status says why")

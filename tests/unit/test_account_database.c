@@ -92,9 +92,76 @@ static void P33_what_is_read_back_is_what_was_written(void **state)
 	}
 }
 
+/* A line that is remembered, and to which one is added that has to bring the newline. */
+static void P22_a_remembered_line_ends_where_it_ends(void **state)
+{
+	const struct tree *tree = *state;
+	cleanup_database struct database database = {.etc = -1};
+	struct table_edit *shadow = &database.files[DATABASE_SHADOW];
+	struct account_line field;
+	const char *what;
+
+	put(tree, "passwd", "root:x:0:0::/root:/bin/sh\n");
+	put(tree, "shadow", "root:*:1::::::\nbob:*:1::::::");
+	assert_int_equal(database_read(tree->root, DATABASE_ALL, true, &database, &what), 0);
+	assert_int_equal(table_edit_field(shadow, "bob", 9, 1, &field), 0);
+	assert_int_equal(table_edit_set_field(shadow, "bob", 9, 1, "longer"), 0);
+	assert_int_equal(table_edit_field(shadow, "bob", 9, 2, &field), 0);
+	assert_int_equal(field.size, 1);
+	assert_int_equal(table_edit_add_line(shadow, "al:*:1::::::"), 0);
+	assert_int_equal(table_edit_field(shadow, "bob", 9, 2, &field), 0);
+	assert_int_equal(table_edit_remove_line(shadow, "bob"), 0);
+	assert_string_equal(shadow->table.bytes, "root:*:1::::::\nal:*:1::::::\n");
+}
+
+/* To look at and to edit: the same bytes, below and above what is mapped, with a last page that is full and one that is
+ * not. */
+static void a_large_file_is_the_same_mapped_and_read(void **state)
+{
+	static const struct {
+		size_t size;
+		bool mapped;
+	} rows[] = {{(1u << 20) - 1, false}, {1u << 20, false}, {(1u << 20) + 1, true}, {(1u << 20) + 5000, true},
+		{(1u << 20) + 65536, false}};
+	const struct tree *tree = *state;
+	cleanup_free char *text = malloc((2u << 20) + 1);
+
+	assert_non_null(text);
+	for (size_t i = 0; i < ELEMENTS(rows); i++) {
+		cleanup_account_table struct account_table mapped = {0}, read = {0};
+		cleanup_database struct database database = {.etc = -1};
+		const char *what;
+		size_t used = 0;
+
+		while (used + 64 < rows[i].size)
+			used += (size_t)snprintf(
+				text + used, 65, "u%07zu:x:%zu:1000::/home/u:/bin/sh\n", used, 100000 + used);
+		memset(text + used, '#', rows[i].size - used);
+		memcpy(text, "root", 4);
+		text[rows[i].size] = '\0';
+		put(tree, "passwd", text);
+		assert_int_equal(account_table_read(tree->root, "etc/passwd", &mapped), 0);
+		assert_int_equal(account_table_read_in(tree->etc, "passwd", true, &read), 0);
+		assert_true(mapped.mapped == rows[i].mapped && !read.mapped);
+		assert_true(mapped.size == rows[i].size && read.size == rows[i].size);
+		assert_memory_equal(mapped.bytes, text, rows[i].size + 1);
+		assert_memory_equal(read.bytes, text, rows[i].size + 1);
+		/* A plan is a change that is not written. */
+		put(tree, "shadow", "root:*:1::::::\n");
+		assert_int_equal(database_read(tree->root, DATABASE_ALL, false, &database, &what), 0);
+		struct table_edit *passwd = &database.files[DATABASE_PASSWD];
+		assert_int_equal(table_edit_add_line(passwd, "bob:x:1:1::/:/bin/sh"), 0);
+		assert_memory_equal(passwd->old.bytes, text, rows[i].size);
+		assert_int_equal(passwd->old.size, rows[i].size);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(P33_what_is_read_back_is_what_was_written, setup, teardown)};
+		cmocka_unit_test_setup_teardown(P33_what_is_read_back_is_what_was_written, setup, teardown),
+		cmocka_unit_test_setup_teardown(P22_a_remembered_line_ends_where_it_ends, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_large_file_is_the_same_mapped_and_read, setup, teardown),
+	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -52,7 +52,8 @@ static void P104_names_of_one_uid_are_found_whatever_the_order(void **state)
 		assert_int_equal(count, expected);
 		/* From the bytes, and from the numbers: the same lines. */
 		for (unsigned j = 0; j < 2; j++) {
-			struct account_alike alike = {&table, j ? &numbers : NULL, 2, rows[i].number, 0};
+			struct account_alike alike = {
+				.table = &table, .numbers = j ? &numbers : NULL, .field = 2, .number = rows[i].number};
 			struct account_line line;
 
 			assert_int_equal(account_count_alike(alike), expected);

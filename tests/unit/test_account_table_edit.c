@@ -99,6 +99,21 @@ static void P22_an_index_finds_what_reading_finds(void **state)
 	}
 }
 
+/* What a crash leaves of a line at the end is taken away and made anew. */
+static void P22_the_last_line_goes_from_the_index_too(void **state)
+{
+	struct table_edit edit = edit_of("root:x:1\nbob:x:2\n");
+	size_t offset;
+
+	(void)state;
+	assert_int_equal(account_index_build(&edit.table), 0);
+	assert_int_equal(table_edit_remove_line(&edit, "bob"), 0);
+	assert_int_equal(find(&edit, "bob", &offset), -ENOENT);
+	assert_int_equal(table_edit_add_line(&edit, "bob:x:3"), 0);
+	assert_int_equal(find(&edit, "bob", &offset), 0);
+	table_edit_free(&edit);
+}
+
 static void P22_the_last_field_keeps_its_carriage_return(void **state)
 {
 	struct table_edit edit = edit_of("bob:x:/bin/sh\r\nc:x:y\r\n");
@@ -252,6 +267,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(P22_only_the_named_field_changes),
 		cmocka_unit_test(P22_an_index_finds_what_reading_finds),
+		cmocka_unit_test(P22_the_last_line_goes_from_the_index_too),
 		cmocka_unit_test(P22_the_last_field_keeps_its_carriage_return),
 		cmocka_unit_test(P29_a_value_never_makes_a_second_line_or_field),
 		cmocka_unit_test(what_is_doubled_broken_or_missing_is_refused),

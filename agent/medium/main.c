@@ -44,6 +44,15 @@ static bool is_long_after_boot(void)
 	return clock_gettime(CLOCK_BOOTTIME, &now) == 0 && now.tv_sec > AT_BOOT_MAX;
 }
 
+/*
+ * What is mounted is in nobody's sight and ends with this process. Before anything is opened: what was opened in a
+ * namespace that is gone has no name any more that an AppArmor profile could know.
+ */
+static int leave_sight(void)
+{
+	return unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ? -errno : 0;
+}
+
 /* Only what was looked at is mounted: by the descriptor, whatever stands at the name by then. */
 static int mount_medium(int device)
 {
@@ -64,9 +73,6 @@ static int mount_medium(int device)
 	int r = file_make_directory(AT_FDCWD, PLACE, 0700, &place);
 	if (r < 0)
 		return r;
-	/* The mount is in nobody's sight and ends with this process. */
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-		return -errno;
 	(void)snprintf(source, sizeof(source), "/proc/self/fd/%d", device);
 	if (mount(source, PLACE, file_system->type, MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
 		    file_system->options) < 0)
@@ -136,16 +142,19 @@ static int run(void)
 	cleanup_close int device = -1, inbox = -1;
 	struct stat status;
 
-	device = open(DEVICE, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (device < 0 && errno == ENOENT) {
+	if (stat(DEVICE, &status) < 0 && errno == ENOENT) {
 		log_info("there is no medium labelled LATCHKEY");
 		return 0;
 	}
+	int r = leave_sight();
+	if (r < 0)
+		return r;
+	device = open(DEVICE, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (device < 0 || fstat(device, &status) < 0)
 		return -errno;
 	if (!S_ISBLK(status.st_mode))
 		return -ENOTBLK;
-	int r = file_make_directory(AT_FDCWD, "/" PATH_STATE "/" INBOX, 0700, &inbox);
+	r = file_make_directory(AT_FDCWD, "/" PATH_STATE "/" INBOX, 0700, &inbox);
 	if (r == 0)
 		r = mount_medium(device);
 	if (r == 0)

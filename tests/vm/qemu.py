@@ -5,6 +5,7 @@ cases go on with one machine; every other one is given its own, new disk and ide
 import itertools
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -16,6 +17,8 @@ from guest import VM, Host, Signer, Suite, VirtualMachine, check, wait_for
 suite, host = Suite("machine"), Host()
 SELINUX_ROOT = f"{VM}/root-selinux"
 URL = "http://10.0.2.2:8470"
+MEDIUM = "/usr/libexec/latchkey/latchkey-medium"
+SEEN = "$(readlink -f /dev/disk/by-label/LATCHKEY)"
 ports = itertools.count(2201)
 
 
@@ -99,6 +102,70 @@ def reboot():
     stories.settled(first)
 
 
+def make_medium(first, kind, documents, label="LATCHKEY"):
+    """An image of that label with these files in its first directory."""
+    folder, image = f"{first.folder}/medium", f"{first.folder}/medium.{kind}"
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    for name, text in documents.items():
+        with open(f"{folder}/{name}", "wb") as file:
+            file.write(text)
+    if kind == "iso9660":
+        first.must_run("genisoimage", "-quiet", "-V", label, "-o", image, folder)
+    elif kind == "vfat":
+        first.must_run("mkfs.vfat", "-C", "-n", label, image, "4096")
+        first.must_run("mcopy", "-i", image, *(f"{folder}/{name}" for name in documents), "::")
+    else:
+        first.must_run("mke2fs", "-q", "-t", "ext4", "-L", label, "-d", folder, image, "8M")
+    return ("-drive", f"file={image},format=raw,if=virtio,readonly=on")
+
+
+def from_media(first):
+    """With no endpoint any more, a document on a medium of each file system: one at boot, the others as if they came then."""
+    host.signer.path = f"{host.operator.environment['HOME']}/.config/latchkey/signing_key"
+    first.must("sed -i '/^\\[endpoint\\]/,$d' /etc/latchkey/latchkey.conf")
+    seq = json.loads(first.must("latchctl status --json"))["seq"]
+    labels, options = {"iso9660": "LATCHKEY", "vfat": "SECOND", "ext4": "THIRD"}, []
+    for kind, label in labels.items():
+        seq += 1
+        text = host.signer.document(seq, [{"id": kind, "do": "user.ensure", "user": kind}], first.uuid)
+        options += make_medium(first, kind, {"1.doc": text, "notes.txt": b"not for us\n"}, label)
+    first.stop()
+    first.start(options=options)
+    folder = "/run/systemd/system/latchkey-medium.service.d"
+    first.must(f"mkdir -p {folder}; printf '[Service]\\nExecStart=\\nExecStart={MEDIUM}\\n' >{folder}/later.conf; systemctl daemon-reload")
+    for kind, label in labels.items():
+        if label != "LATCHKEY":
+            first.must(f"ln -sf $(readlink -f /dev/disk/by-label/{label}) /dev/disk/by-label/LATCHKEY; systemctl restart latchkey-medium")
+        wait_for(lambda: first.sh(f"id {kind}")[0] == 0, f"the document on {kind} is applied", 600)
+        check(True, f"the document on {kind} is applied")
+    stories.settled(first)
+
+
+def holds(first, start, denials, more):
+    """Another program in latchkey-medium's place may what that may, and nothing else; the kernel names what it refused. After from_media."""
+    first.must("mkdir -p /run/latchkey/medium /mnt")
+    options = "-nic -t ext4 -o ro,nosuid,nodev,noexec"
+    for program, arguments, refused in [("/bin/mount", f"{options} {SEEN} /run/latchkey/medium", None),
+                                        ("/bin/mount", f"{options} {SEEN} /mnt", '="/mnt/?"'),
+                                        ("/bin/mount", "-nic -t tmpfs tmpfs /run/latchkey/medium", '="tmpfs"'),
+                                        ("/bin/bash", "-c ': >/var/lib/latchkey/inbox/.latchkey.x'", None),
+                                        ("/bin/bash", "-c ': >/var/lib/latchkey/x.doc'", 'x.doc"'),
+                                        ("/bin/bash", "-c ': >/run/latchkey/view'", 'view"'),
+                                        ("/bin/bash", "-c ': >/etc/planted'", '(planted|="etc)"'),
+                                        ("/bin/bash", "-c 'read -r -N 1 x </var/lib/latchkey/identity/sign'", 'sign"'),
+                                        ("/bin/bash", "-c 'read -r -N 1 x </etc/shadow'", 'shadow"'),
+                                        ("/bin/bash", "-c 'read -r -N 1 x </dev/mem'", 'mem"'),
+                                        ("/bin/bash", "-c /usr/bin/true", '(true|="bin)"'), *more]:
+        before = denials()
+        code, output = first.sh(f"{start} {program} {arguments}")
+        said = denials()[len(before):]
+        check((code == 0) == (refused is None), f"{program} {arguments}: {'does not' if refused else 'goes'} (exit {code} {output.strip()})")
+        if refused:
+            check(re.search(refused, said), f"  and the kernel says so {next((line for line in said.splitlines() if re.search(refused, line)), said)}")
+    first.must("rm /var/lib/latchkey/inbox/.latchkey.x")
+
+
 def apparmor():
     """The package's profiles, loaded at boot and enforced: everything works, and nothing was denied."""
     first = ready("apparmor")
@@ -127,6 +194,11 @@ def apparmor():
         code, output = first.sh(f"aa-exec -p latchkeyd -- /usr/bin/ssh-keygen -q -t ed25519 -N '' -f {folder}/planted")
         check((code == 0) == may, f"a key in {folder}: {'written' if may else 'not written'} ({output.strip()})")
     check("ssh-keygen" in denials(), "and the kernel says so")
+    from_media(first)
+    check(denials() == "", f"denials with media: {len(denials().splitlines())} {denials()}")
+    check("latchkey-medium (enforce)" in first.must("cat /sys/kernel/security/apparmor/profiles"), "latchkey-medium's profile is loaded and enforced")
+    holds(first, f"unshare -m sh -c 'mount --bind $0 {MEDIUM} && exec {MEDIUM} \"$@\"'", denials,
+          [("/bin/mount", f"-nic -t ext4 -o ro,nosuid,nodev {SEEN} /run/latchkey/medium", 'flags="ro, nosuid, nodev"')])
 
 
 def selinux():
@@ -134,7 +206,7 @@ def selinux():
     first = machine("selinux", root=SELINUX_ROOT)
     first.append = f"security=selinux enforcing={os.environ.get('LATCHKEY_VM_ENFORCING', '1')} audit=1"
     stories.waiting_document(host, first, first.uuid)
-    first.must("sysctl -q kernel.printk_ratelimit=0")
+    first.must("echo kernel.printk_ratelimit=0 >/etc/sysctl.d/rig.conf; sysctl -q -p /etc/sysctl.d/rig.conf")
     print(first.must("getenforce; ps -eo label,comm | grep latchkey; ls -dZ /run/latchkey/* /var/lib/latchkey/* /home/alice/.ssh/*"))
 
     def denials():
@@ -149,8 +221,16 @@ def selinux():
         stories.every_command(host, first, first.uuid)
     finally:
         print(denials())
-    ours = [line for line in denials().splitlines() if "latchkey" in line]
-    check(not ours, f"denials that concern us: {len(ours)}")
+    check("latchkey" not in denials(), "no denials that concern us")
+    try:
+        from_media(first)
+    finally:
+        print(denials())
+    check("latchkey" not in denials(), "none with media either")
+    label = first.must("ls -dZ /var/lib/latchkey/inbox")
+    check(label.split(":")[2] == "latchkey_inbox_t", f"the inbox has its own label ({label})")
+    holds(first, "sh -c 'cp $0 /usr/local/lib/place && chcon -t latchkey_medium_exec_t /usr/local/lib/place && "
+          "exec systemd-run --quiet --wait -p PrivateMounts=yes /usr/local/lib/place \"$@\"'", denials, [])
 
 
 def full_disk():
@@ -247,24 +327,6 @@ def old_clock():
     check(True, "with the clock set right it is asked for again, and applied")
 
 
-def make_medium(first, kind, documents):
-    """An image labelled LATCHKEY with these files in its first directory."""
-    folder, image = f"{first.folder}/medium", f"{first.folder}/medium.{kind}"
-    shutil.rmtree(folder, ignore_errors=True)
-    os.makedirs(folder)
-    for name, text in documents.items():
-        with open(f"{folder}/{name}", "wb") as file:
-            file.write(text)
-    if kind == "iso9660":
-        first.must_run("genisoimage", "-quiet", "-V", "LATCHKEY", "-o", image, folder)
-    elif kind == "vfat":
-        first.must_run("mkfs.vfat", "-C", "-n", "LATCHKEY", image, "4096")
-        first.must_run("mcopy", "-i", image, *(f"{folder}/{name}" for name in documents), "::")
-    else:
-        first.must_run("mke2fs", "-q", "-t", "ext4", "-L", "LATCHKEY", "-d", folder, image, "8M")
-    return ("-drive", f"file={image},format=raw,if=virtio,readonly=on")
-
-
 def medium():
     """A machine with no endpoint any more: signed documents on a medium, of each file system, at boot and not later."""
     first = ready("medium")
@@ -290,7 +352,7 @@ def medium():
         check(settled == "", f"  no unit has failed {settled}")
         seq += 1
     first.must("mount -t tmpfs tmpfs /dev/disk/by-label; ln -s /dev/vda /dev/disk/by-label/LATCHKEY")
-    code, output = first.sh("/usr/libexec/latchkey/latchkey-medium")
+    code, output = first.sh(MEDIUM)
     check(code == 1, f"the machine's own disk under that name is in use: not taken ({output.strip()})")
 
 

@@ -219,6 +219,13 @@ def selinux():
         stories.online(host, first, first.uuid)
         stories.toggles(host, first, first.uuid)
         stories.every_command(host, first, first.uuid)
+        # Account files so large that they are mapped.
+        for name, line in (("passwd", "old%06d:x:%d:1::/nonexistent:/usr/sbin/nologin"), ("shadow", "old%06d:*:%d:0:99999:7:::"),
+                           ("group", "old%06d:x:%d:")):
+            first.must(f"awk 'BEGIN {{ for (i = 0; i < 60000; i++) printf \"{line}\\n\", i, 200000 + i }}' >>/etc/{name}")
+        host.operator.must("reset-password", first.uuid, "alice", "--password-fd", "9", secret=stories.PASSWORD)
+        host.operator.must("bind", first.uuid, "alice", "tablet", "--accept-new-identity")
+        check(first.key_login("alice", "tablet"), "with 60,000 accounts more a reset and a bind")
     finally:
         print(denials())
     check("latchkey" not in denials(), "no denials that concern us")

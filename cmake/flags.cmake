@@ -50,9 +50,7 @@ endif()
 if(NOT LATCHKEY_SANITIZE AND NOT LATCHKEY_FUZZ)
 	check_c_compiler_flag(-Oz LATCHKEY_HAS_OZ)
 	# -fno-plt: all is bound at start anyway, and a table of jumps for each program was 13 kB.
-	# What gcc thinks is smaller and, all together, is not: 3 kB of code, and two libraries each a page shorter.
-	set(gcc_size -fno-tree-dominator-opts -fno-tree-pre -fno-gcse -fno-tree-fre -fno-jump-tables -fno-tree-sra)
-	set(size $<$<BOOL:${LATCHKEY_HAS_OZ}>:-Oz> $<$<C_COMPILER_ID:GNU>:${gcc_size}> -fno-plt -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-unwind-tables)
+	set(size $<$<BOOL:${LATCHKEY_HAS_OZ}>:-Oz> -fno-plt -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-unwind-tables)
 	target_compile_options(latchkey_flags INTERFACE "$<$<CONFIG:MinSizeRel>:${size}>")
 	target_link_options(latchkey_flags INTERFACE "$<$<CONFIG:MinSizeRel>:${size};LINKER:--gc-sections>")
 endif()

@@ -22,9 +22,8 @@ struct account_memo;
 struct account_table {
 	char *bytes; /* NUL after the last byte */
 	size_t size;
-	struct stat
-		seen; /* of the file, just before it was read; where everybody may read it, nothing of it is wiped */
-	bool mapped;  /* the bytes are the file's own pages, which nobody may write to or need wipe */
+	struct stat seen;            /* just before it was read; what everybody may read is not wiped */
+	bool mapped;                 /* the bytes are the file's own pages, which nobody may write to or need wipe */
 	struct account_index *index; /* lib/account_index.h; NULL: every look-up reads the lines */
 	struct account_memo *memo;   /* the last name looked up without an index; NULL: it is not remembered */
 };

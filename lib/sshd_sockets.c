@@ -85,9 +85,10 @@ static bool is_past_listeners(const struct buffer *text)
 	const char *end = memrchr(text->bytes, '\n', text->size);
 	const char *row = end ? memrchr(text->bytes, '\n', (size_t)(end - text->bytes)) : NULL;
 
-	if (!row)
-		return false;                          /* the heading */
-	for (unsigned field = 0; field < 3; field++) { /* number, local address, remote address */
+	if (!row) /* the heading */
+		return false;
+	/* Number, local address, remote address. */
+	for (unsigned field = 0; field < 3; field++) {
 		row += 1 + strspn(row + 1, " ");
 		row += strcspn(row, " ");
 	}

@@ -75,10 +75,9 @@ static void put_identity(const struct apply *apply, struct json_writer *writer, 
 			"reset, "
 			"its secret to /etc/latchkey/enrol, systemctl restart latchkey-net"},
 		{NAME_IDENTITY_OTHER, "identity_taken",
-			"the endpoint knows another identity under this instance id: a copy's (docs/OPERATIONS.md), or "
-			"one "
-			"from before: latchkey instance reset, its secret to /etc/latchkey/enrol, systemctl restart "
-			"latchkey-net"},
+			"the endpoint knows another identity under this instance id: a copy's "
+			"(docs/OPERATIONS.md), or one from before: latchkey instance reset, its secret to "
+			"/etc/latchkey/enrol, systemctl restart latchkey-net"},
 		{NAME_IDENTITY_REFUSED, "identity_refused", "the endpoint refuses this instance's identity"},
 	};
 	struct stat status;

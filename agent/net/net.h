@@ -36,8 +36,7 @@ struct net {
 	sd_event_source *ask_timer; /* the next document request */
 	sd_event_source *trust_timer;
 	bool asked_once, was_held, may_hold; /* may_hold: the last request could have been a held one */
-	bool doorbell;                       /* a request that was asked for is on its way */
-	bool rung;                           /* and so it is once the one under way has ended, or is a second old */
+	bool doorbell;                       /* one more is asked for; what is under way has a second to end */
 	int64_t asked_at;                    /* milliseconds, as net_now_ms() */
 	char have_etag[128], sent_etag[128]; /* taken over; handed up and not yet answered */
 	bool waits_for_have;

@@ -89,6 +89,11 @@ static void take_document(struct net *net, const struct http_answer *answer)
 		fatal_link(net, r);
 }
 
+static bool is_asking(const struct net *net)
+{
+	return net->http && http_is_busy(net->http, HTTP_DOCUMENT);
+}
+
 static void document_answered(void *context, const struct http_answer *answer)
 {
 	struct net *net = context;
@@ -100,11 +105,11 @@ static void document_answered(void *context, const struct http_answer *answer)
 	if (fresh)
 		take_document(net, answer);
 	report_endpoint(net, answer->code, answer->error);
-	bool rung = net->rung;
-	net->rung = false;
-	if (fresh)
+	if (fresh) {
+		net->doorbell = false;
 		return;
-	if (rung)
+	}
+	if (net->doorbell)
 		schedule_ask(net, SCHEDULE_STARTED, -1);
 	else if (answer->code == 0 && !net->schedule.answered)
 		schedule_ask(net, SCHEDULE_SILENT, -1);
@@ -129,11 +134,9 @@ static int ask_document(sd_event_source *source, uint64_t usec, void *context)
 
 	(void)source;
 	(void)usec;
-	bool busy = net->http && http_is_busy(net->http, HTTP_DOCUMENT);
-
-	if (!has_endpoint(net) || !net->hello || net->waits_for_have || (busy && !net->rung))
+	if (!has_endpoint(net) || !net->hello || net->waits_for_have || (is_asking(net) && !net->doorbell))
 		return 0;
-	if (busy)
+	if (is_asking(net))
 		http_cancel(net->http, HTTP_DOCUMENT);
 	make_path(net, "document", path);
 	if (net->files)
@@ -144,7 +147,7 @@ static int ask_document(sd_event_source *source, uint64_t usec, void *context)
 	net->was_held = net->asked_once && net->wait_s > 0;
 	net->asked_once = true;
 	net->asked_at = net_now_ms();
-	net->doorbell = net->rung = false;
+	net->doorbell = false;
 	const struct http_request request = {
 		.method = "GET",
 		.path = path,
@@ -165,21 +168,15 @@ static int ask_document(sd_event_source *source, uint64_t usec, void *context)
 void poll_ask_now(struct net *net)
 {
 	/* One request, however often the bell is rung before it is made. */
-	if (!has_endpoint(net) || net->waits_for_have || net->doorbell || net->rung)
+	if (!has_endpoint(net) || net->waits_for_have || net->doorbell)
 		return;
+	int64_t now = net_now_ms();
+	int64_t delay = schedule_next(&net->schedule, SCHEDULE_STARTED, -1, now, net_random());
 	/* One that has just been made is let live, or a bell that does not stop ringing would have none of them
 	 * answered. */
-	int64_t age = net_now_ms() - net->asked_at;
-	if (net->http && http_is_busy(net->http, HTTP_DOCUMENT) && age < FRESH_MS) {
-		int64_t delay = schedule_next(&net->schedule, SCHEDULE_STARTED, -1, net_now_ms(), net_random());
-		net->rung = true;
-		ask_in(net, delay > FRESH_MS - age ? delay : FRESH_MS - age);
-		return;
-	}
+	int64_t fresh = is_asking(net) ? net->asked_at + FRESH_MS - now : 0;
 	net->doorbell = true;
-	if (net->http)
-		http_cancel(net->http, HTTP_DOCUMENT);
-	schedule_ask(net, SCHEDULE_STARTED, -1);
+	ask_in(net, delay > fresh ? delay : fresh);
 }
 
 void poll_have(struct net *net, const char *etag)

@@ -36,8 +36,7 @@ struct net {
 	sd_event_source *ask_timer; /* the next document request */
 	sd_event_source *trust_timer;
 	bool asked_once, was_held, may_hold; /* may_hold: the last request could have been a held one */
-	bool doorbell;                       /* one more is asked for; what is under way has a second to end */
-	int64_t asked_at;                    /* milliseconds, as net_now_ms() */
+	bool doorbell;                       /* one more is asked for; what is under way has until then to end */
 	char have_etag[128], sent_etag[128]; /* taken over; handed up and not yet answered */
 	bool waits_for_have;
 

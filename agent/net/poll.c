@@ -10,7 +10,6 @@
 #define REQUEST_TIMEOUT_S 30u /* of a request that is not held */
 #define HELD_SLACK_S 15u      /* longer than the endpoint holds it */
 #define PATH_SIZE 512u
-#define FRESH_MS 1000
 #define TRUST_EVERY_S 3600u /* revocations must come without a document that asks for them */
 
 static void make_path(const struct net *net, const char *leaf, char path[PATH_SIZE])
@@ -146,7 +145,6 @@ static int ask_document(sd_event_source *source, uint64_t usec, void *context)
 	net->may_hold = net->asked_once || net->wait_s == 0;
 	net->was_held = net->asked_once && net->wait_s > 0;
 	net->asked_once = true;
-	net->asked_at = net_now_ms();
 	net->doorbell = false;
 	const struct http_request request = {
 		.method = "GET",
@@ -170,13 +168,10 @@ void poll_ask_now(struct net *net)
 	/* One request, however often the bell is rung before it is made. */
 	if (!has_endpoint(net) || net->waits_for_have || net->doorbell)
 		return;
-	int64_t now = net_now_ms();
-	int64_t delay = schedule_next(&net->schedule, SCHEDULE_STARTED, -1, now, net_random());
-	/* One that has just been made is let live, or a bell that does not stop ringing would have none of them
-	 * answered. */
-	int64_t fresh = is_asking(net) ? net->asked_at + FRESH_MS - now : 0;
+	/* What is under way is given up only when the next one is made, or a bell that does not stop ringing would have
+	 * none of them answered. */
 	net->doorbell = true;
-	ask_in(net, delay > fresh ? delay : fresh);
+	schedule_ask(net, SCHEDULE_STARTED, -1);
 }
 
 void poll_have(struct net *net, const char *etag)

@@ -12,18 +12,47 @@
 #define GROWTH_MAX (1u << 20) /* of a file between its reading and its replacing */
 #define LOOKS_MAX 15u         /* at the old file while somebody has it open: who only keeps it open is not waited for */
 #define LOOKS_PAUSE_MS 20u
+#define READ_LOOKS_MAX 100u /* and then it is read as it is: what comes of it is looked at again */
+#define READ_LOOKS_PAUSE_MS 2u
 
 /*
- * A lease for reading is not given while somebody has the file open for writing. NFS may say so without anybody; where
- * there are no leases nobody can tell.
+ * A lease for reading is not given (-EAGAIN) while somebody has the file open for writing, and who would open it waits
+ * until it is given back. NFS may say so without anybody; where there are no leases nobody can tell.
  */
-static bool has_writer(int descriptor)
+static int take_lease(int descriptor)
 {
 	/* Who opens it while the lease is held must not end us: SIGIO, the default, would. */
-	if (fcntl(descriptor, F_SETSIG, SIGWINCH) < 0 || fcntl(descriptor, F_SETLEASE, F_RDLCK) < 0)
-		return errno == EAGAIN;
-	(void)fcntl(descriptor, F_SETLEASE, F_UNLCK);
-	return false;
+	return fcntl(descriptor, F_SETSIG, SIGWINCH) < 0 || fcntl(descriptor, F_SETLEASE, F_RDLCK) < 0 ? -errno : 0;
+}
+
+static bool has_writer(int descriptor)
+{
+	int r = take_lease(descriptor);
+
+	if (r == 0)
+		(void)fcntl(descriptor, F_SETLEASE, F_UNLCK);
+	return r == -EAGAIN;
+}
+
+static void pause_for(unsigned milliseconds)
+{
+	const struct timespec pause = {0, milliseconds * 1000000L};
+
+	(void)nanosleep(&pause, NULL);
+}
+
+int file_shared_read(int descriptor, size_t limit, char **ret_bytes, size_t *ret_size)
+{
+	int held = take_lease(descriptor);
+
+	for (unsigned looks = 1; held == -EAGAIN && looks < READ_LOOKS_MAX; looks++) {
+		pause_for(READ_LOOKS_PAUSE_MS);
+		held = take_lease(descriptor);
+	}
+	int r = file_read_descriptor(descriptor, limit, ret_bytes, ret_size);
+	if (held == 0)
+		(void)fcntl(descriptor, F_SETLEASE, F_UNLCK);
+	return r;
 }
 
 /* False, too, when it cannot be told. */
@@ -98,7 +127,6 @@ static int look(
 static int look_when_closed(
 	int directory, const char *name, int descriptor, const struct file_reading *was, struct later *ret_later)
 {
-	const struct timespec pause = {0, LOOKS_PAUSE_MS * 1000000L};
 	CLEANUP(later_free) struct later later = {0};
 
 	for (unsigned looks = 1;; looks++) {
@@ -108,7 +136,7 @@ static int look_when_closed(
 		if (!later.has_writer || looks == LOOKS_MAX)
 			break;
 		later_free(&later);
-		(void)nanosleep(&pause, NULL);
+		pause_for(LOOKS_PAUSE_MS);
 	}
 	*ret_later = later;
 	later.bytes = NULL;

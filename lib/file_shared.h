@@ -9,6 +9,11 @@
 #include "lib/file.h"
 
 /*
+ * As file_read_descriptor, and not in the middle of what somebody writes: who has emptied it to write it anew is waited
+ * for a moment. Else what stood there before would be taken for what comes late.
+ */
+int file_shared_read(int descriptor, size_t limit, char **ret_bytes, size_t *ret_size) MUST_CHECK;
+/*
  * Puts `temporary`, open as `descriptor` and written as `is`, in the place of `name`, read through `old` (or -1) as
  * `was`. -EAGAIN: that is not what stands there, and it stands again. The temporary name is the caller's to remove on
  * failure, but for *ret_kept: then it is the only one of somebody's file.

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "lib/file.h"
+#include "lib/file_shared.h"
 #include "lib/sys.h"
 #include "plugins/authorized-keys/key_lines.h"
 #include "plugins/authorized-keys/key_walk.h"
@@ -68,7 +69,8 @@ static int read_content(const struct key_task *task, const struct key_place *pla
 	if (status.st_uid != task->identity.uid)
 		return key_view_refuse(
 			view, CODE_OWNER, "%.120s belongs to uid %u", place->path, (unsigned)status.st_uid);
-	r = file_read_descriptor(content->descriptor, KEY_FILE_MAX, &content->text, &content->size);
+	r = (purpose == KEY_WALK_LOOK ? file_read_descriptor : file_shared_read)(
+		content->descriptor, KEY_FILE_MAX, &content->text, &content->size);
 	if (r < 0)
 		return refuse_errno(view, -r, place->path);
 	view->exists = true;

@@ -7,6 +7,7 @@ import pwd
 import shutil
 import subprocess
 import sys
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "rig"))
 from plugin import Plugin, check  # noqa: E402
@@ -125,6 +126,29 @@ def kept_open(content):
     holder.wait()
 
 
+def emptied(content):
+    """He has emptied the file to write it anew when a key is bound: the key does not stand there without what he writes."""
+    entry, name = fresh(content), "emptied"
+    writer = as_alice(entry, f"import sys, time\nfile = open({FILE!r}, 'r+')\ntext = file.read()\nfile.seek(0)\nfile.truncate()\n"
+                             "print('empty', flush=True)\nsys.stdin.readline()\ntime.sleep(0.05)\nfile.write(text)")
+    check(writer.stdout.readline() == "empty\n", f"{name}: it is empty")
+    alone, codes = 0, []
+    binding = threading.Thread(target=lambda: codes.append(bind()["code"]))
+    writer.stdin.write("\n")
+    writer.stdin.flush()
+    binding.start()
+    while binding.is_alive():
+        with open(FILE, encoding="ascii") as file:
+            lines = file.read()
+        alone += FIRST in lines and HAND not in lines
+    binding.join()
+    writer.communicate()
+    with open(FILE, encoding="ascii") as file:
+        lines = file.read()
+    check(codes == ["ok"] and FIRST in lines and HAND in lines, f"{name}: both keys stand there; {codes}")
+    check(alone == 0, f"{name}: the new one was never there alone; {alone}")
+
+
 sshd = Sshd().start()
 try:
     hand = HAND + "\n"
@@ -132,6 +156,7 @@ try:
     race("appends slowly", APPEND % 0.1, hand)
     race("appends to a file that is ours", APPEND % 0, None)
     race("writes anew", ANEW, hand)
+    emptied(hand)
     # Who puts a copy in the file's place may have made it from one that he then puts another copy of in its place.
     race("replaces", REPLACE, hand, may_lose=0.002)
     kept_open(hand)

@@ -16,7 +16,7 @@ from machine import Machine, Signer, check, wait_for, write  # noqa: E402,F401
 from console import Operator  # noqa: E402
 
 VM = "/run/project/build/vm"
-ROOT = f"{VM}/root"
+ROOT = f"{VM}/{os.environ.get('LATCHKEY_VM_ROOT', 'root')}"
 
 
 class Host:

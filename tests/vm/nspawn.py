@@ -210,7 +210,9 @@ def cloud_init():
     check(second.key_login("debian", "laptop"), "the key of a document that waited logs in")
     check(second.key_login("debian", "tablet"), "cloud-init's key logs in too")
     stories.settled(second)
-    after_cloud_init("cloud-init.service")
+    old, new = "cloud-init.service", "cloud-init-network.service"  # the stage's name, from 24.3 on another
+    renamed = os.path.exists(f"{second.tree}/lib/systemd/system/{new}")
+    after_cloud_init(new if renamed else old)
     stories.registered(host, "vm-2")
     host.operator.must("reset-password", "vm-2", "debian", "--accept-new-identity", "--password-fd", "9", secret=stories.PASSWORD)
     check("PasswordAuthentication no" in second.must("cat /etc/ssh/sshd_config.d/50-cloud-init.conf"), "cloud-init has turned passwords off")
@@ -219,14 +221,14 @@ def cloud_init():
     check(second.password_login("debian", stories.PASSWORD), "until sshd.set turns them on, over cloud-init's file")
     second.stop()
     second.put({"var/lib/cloud/seed/nocloud/meta-data": ("instance-id: i-2\n", 0o644)})
-    # From 24.3 on that stage has another name. The init scripts that the unit hides under its old one would run the stage beside it.
-    second.must_run("sh", "-c", f"cd {second.tree}; rm -f etc/init.d/cloud-*; mv lib/systemd/system/cloud-init.service lib/systemd/system/cloud-init-network.service;"
-                    "grep -rl 'cloud-init[.]service' lib/systemd/system/cloud-* | xargs -r sed -i 's/cloud-init[.]service/cloud-init-network.service/g';"
-                    "find etc/systemd/system -name cloud-init.service -delete")
-    second.must_run("systemctl", f"--root={second.tree}", "enable", "cloud-init-network.service")
+    if not renamed:  # the init scripts that the unit hides under its old name would run the stage beside it
+        second.must_run("sh", "-c", f"cd {second.tree}; rm -f etc/init.d/cloud-*; mv lib/systemd/system/{old} lib/systemd/system/{new};"
+                        f"grep -rl '{old.replace('.', '[.]')}' lib/systemd/system/cloud-* | xargs -r sed -i 's/{old.replace('.', '[.]')}/{new}/g';"
+                        f"find etc/systemd/system -name {old} -delete")
+        second.must_run("systemctl", f"--root={second.tree}", "enable", new)
     second.start()
     wait_for(lambda: "done" in second.sh("cloud-init status")[1], "cloud-init is done", 600)
-    after_cloud_init("cloud-init-network.service")
+    after_cloud_init(new)
     check(second.key_login("debian", "laptop"), "after a boot in which cloud-init did everything again our key still logs in")
     check(second.key_login("debian", "tablet"), "  and cloud-init's")
     check(second.password_login("debian", stories.PASSWORD), "  and the password")

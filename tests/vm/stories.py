@@ -154,9 +154,9 @@ def every_command(host, guest, vm):
     must("bind", vm, "bob", "tablet")
     subprocess.run(["ssh", *guest.logins.ssh_options("-f", "-i", "/tmp/operator/tablet", "-o", "IdentitiesOnly=yes"), "bob@127.0.0.1",
                     "sleep 300"], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for(lambda: guest.sh("pgrep -f '^sshd: bob'")[0] == 0, "a session of his")
+    wait_for(lambda: guest.sh("pgrep -f '^sshd(-session)?: bob'")[0] == 0, "a session of his")
     must("sessions", "end", vm, "bob")
-    wait_for(lambda: guest.sh("pgrep -f '^sshd: bob'")[0] == 1, "sessions end: it is closed", 10)
+    wait_for(lambda: guest.sh("pgrep -f '^sshd(-session)?: bob'")[0] == 1, "sessions end: it is closed", 10)
     check("login by key works" in must("diagnose", vm, "bob"), "diagnose")
     must("sshd", "reload", vm)
     must("sshd", "restart", vm)

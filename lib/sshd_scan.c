@@ -273,7 +273,7 @@ static int include_pattern(struct scanner *scanner, const char *prefix, const ch
 	cleanup_buffer struct buffer path = {0};
 	cleanup_names char **names = NULL;
 	cleanup_free char *component = NULL;
-	size_t count;
+	size_t count = 0;
 	int r;
 
 	buffer_append_text(&path, prefix);

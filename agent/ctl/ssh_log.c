@@ -43,6 +43,9 @@ static const struct {
 	{"kex_exchange_identification: Connection closed", SSH_LOG_BANNER_RESET, true},
 	{"kex_exchange_identification: read: Connection reset", SSH_LOG_BANNER_RESET, true},
 	{"ssh_exchange_identification: ", SSH_LOG_BANNER_RESET, true},
+	/* What sshd says to a penalty from 9.8 on, to MaxStartups from 10.1 on, and to that before. */
+	{": Not allowed at this time", SSH_LOG_TURNED_AWAY, false},
+	{": Exceeded MaxStartups", SSH_LOG_TURNED_AWAY, false},
 	{"kex_exchange_identification: banner line", SSH_LOG_NOT_SSH, true},
 	{"kex_exchange_identification: client sent invalid", SSH_LOG_NOT_SSH, true},
 	{"Unable to negotiate with ", SSH_LOG_NO_COMMON, true},

@@ -53,6 +53,9 @@
 		"sshd hangs or is overloaded: journalctl -u ssh.service")                                             \
 	X(BANNER_RESET, "reset_before_banner", "it was connected, and closed before sshd's greeting",                 \
 		"MaxStartups, hosts.deny, no host key, or something in between: journalctl -u ssh.service")           \
+	X(TURNED_AWAY, "turned_away", "sshd turned the connection away before any login",                             \
+		"the address has failed too often (PerSourcePenalties, up to ten minutes) or too many log in at "     \
+		"once (MaxStartups): wait, or systemctl restart ssh.service, which forgets it")                       \
 	X(NOT_SSH, "not_ssh", "what answers there does not speak SSH", "look at the port")                            \
 	X(NO_COMMON, "no_common_algorithm", "client and server have no algorithm in common",                          \
 		"one of them is very old: update it, or look at HostKeyAlgorithms, KexAlgorithms, Ciphers, MACs")     \

@@ -3,7 +3,6 @@
 """The account plugin on real files, as it is shipped: tests/rig/enter -- /usr/bin/python3 tests/integration/020-account.py"""
 import base64
 import contextlib
-import crypt
 import ctypes
 import fcntl
 import grp
@@ -21,7 +20,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "rig"))
-from accounts import put, seal, unseal  # noqa: E402
+from accounts import crypt, put, seal, unseal  # noqa: E402
 from plugin import Plugin, check  # noqa: E402
 
 sodium = ctypes.CDLL("libsodium.so.23")
@@ -254,14 +253,14 @@ def test_lock():
     expect(set_password("bob", "Another-Horse8"), "ok", True)
     check(shadow("bob")[1].startswith("!$"), "a new password does not unlock")
     expect(account.one({"do": "user.unlock", "user": "bob"}), "ok", True)
-    check(crypt.crypt("Another-Horse8", shadow("bob")[1]) == shadow("bob")[1], "after unlock the new one counts")
+    check(crypt("Another-Horse8", shadow("bob")[1]) == shadow("bob")[1], "after unlock the new one counts")
     # Both doors opened by hand: the lock is over, whatever the ledger remembers of it.
     expect(account.one({"do": "user.lock", "user": "bob"}), "ok", True)
     subprocess.run(["usermod", "-U", "-e", "", "bob"], check=True)
     expect(ensure("bob", expires=1893542400), "ok", True)
     check(shadow("bob")[7] == str(1893542400 // 86400), "a date counts at once where an administrator has unlocked")
     expect(set_password("bob", "Another-Horse9"), "ok", True)
-    check(crypt.crypt("Another-Horse9", shadow("bob")[1]) == shadow("bob")[1], "and so does a password")
+    check(crypt("Another-Horse9", shadow("bob")[1]) == shadow("bob")[1], "and so does a password")
     before = read("/etc/shadow")
     for do in ("user.lock", "user.unlock"):
         expect(account.one({"do": do, "user": "bob"}), "ok", True)
@@ -287,7 +286,7 @@ def test_passwords():
     for password in ("Correct-Horse7", "a:B'c\"d$e%f\\g9", " Leading 1 and trailing ", "pässwörter-Ω1", "x" * 120 + "Aa1-"):
         expect(set_password("alice", password), "ok", True, "T17: a password")
         stored = shadow("alice")[1]
-        check(stored.startswith("$y$") and crypt.crypt(password, stored) == stored, "T17: exactly that password counts")
+        check(stored.startswith("$y$") and crypt(password, stored) == stored, "T17: exactly that password counts")
     check(shadow("alice")[2] == day, "changed today")
     expect(set_password("alice", "Correct-Horse7", must_change=True), "ok", True)
     check(shadow("alice")[2] == "0", "must_change")
@@ -311,7 +310,7 @@ def test_passwords():
         expect(account.one({"id": "c1", "do": "password.set", "user": "alice", "sealed": sealed}), "unseal_failed")
     check(read("/etc/shadow") == before, "refused: shadow is byte-identical")
     # hashes, sealed
-    sha = crypt.crypt("Sealed-Hash-9", "$6$rounds=100000$abcdefgh")
+    sha = crypt("Sealed-Hash-9", "$6$rounds=100000$abcdefgh")
     expect(set_password("alice", sha, kind="hash"), "ok", True)
     check(shadow("alice")[1] == sha, "a sealed hash is written as it is")
     expect(set_password("alice", sha, kind="hash"), "ok", False)
@@ -322,7 +321,7 @@ def test_passwords():
     expect(set_password("alice", "aaa\nroot:" + sha, kind="hash"), "hash_invalid")
     expect(account.one({"do": "password.set", "user": "alice", "hash": sha}), "clear_hash")
     open_policy = Plugin("account", {"clear_hash": True})
-    yescrypt = crypt.crypt("In-Clear-10", "$y$j9T$abcdefgh")
+    yescrypt = crypt("In-Clear-10", "$y$j9T$abcdefgh")
     expect(open_policy.one({"do": "password.set", "user": "alice", "hash": yescrypt}), "ok", True)
     check(shadow("alice")[1] == yescrypt, "a hash in clear where the policy allows it")
     expect(account.one({"do": "password.remove", "user": "alice"}), "ok", True)
@@ -356,7 +355,7 @@ def test_no_secret_leaves():
     traced.prefix[-1] = "/tmp/trace2"
     expect(traced.apply([command], planned)[0], "ok", True)
     trace += read("/tmp/trace2")
-    check(crypt.crypt(canary, shadow("alice")[1]) == shadow("alice")[1], "the canary is the password now")
+    check(crypt(canary, shadow("alice")[1]) == shadow("alice")[1], "the canary is the password now")
     check(b"openat" in trace and canary.encode() not in trace, "P60: strace of plan and apply does not show it")
     check(trace.count(b"execve(") == 2, "and no program but the plugin ran")
     check(b"PR_SET_DUMPABLE, SUID_DUMP_DISABLE" in trace and b"RLIMIT_CORE" in trace, "P62: no core, not dumpable")
@@ -393,7 +392,7 @@ def test_generate():
         value = unseal(public, secret, applied["sealed"])
         password = value.pop("password")
         check(value == {"instance": "i-1", "id": "g1", "user": "alice"} and len(password) == length, "bound and long")
-        check(crypt.crypt(password, shadow("alice")[1]) == shadow("alice")[1], "what came back sealed is the password")
+        check(crypt(password, shadow("alice")[1]) == shadow("alice")[1], "what came back sealed is the password")
         check(password not in text and password not in json.dumps(applied), "P60: in clear nowhere")
         again = account.apply([command], planned, redo=True)[0]
         check(again["code"] == "ok" and not again["changed"] and again["sealed"] == applied["sealed"], "a redo")
@@ -410,7 +409,7 @@ def test_compare_and_set():
     planned = account.plan(command)
     subprocess.run(["chpasswd"], input=b"alice:Meanwhile-Word2\n", check=True)
     expect(account.apply([command], planned)[0], "ok", True, "moved between plan and apply: the command wins")
-    check(crypt.crypt("Planned-Word1", shadow("alice")[1]) == shadow("alice")[1], "with the planned password")
+    check(crypt("Planned-Word1", shadow("alice")[1]) == shadow("alice")[1], "with the planned password")
     subprocess.run(["chpasswd"], input=b"alice:Newer-Word3\n", check=True)
     mine = shadow("alice")[1]
     expect(account.apply([command], planned, redo=True)[0], "superseded", False, "T25: a redo leaves the newer one")

@@ -4,7 +4,6 @@
 table; each row is one signed document on the machine as it ships, or a batch of the plugin where only a fault leads
 there. Names that a directory knows, and one that hangs, are in 021. In the rig: tests/integration/022-account-refusals.py"""
 import contextlib
-import crypt
 import fcntl
 import os
 import shutil
@@ -13,12 +12,12 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "rig"))
-from accounts import box_public, complaints, differences, entry, new_box, put, read, seal, snapshot  # noqa: E402
+from accounts import box_public, complaints, crypt, differences, entry, new_box, put, read, seal, snapshot  # noqa: E402
 from machine import Machine, Signer, check, keygen, main, write  # noqa: E402
 from plugin import Plugin  # noqa: E402
 
 MORE = "[groups]\nallow = *\n[sudo]\nmost = password\n"
-SHA = crypt.crypt("Sealed-Hash-9", "$6$rounds=100000$abcdefgh")
+SHA = crypt("Sealed-Hash-9", "$6$rounds=100000$abcdefgh")
 GOOD = "Correct-Horse7"
 
 

@@ -4,14 +4,13 @@
 yes and with UsePAM no, and what the result itself said about both doors. In the rig:
 tests/integration/023-account-logins.py"""
 import base64
-import crypt
 import os
 import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "rig"))
-from accounts import box_public, complaints, entry, new_box, seal, unseal  # noqa: E402
+from accounts import box_public, complaints, crypt, entry, new_box, seal, unseal  # noqa: E402
 from machine import Machine, Signer, check, keygen, main, read, wait_for, write  # noqa: E402
 
 FIRST, SECOND, THIRD = "First-Horse-7", "Second \"Horse' 8", "Dritt\u00e4s-Pferd-9"
@@ -72,7 +71,7 @@ def passwords(doors, user):
     result = doors.do("password.generate", user, to=base64.b64encode(public).decode(), length=20)
     doors.look("password.generate", user, True, unseal(public, secret, result["sealed"])["password"], result)
     for setting in ("$6$rounds=100000$abcdefgh", "$y$j9T$abcdefgh", "$5$rounds=100000$abcdefgh", "$2b$10$abcdefghijklmnopqrstuu"):
-        doors.look(f"a hash of {setting[:3]}", user, True, SECOND, doors.do("password.set", user, hash_=crypt.crypt(SECOND, setting)))
+        doors.look(f"a hash of {setting[:3]}", user, True, SECOND, doors.do("password.set", user, hash_=crypt(SECOND, setting)))
     doors.do("password.set", user, FIRST)
     doors.look("password.remove", user, True, False, doors.do("password.remove", user))
     doors.look("password.set after it", user, True, FIRST, doors.do("password.set", user, FIRST))

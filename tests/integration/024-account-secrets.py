@@ -5,7 +5,6 @@ its whole memory read: the plaintext lies in locked, undumpable mappings and now
 lies nowhere. Then the whole way of a canary, from the operator's program to shadow: memory, arguments, environment, logs,
 state and every file that anything wrote. In the rig: tests/integration/024-account-secrets.py"""
 import base64
-import crypt
 import glob
 import json
 import os
@@ -16,7 +15,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "rig"))
-from accounts import IDENTITY, entry, new_box, read, seal, unseal  # noqa: E402
+from accounts import IDENTITY, crypt, entry, new_box, read, seal, unseal  # noqa: E402
 from console import HOME, Operator  # noqa: E402
 from machine import Machine, check, main, wait_for  # noqa: E402
 from plugin import Plugin  # noqa: E402
@@ -121,7 +120,7 @@ def memory_of_the_plugin():
     stops = sum(stop_at(plugin, "apply", apply, when, lambda pid: places.extend(find(pid, canary.encode())), redo=when > 1)[1]
                 for when in (1, 2, 3, 5, 8, 13))
     check(places == [] and stops > 50, f"P61: apply, stopped {stops} times, never has it: it is not unsealed a second time")
-    check(crypt.crypt(canary, entry("shadow", "alice")[1]) == entry("shadow", "alice")[1], "  and it is the password")
+    check(crypt(canary, entry("shadow", "alice")[1]) == entry("shadow", "alice")[1], "  and it is the password")
 
     # A generated one is known only afterwards: every run is looked at, its memory kept until its answer is opened.
     public, secret = new_box()
@@ -190,7 +189,7 @@ def whole_way():
             except (FileNotFoundError, ProcessLookupError, PermissionError, OSError):
                 continue  # it ended meanwhile
     check(client.returncode == 0 and entry("shadow", "bob")[1] != before, f"the reset is done {read('/tmp/client.log').decode()!r}")
-    check(crypt.crypt(canary, entry("shadow", "bob")[1]) == entry("shadow", "bob")[1], "  and the canary is the password")
+    check(crypt(canary, entry("shadow", "bob")[1]) == entry("shadow", "bob")[1], "  and the canary is the password")
     check(len(seen) > 2, f"P61: looked into meanwhile: {seen}")
     hash_ = entry("shadow", "bob")[1].encode()
     left = []

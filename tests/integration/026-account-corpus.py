@@ -2,18 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """P22: generated account files as ugly as they come, every command on each: what is not the user's own stays, byte for byte.
 026-account-corpus.py [FIRST-SEED [COUNT]]; in the rig."""
-import crypt
 import os
 import random
 import shutil
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "rig"))
-from accounts import FILES, differences, read, snapshot  # noqa: E402
+from accounts import FILES, crypt, differences, read, snapshot  # noqa: E402
 from plugin import Plugin, check  # noqa: E402
 
 ROOT = "/tmp/disk"
-HASH = crypt.crypt("Corpus-Word-1", "$6$rounds=1000$abcdefgh")
+HASH = crypt("Corpus-Word-1", "$6$rounds=1000$abcdefgh")
 FIELDS = {"passwd": 7, "shadow": 9, "group": 4, "gshadow": 4, "subuid": 3, "subgid": 3}
 NAMES = ["root", "daemon", "bin", "alice", "alicea", "ali", "bob", "bobby", "team", "dev", "ops", "x", "_svc", "Z.z", "1abc"]
 USERS = ["alice", "bob", "new"]

@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """The authorized-keys plugin with a real sshd: tests/rig/enter -- /usr/bin/python3 tests/integration/030-authorized-keys.py"""
-import crypt
 import hashlib
 import json
 import os
@@ -13,6 +12,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "rig"))
+from accounts import crypt  # noqa: E402
 from plugin import Plugin, check  # noqa: E402
 from sshd import SSH, Sshd, key_pair, logs_in  # noqa: E402
 
@@ -508,7 +508,7 @@ def test_lock():
     account = Plugin("account", {"clear_hash": True})
     fresh()
     expect(bind("k1", FIRST), "ok", True)
-    hash_ = crypt.crypt("Correct-Horse7", crypt.mksalt(crypt.METHOD_SHA512))
+    hash_ = crypt("Correct-Horse7", "$6$abcdefgh")
     for pam in ("yes", "no"):
         sshd.configure("00-latchkey", f"UsePAM {pam}\nPasswordAuthentication yes\n")
         expect(account.one({"do": "password.remove", "user": "alice"}), "ok")

@@ -107,10 +107,23 @@ def before_the_login():
     case("closed at once", ssh(*NEW, port=closing.port), "reset_before_banner")
     web = Listener(greet_badly)
     case("a web server", ssh(*NEW, port=web.port), "not_ssh")
+    # sshd's own words from 9.8 on, to an address that has failed too often.
+    penalty = Listener(lambda connection: (connection.sendall(b"Not allowed at this time\r\n"), connection.close()))
+    case("a penalty", ssh(*NEW, port=penalty.port), "turned_away")
     write("/etc/hosts.deny", "sshd: ALL\n", 0o644)
     case("hosts.deny", ssh(*NEW, "-o", "ConnectTimeout=50"), "reset_before_banner")
     write("/etc/hosts.deny", "", 0o644)
     case("an old client", ssh(*NEW, "-o", "KexAlgorithms=diffie-hellman-group1-sha1"), "no_common_algorithm")
+
+
+def too_many_at_once(server):
+    write(FIRST, "MaxStartups 1:100:1\n", 0o644)
+    server.reload()
+    with socket.create_connection(("127.0.0.1", 22)) as first:
+        check(first.recv(64).startswith(b"SSH-2.0"), "one logs in")
+        case("MaxStartups", ssh(*NEW), "turned_away")
+    write(FIRST, "", 0o644)
+    server.reload()
 
 
 def host_keys():
@@ -227,6 +240,7 @@ def main():
     server = Server()
     try:
         before_the_login()
+        too_many_at_once(server)
         host_keys()
         keys(server)
         agent_with_many_keys()

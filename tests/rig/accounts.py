@@ -10,6 +10,13 @@ import subprocess
 FILES = ("passwd", "shadow", "group", "gshadow", "subuid", "subgid")
 IDENTITY = "/var/lib/latchkey/identity"
 sodium = ctypes.CDLL("libsodium.so.23")
+libcrypt = ctypes.CDLL("libcrypt.so.1")
+libcrypt.crypt.restype = ctypes.c_char_p
+
+
+def crypt(word, setting):
+    """crypt(3), which Python's own library has no more from 3.13 on."""
+    return libcrypt.crypt(word.encode(), setting.encode()).decode()
 
 
 def read(path):

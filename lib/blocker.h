@@ -116,8 +116,9 @@
 		"faillock --user USER --reset")                                                                        \
 	X(ADDRESS_BANNED, "address_banned", "fail2ban has banned the address", "fail2ban-client unban ADDRESS",        \
 		"fail2ban-client unban ADDRESS")                                                                       \
-	X(HOST_KEY_MISSING, "host_key_missing", "sshd has no host key, so it ends every connection", "ssh-keygen -A",  \
-		"ssh-keygen -A")                                                                                       \
+	X(HOST_KEY_MISSING, "host_key_missing",                                                                        \
+		"sshd has no host key: it ends every connection, or from 9.8 on will not start again",                 \
+		"ssh-keygen -A", "ssh-keygen -A")                                                                      \
 	X(HOME_TIMEOUT, "home_timeout", "the home directory does not answer", "look at its mount", "findmnt")
 
 enum blocker {

@@ -30,6 +30,7 @@ static const struct {
 	{"Load key \"", SSH_LOG_KEY_FILE_BAD, true},
 	{"no mutual signature", SSH_LOG_NO_SIGNATURE, false},
 	{"not in PubkeyAccepted", SSH_LOG_NO_SIGNATURE, false},
+	{"corresponding algorithm not supported by server", SSH_LOG_NO_SIGNATURE, false},
 	{"agent refused operation", SSH_LOG_SIGNING_FAILED, false},
 	{"signing failed for ", SSH_LOG_SIGNING_FAILED, false},
 	{"with partial success", SSH_LOG_PARTIAL, false},

@@ -100,7 +100,7 @@ def test_unbind():
 def test_forged():
     bobs = open_session("second", "bob")
     lines = subprocess.run(["ps", "-eo", "pid=,args="], stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
-    pid = next(line.split()[0] for line in lines if "sshd: bob [priv]" in line)
+    pid = next(line.split()[0] for line in lines if ": bob [priv]" in line)
     text = f"Accepted publickey for bob from 127.0.0.1 port 4 ssh2: ED25519 {fingerprint('first')}"
     forge(text, pid)
     forge("Accepted password for bob from 127.0.0.1 port 4 ssh2", pid)

@@ -35,6 +35,34 @@ static void an_old_server_and_an_rsa_key(void **state)
 	assert_string_equal(log.methods, "publickey");
 }
 
+/* OpenSSH 10: what the server does not take is not offered. */
+static void a_key_that_is_skipped(void **state)
+{
+	(void)state;
+	struct ssh_log log =
+		read_text("debug1: Authenticating to h:22 as 'alice'\n"
+			  "debug1: Authentications that can continue: publickey,password\n"
+			  "debug1: Skipping ssh-rsa key /home/a/id - corresponding algorithm not supported "
+			  "by server\n"
+			  "alice@h: Permission denied (publickey,password).\n");
+	assert_int_equal(log.found, FOUND(NO_SIGNATURE) | FOUND(NO_KEY_OFFERED) | FOUND(DENIED));
+}
+
+static void turned_away(void **state)
+{
+	static const char *const words[] = {"Not allowed at this time", "Exceeded MaxStartups"};
+	char text[256];
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		(void)snprintf(text, sizeof(text),
+			"debug1: kex_exchange_identification: banner line 0: %s\n"
+			"kex_exchange_identification: Connection closed by remote host\n",
+			words[i]);
+		assert_int_equal(read_text(text).end, SSH_LOG_TURNED_AWAY);
+	}
+}
+
 static void an_agent_that_does_not_sign(void **state)
 {
 	(void)state;
@@ -89,6 +117,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_old_server_and_an_rsa_key),
+		cmocka_unit_test(a_key_that_is_skipped),
+		cmocka_unit_test(turned_away),
 		cmocka_unit_test(an_agent_that_does_not_sign),
 		cmocka_unit_test(a_disconnect_with_a_reason),
 		cmocka_unit_test(what_only_looks_like_it),

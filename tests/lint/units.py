@@ -29,6 +29,7 @@ for script in ("latchkeyd", "latchkey-net"):
     text = read(f"packaging/openrc/{script}")
     check(subprocess.run(["sh", "-n", f"packaging/openrc/{script}"]).returncode == 0 and "\nrespawn_max=0\n" in text,
           f"OpenRC's {script} is never given up either")
+    check(f"\nerror_log=/var/log/{script}.log\n" in text, f"what {script} says under OpenRC is kept: supervise-daemon opens /dev/null otherwise")
 line = next(line for line in read(f"{UNITS}/latchkeyd.service").splitlines() if line.startswith("CapabilityBoundingSet="))
 unit = {name.removeprefix("CAP_").lower() for name in line.split("=")[1].split()}
 check(unit == set(root_capabilities().split(",")), f"latchkeyd's bounding set is the union of the manifests {unit}")

@@ -169,6 +169,7 @@ def packages():
     stories.settled(guest)
     guest.must("apt-get -y purge latchkey-agent 2>&1")
     check(guest.sh("test -e /var/lib/latchkey -o -e /etc/latchkey/policy.conf")[0] == 1, "purge: the state and the conffile are gone")
+    check(guest.must("ls /run/latchkey").split() in ([], ["authorized_keys"]), "  and so is what ran, but for the keys bound at runtime")
     check(guest.must(kept) == sums and guest.key_login("alice"), "the operator's files and people's logins are not")
     guest.must("systemctl restart ssh")
     check(guest.key_login("alice"), "sshd starts with what is left")

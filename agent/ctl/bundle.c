@@ -200,7 +200,7 @@ static void collect(struct bundle *bundle)
 
 	read_secret(bundle);
 	add_versions(bundle);
-	add_file(bundle, "/etc", "os-release");
+	add_file(bundle, "/usr/lib", "os-release"); /* in /etc it is a link to this */
 	add_file(bundle, PATH_RUN, "view");
 	add_file(bundle, "/" PATH_CONFIGURATION, "latchkey.conf");
 	add_files(bundle, "/" PATH_CONFIGURATION "/latchkey.conf.d");

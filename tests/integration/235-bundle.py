@@ -68,7 +68,7 @@ def test():
             check(secret not in text, f"  {secret[:12]!a}… is not in it")
         fingerprint = subprocess.run(["ssh-keygen", "-lf", "/tmp/laptop.pub"], stdout=subprocess.PIPE, text=True).stdout.split()[1]
         for wanted in ("==== versions", "keys.bind", fingerprint, "passwordauthentication", "ops SHA256:", "endpoint.example",
-                       "identity/sign", "mode = enforce"):
+                       "identity/sign", "mode = enforce", "PRETTY_NAME="):
             check(wanted in text, f"  {wanted} is")
         check(all(" " <= c <= "~" or c in "\n\t" for c in text), "  plain text")
         check("policy.conf" in err and "journalctl" in err and out == "", "what goes in is listed")

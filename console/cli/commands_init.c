@@ -8,6 +8,7 @@
 
 #include "console/cli/commands.h"
 #include "console/cli/init.h"
+#include "console/cli/output.h"
 #include "console/cli/private_key.h"
 #include "console/cli/state.h"
 #include "lib/file.h"
@@ -226,9 +227,14 @@ enum cli_exit command_init(struct cli *cli, const struct arguments *arguments)
 		r = init_finish(cli, arguments, &line);
 	if (r != CLI_OK)
 		return r;
-	if (!cli->json)
-		(void)fputs("Put this line into /etc/latchkey/allowed_signers of every instance that shall obey:\n",
-			stderr);
+	if (cli->json) {
+		cleanup_json cJSON *object = cJSON_CreateObject();
+		if (!cJSON_AddStringToObject(object, "allowed_signers", line.bytes))
+			return failed("init", -ENOMEM);
+		output_json(object);
+		return CLI_OK;
+	}
+	(void)fputs("Put this line into /etc/latchkey/allowed_signers of every instance that shall obey:\n", stderr);
 	(void)fputs(line.bytes, stdout);
 	return CLI_OK;
 }

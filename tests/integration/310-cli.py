@@ -230,6 +230,8 @@ try:
           (0, True, "alice@example.com"))
     check("init again keeps the key", run("init", "--endpoint", f"http://127.0.0.1:{port}", "--token-fd", "FD", "--name",
                                           "alice@example.com", descriptor=secret)[1], line)
+    check("init --json is JSON", json.loads(run("init", "--json", "--endpoint", f"http://127.0.0.1:{port}", "--token-fd", "FD", "--name",
+                                                "alice@example.com", descriptor=secret)[1]), {"allowed_signers": line})
     check("the state is private", [name for name in os.listdir(home) if name != "keypairs" and
                                    os.stat(os.path.join(home, name)).st_mode & 0o077], [])
     check("ssh-keygen reads the key", subprocess.run(

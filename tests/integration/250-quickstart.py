@@ -90,6 +90,8 @@ def test():
         check(done.returncode == 0 and "nothing to change" in done.stdout and "cloud-config" not in done.stdout,
               "again: nothing is made anew")
         check(done.stderr.count("process") == 0, "  and no second endpoint")
+        done = run("quickstart", "127.0.0.1", "--instance", "vm-1")
+        check(done.returncode == 0 and "quickstart@127.0.0.1" in done.stdout, f"without USER it logs in too\n{done.stdout}{done.stderr}")
         os.kill(endpoint, signal.SIGTERM)
         wait_for(lambda: not os.path.exists(f"/proc/{endpoint}") or read(f"/proc/{endpoint}/stat").split()[2] == "Z", "it is stopped")
         done = run("quickstart", "anna@127.0.0.1", "--instance", "vm-1")

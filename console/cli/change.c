@@ -246,6 +246,10 @@ static enum cli_exit attempt(
 	if (r != CLI_OK)
 		return r;
 	change->seq = (current.seq > change->pin.seq ? current.seq : change->pin.seq) + 1;
+	/* What the instance itself has reported: a document may have come to it by hand. */
+	int64_t taken = change->pin.report.values[REPORT_SEQ];
+	if (taken >= change->seq && taken - change->seq < DOCUMENT_SEQ_STEP)
+		change->seq = taken + 1;
 	int64_t wanted = change->not_before > now ? change->not_before + valid : now + valid;
 	if (wanted > now + DOCUMENT_VALID_MAX)
 		wanted = now + DOCUMENT_VALID_MAX;

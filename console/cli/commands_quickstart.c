@@ -20,7 +20,8 @@
 #include "lib/process.h"
 
 #define WAIT_DEFAULT 3600 /* seconds for somebody to make a machine with the user-data */
-#define USER_DEFAULT "quickstart" /* no name that a distribution has: operator is an account of EL's, and a group of Debian's */
+/* No name that a distribution has: operator is an account of EL's, and a group of Debian's. */
+#define USER_DEFAULT "quickstart"
 #define KNOWN_HOSTS "known_hosts"
 #define LOGIN_TIMEOUT_MS 60000u
 

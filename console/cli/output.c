@@ -246,6 +246,10 @@ enum cli_exit output_wait(struct cli *cli, const struct arguments *arguments, st
 		if (waiting.refusal) {
 			complain("%s refused the whole document %" PRIi64 ": %s", change->pin.instance, change->seq,
 				waiting.refusal);
+			if (strcmp(waiting.refusal, "replayed") == 0)
+				note("a document that came to it by another way has a higher number: latchkey status "
+				     "%s learns it, then give the command again",
+					change->pin.instance);
 			if (change->dry_run && strcmp(waiting.refusal, "malformed") == 0)
 				note("an agent that knows no dry run answers so; nothing was done");
 			return CLI_FAILED;

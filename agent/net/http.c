@@ -344,7 +344,11 @@ static bool set_options(struct http *http, struct exchange *exchange, const stru
 
 #define SET(option, value) (good = good && curl_easy_setopt(easy, option, value) == CURLE_OK)
 	SET(CURLOPT_URL, url);
+#if LIBCURL_VERSION_NUM >= 0x075500 /* EL 9 has 7.76 */
 	SET(CURLOPT_PROTOCOLS_STR, "http,https");
+#else
+	SET(CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+#endif
 	SET(CURLOPT_FOLLOWLOCATION, 0L);
 	SET(CURLOPT_PROXY, http->proxy);
 	SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);

@@ -96,20 +96,24 @@ static bool make_headers(const struct http_request *request, const char *token, 
 static bool set_options(CURL *curl, const struct cli *cli, const struct http_request *request, const char *url,
 	struct curl_slist *headers, struct transfer *transfer)
 {
-	bool good = curl_easy_setopt(curl, CURLOPT_URL, url) == CURLE_OK &&
-		    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
-		    curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
-		    curl_easy_setopt(curl, CURLOPT_PROXY, "") == CURLE_OK &&
-		    curl_easy_setopt(curl, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED) == CURLE_OK &&
-		    curl_easy_setopt(curl, CURLOPT_HTTP09_ALLOWED, 0L) == CURLE_OK &&
-		    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
-		    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)HTTP_CONNECT_SECONDS) == CURLE_OK &&
-		    curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)HTTP_SECONDS + request->wait) == CURLE_OK &&
-		    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers) == CURLE_OK &&
-		    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body) == CURLE_OK &&
-		    curl_easy_setopt(curl, CURLOPT_WRITEDATA, transfer) == CURLE_OK &&
-		    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header) == CURLE_OK &&
-		    curl_easy_setopt(curl, CURLOPT_HEADERDATA, transfer) == CURLE_OK;
+#if LIBCURL_VERSION_NUM >= 0x075500 /* EL 9 has 7.76 */
+	bool good = curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK;
+#else
+	bool good = curl_easy_setopt(curl, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS)) == CURLE_OK;
+#endif
+	good = good && curl_easy_setopt(curl, CURLOPT_URL, url) == CURLE_OK &&
+	       curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
+	       curl_easy_setopt(curl, CURLOPT_PROXY, "") == CURLE_OK &&
+	       curl_easy_setopt(curl, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED) == CURLE_OK &&
+	       curl_easy_setopt(curl, CURLOPT_HTTP09_ALLOWED, 0L) == CURLE_OK &&
+	       curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
+	       curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)HTTP_CONNECT_SECONDS) == CURLE_OK &&
+	       curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)HTTP_SECONDS + request->wait) == CURLE_OK &&
+	       curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers) == CURLE_OK &&
+	       curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body) == CURLE_OK &&
+	       curl_easy_setopt(curl, CURLOPT_WRITEDATA, transfer) == CURLE_OK &&
+	       curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header) == CURLE_OK &&
+	       curl_easy_setopt(curl, CURLOPT_HEADERDATA, transfer) == CURLE_OK;
 	if (good && cli->settings.ca_file)
 		good = curl_easy_setopt(curl, CURLOPT_CAINFO, cli->settings.ca_file) == CURLE_OK;
 	if (good && request->body)

@@ -15,6 +15,12 @@
 #define REQUEST_DRAIN_MAX (4u << 20) /* of a refused body that is read and dropped, so that the refusal arrives */
 #define REQUEST_INSTANCE_SIZE 129u
 
+/* libmicrohttpd before 0.9.74, as EL 9 has it, knows them by the names of an older RFC. */
+#ifndef MHD_HTTP_CONTENT_TOO_LARGE
+#define MHD_HTTP_CONTENT_TOO_LARGE 413
+#define MHD_HTTP_UNPROCESSABLE_CONTENT 422
+#endif
+
 struct server {
 	struct store *store;
 	struct holds *holds;

@@ -37,7 +37,8 @@ def test():
     check(not os.path.exists("/root/.ssh/authorized_keys") and not os.path.exists("/home/debian/.ssh"), "  nothing is made")
 
     # --- the policy for cloud images, without a restart -----------------------------------------------------------------
-    shutil.copy("/usr/share/latchkey/policy-cloud-image.conf", "/etc/latchkey/policy.conf")
+    os.makedirs("/etc/latchkey/policy.conf.d", exist_ok=True)
+    shutil.copy("/usr/share/latchkey/policy-cloud-image.conf", "/etc/latchkey/policy.conf.d/cloud-image.conf")
     operator.must("bind", vm, "debian", "laptop")
     check(machine.login_with_key("debian", f"{HOME}/laptop"), "the default user logs in by key, though his hash is !")
     operator.must("reset-password", vm, "debian", "--password-fd", "9", secret=USERS)

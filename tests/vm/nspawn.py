@@ -197,7 +197,7 @@ def cloud_init():
     files = host.seed("vm-2")
     text = "#cloud-config\nlocale: false\nssh_pwauth: false\nusers:\n- name: debian\n  shell: /bin/bash\n  sudo: ALL=(ALL) NOPASSWD:ALL\n  lock_passwd: false\n"
     text += f"  ssh_authorized_keys: ['{guest.must_run('ssh-keygen', '-y', '-f', '/tmp/operator/tablet').strip()}']\nwrite_files:\n"
-    files["etc/latchkey/policy.conf"] = (open(f"{second.tree}/usr/share/latchkey/policy-cloud-image.conf").read(), 0o644)
+    files["etc/latchkey/policy.conf.d/cloud-image.conf"] = (open(f"{second.tree}/usr/share/latchkey/policy-cloud-image.conf").read(), 0o644)
     for path, (content, mode) in files.items():
         body = "".join(f"    {line}\n" for line in content.splitlines())
         owner = "root:latchkey" if mode == 0o640 else "root:root"

@@ -58,6 +58,12 @@ int agent_config_load(int root, struct config *ret_config, char ret_error[CONFIG
 	if (r < 0)
 		return r;
 	const char *url = config_text(&config, "endpoint", "url");
+	if (url && strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0 &&
+		strncmp(url, "unix:/", 6) != 0 && strncmp(url, "file:///", 8) != 0) {
+		(void)snprintf(ret_error, CONFIG_ERROR_MAX, "%s: must begin with http://, https://, unix:/ or file:///",
+			config_source(&config, "endpoint", "url"));
+		return -EBADMSG;
+	}
 	/* Whoever answers for the name would be believed. */
 	if (url && agent_config_is_http_by_name(url) &&
 		strcmp(config_text(&config, "agent", "trust"), "unsigned") == 0) {

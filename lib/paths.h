@@ -8,6 +8,8 @@
 #define NAME_IDENTITY_UNKNOWN "identity-403"
 #define NAME_IDENTITY_OTHER "identity-409"
 #define NAME_IDENTITY_REFUSED "identity-refused"
+/* Below PATH_RUN, for the network half: the last good configuration, there while the operator's is refused. */
+#define NAME_LAST_GOOD "latchkey.conf"
 #define PATH_LINK PATH_RUN "/link"
 #define PATH_STATUS_SOCKET PATH_RUN "/io.latchkey.Agent"
 #define PATH_CONFIGURATION "etc/latchkey"

@@ -10,6 +10,7 @@
 #include "agent/apply/history.h"
 #include "agent/apply/identity.h"
 #include "agent/apply/journal.h"
+#include "lib/account_files.h"
 #include "lib/agent_config.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -51,6 +52,27 @@ static void save_last_good(const struct apply *apply)
 		log_warning("cannot keep the last good configuration: %s", strerror(-r));
 }
 
+/* latchkey-net reads it, who may not look into the state. It may hold a proxy's password. */
+static void publish_last_good(const struct apply *apply, const char *text, size_t size)
+{
+	cleanup_account_table struct account_table passwd = {0};
+	cleanup_account struct account account = {0};
+	cleanup_free char *old = NULL;
+	size_t old_size = 0;
+
+	if (apply->run < 0 || (file_read(apply->run, NAME_LAST_GOOD, CONFIG_FILE_MAX, &old, &old_size) == 0 &&
+				      old_size == size && memcmp(old, text, size) == 0))
+		return;
+	int r = account_table_read(apply->root, "etc/passwd", &passwd);
+	if (r == 0)
+		r = account_find(&passwd, AGENT_USER, &account);
+	if (r == 0)
+		r = file_replace(apply->run, NAME_LAST_GOOD, text, size,
+			&(struct file_attributes){.mode = 0640, .uid = 0, .gid = account.gid, .like = -1});
+	if (r < 0)
+		log_warning("cannot give latchkey-net the last good configuration: %s", strerror(-r));
+}
+
 static int load_last_good(struct apply *apply)
 {
 	char error[CONFIG_ERROR_MAX];
@@ -62,8 +84,11 @@ static int load_last_good(struct apply *apply)
 	if (r < 0)
 		return r;
 	if (apply_state_directory(apply, "trust", &directory) < 0 ||
-		file_read(directory, LAST_GOOD, CONFIG_FILE_MAX, &text, &size) < 0)
+		file_read(directory, LAST_GOOD, CONFIG_FILE_MAX, &text, &size) < 0) {
+		publish_last_good(apply, "", 0);
 		return 0; /* there never was one: defaults, which trust nothing */
+	}
+	publish_last_good(apply, text, size);
 	return config_parse(&apply->config, LAST_GOOD, text, size, error);
 }
 
@@ -78,8 +103,11 @@ static int load_configuration(struct apply *apply)
 		r = load_last_good(apply);
 		if (r < 0)
 			return r;
-	} else if (apply->state >= 0) {
-		save_last_good(apply);
+	} else {
+		if (apply->run >= 0)
+			(void)!file_remove(apply->run, NAME_LAST_GOOD);
+		if (apply->state >= 0)
+			save_last_good(apply);
 	}
 	agent_config_set_log_level(&apply->config);
 	r = policy_load(apply->root, &apply->policy);

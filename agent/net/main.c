@@ -18,6 +18,7 @@
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/notify.h"
+#include "lib/paths.h"
 #include "lib/program.h"
 #include "lib/sandbox.h"
 
@@ -106,9 +107,34 @@ static int limit(void)
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
 }
 
-static int open_all(struct net *net)
+/*
+ * The last good one where the operator's is refused: latchkey-apply puts it there. Until it has, at a boot, this
+ * program ends and is started again.
+ */
+static int load_configuration(struct net *net, int root)
 {
 	char error[CONFIG_ERROR_MAX];
+	cleanup_close int run = -1;
+	cleanup_free char *text = NULL;
+	size_t size;
+
+	int refused = agent_config_load(root, &net->config, error);
+	if (refused == 0 || refused == -ENOMEM)
+		return refused;
+	log_error("latchkey.conf: %s", error);
+	if (file_open_directory(root, &PATH_RUN[1], &run) < 0 ||
+		file_read(run, NAME_LAST_GOOD, CONFIG_FILE_MAX, &text, &size) < 0)
+		return refused;
+	int r = config_initialise(&agent_config_table, &net->config);
+	if (r == 0)
+		r = config_parse(&net->config, NAME_LAST_GOOD, text, size, error);
+	if (r == 0)
+		log_notice("the last good configuration stays in force");
+	return r;
+}
+
+static int open_all(struct net *net)
+{
 	cleanup_close int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	sigset_t set;
 
@@ -121,11 +147,9 @@ static int open_all(struct net *net)
 	int r = limit();
 	if (r < 0)
 		return r;
-	r = agent_config_load(root, &net->config, error);
-	if (r < 0) {
-		log_error("latchkey.conf: %s", error);
+	r = load_configuration(net, root);
+	if (r < 0)
 		return r;
-	}
 	agent_config_set_log_level(&net->config);
 	net->url = config_text(&net->config, "endpoint", "url");
 	net->wait_s = (unsigned)config_integer(&net->config, "endpoint", "wait");

@@ -49,7 +49,8 @@ void sshd_paths_name_revoked(const struct apply *apply, struct command **batch, 
 
 	for (size_t i = 0; i < count; i++) {
 		struct outcome *outcome = &batch[i]->outcome;
-		if (strcmp(batch[i]->do_name, "keys.revoke") != 0 || !outcome->known || outcome->code != CODE_OK)
+		if (strcmp(batch[i]->do_name, "keys.revoke") != 0 || !outcome->known ||
+			(outcome->code != CODE_OK && outcome->code != CODE_OVERRIDDEN))
 			continue;
 		if (!asked)
 			code = ensure(apply, detail);

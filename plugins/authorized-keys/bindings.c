@@ -475,9 +475,15 @@ static void write_revocation(struct batch *batch)
 		if ((!work_is_revocation(work) && !swept) || work->result->code != CODE_OK)
 			continue;
 		work->result->changes = swept ? written : code == CODE_OK && work->result->changes;
-		if (code != CODE_OK)
+		if (code != CODE_OK) {
 			(void)plugin_set(work->result, code, "%s", detail);
-		else if (revocation->carried && !swept)
+			continue;
+		}
+		if (swept)
+			continue;
+		if (!batch->request->undo)
+			(void)revocation_tell_overridden(revocation, work->result);
+		if (revocation->carried)
 			work_tell(work, "with what %.100s names, which sshd does not read beside it",
 				revocation->carried);
 	}

@@ -157,6 +157,31 @@ static const char *operators_path(struct sshd *sshd)
 	return NULL;
 }
 
+/* sshd reads one list for each user, and a Match's goes before ours. */
+static void find_overriding(struct sshd *sshd, struct revocation *revocation)
+{
+	const struct sshd_scan *scan = sshd_get_scan(sshd);
+
+	for (size_t i = 0; i < scan->count; i++) {
+		const struct sshd_setting *setting = &scan->settings[i];
+		if (setting->match < 0 || strcmp(setting->keyword, "revokedkeys") != 0 || setting->count == 0 ||
+			strcmp(setting->arguments[0], SSHD_REVOKED) == 0)
+			continue;
+		(void)snprintf(revocation->overriding, sizeof(revocation->overriding), "%.200s:%u",
+			scan->files[setting->file].path, setting->line);
+		return;
+	}
+}
+
+int revocation_tell_overridden(const struct revocation *revocation, struct plugin_result *result)
+{
+	return *revocation->overriding == '\0'
+		       ? 0
+		       : plugin_set(result, CODE_OVERRIDDEN,
+				 "revoked, but not for those to whom a Match gives another list: %.110s",
+				 revocation->overriding);
+}
+
 /* A text file names keys, one a line. */
 static int add_text(const char *bytes, size_t size, struct revocation *revocation)
 {
@@ -249,8 +274,10 @@ int revocation_open(const struct plugin_request *request, struct sshd *sshd, str
 		r = read_state(request, revocation);
 	if (r == 0)
 		r = read_list(request, revocation);
-	if (r == 0 && sshd)
+	if (r == 0 && sshd) {
+		find_overriding(sshd, revocation);
 		r = read_operators(request, sshd, revocation);
+	}
 	return r < 0 ? r : buffer_status(&revocation->digests);
 }
 
@@ -294,6 +321,8 @@ int revocation_plan(struct sshd *sshd, const struct key_ledger *ledger, struct r
 	if (!had && revocation->digests.size >= (size_t)KRL_FINGERPRINTS_MAX * KRL_DIGEST_SIZE)
 		return plugin_set(result, CODE_TOO_LARGE, "%u keys are revoked already", KRL_FINGERPRINTS_MAX);
 	result->changes = !had || !is_in_force(sshd);
+	if (!result->changes)
+		return revocation_tell_overridden(revocation, result);
 	result->plan = strdup(had ? "{\"had\":true}" : "{\"had\":false}");
 	return result->plan ? 0 : -ENOMEM;
 }

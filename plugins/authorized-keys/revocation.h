@@ -23,6 +23,7 @@ struct revocation {
 	struct buffer list;      /* the file as it stands */
 	struct buffer operators; /* sections of the operator's list */
 	char *carried;           /* its path, or NULL */
+	char overriding[256];    /* FILE:LINE of a Match that names another list for some, or "" */
 	bool is_whole;           /* the file that stands is a list, root's alone to write */
 	bool changed;
 };
@@ -36,6 +37,8 @@ int revocation_plan(struct sshd *sshd, const struct key_ledger *ledger, struct r
 /* Adds it (or, in an undo, takes it away again); revocation_write makes it so. */
 int revocation_change(const struct plugin_request *request, struct revocation *revocation,
 	const struct plugin_command *command, struct plugin_result *result) MUST_CHECK;
+/* What is revoked may log in all the same for those whom a Match gives another list: the result says so. */
+int revocation_tell_overridden(const struct revocation *revocation, struct plugin_result *result);
 /* True when the list is not what it should be: gone, damaged, or the operator's own has changed. */
 bool revocation_is_stale(const struct plugin_request *request, const struct revocation *revocation);
 /*

@@ -40,7 +40,7 @@ def test():
     write("/etc/latchkey/allowed_signers", ops.line())
     machine.start_sshd()
     machine.redo()
-    names = ("keep", "one", "two", "three", "theirs", "later", "crash")
+    names = ("keep", "one", "two", "three", "theirs", "later", "crash", "match")
     keys = {name: keygen(f"/tmp/{name}") for name in names}
     plain = read(CONFIG)
     seq = 0
@@ -103,6 +103,21 @@ def test():
     check(result["code"] == "would_lock_out" and logs_in("alice", "keep"), f"P53: the last good key is not revoked {result}")
     by_hand("bob", "theirs")
     by_hand("bob", "later")
+
+    # --- a Match that names another list -----------------------------------------------------------------------------
+    write("/etc/ssh/of-alice", "")
+    write(CONFIG, plain + "\nMatch User alice\n\tRevokedKeys /etc/ssh/of-alice\n")
+    machine.reload_sshd()
+    do(bind("alice", "match"), bind("bob", "match"))
+    line = len(read(CONFIG).splitlines())
+    for text in ("revoked", "again"):
+        result = do(revoke("match"))[0]
+        check(result["code"] == "overridden" and f"{CONFIG}:{line}" in result["detail"], f"P114: {text}: {result['detail']}")
+        check(logs_in("alice", "match") and not logs_in("bob", "match"), "as it is: the Match's users read another list")
+    write(CONFIG, plain)
+    machine.reload_sshd()
+    check(not logs_in("alice", "match") and do(revoke("match"))[0]["code"] == "ok", "without the Match none logs in")
+    do(*({"do": "keys.unbind", "user": user, "keypair": "match"} for user in ("alice", "bob")))
 
     # --- the list is taken away ----------------------------------------------------------------------------------------
     os.unlink(LIST)

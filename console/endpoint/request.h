@@ -11,8 +11,9 @@
 #include "lib/allowed_signers.h"
 #include "lib/buffer.h"
 
-#define REQUEST_BODY_MAX (1u << 20)  /* a document; everything else is smaller */
-#define REQUEST_DRAIN_MAX (4u << 20) /* of a refused body that is read and dropped, so that the refusal arrives */
+#define REQUEST_BODY_MAX (1u << 20)     /* a document; everything else is smaller */
+#define REQUEST_DRAIN_MAX (4u << 20)    /* of a refused body that is read and dropped, so that the refusal arrives */
+#define REQUEST_UPLOADS_MAX (64u << 20) /* bodies of all who have no token, together: each may stall for a minute */
 #define REQUEST_INSTANCE_SIZE 129u
 
 /* libmicrohttpd before 0.9.74, as EL 9 has it, knows them by the names of an older RFC. */
@@ -27,6 +28,7 @@ struct server {
 	struct allowed_signers signers; /* empty without --allowed-signers */
 	bool check_signers;
 	struct MHD_Daemon *daemon;
+	size_t uploads; /* bytes, of REQUEST_UPLOADS_MAX */
 };
 
 struct route;
@@ -47,8 +49,8 @@ struct request {
 	const struct route *route;
 	char instance[REQUEST_INSTANCE_SIZE]; /* "" where the path names none */
 	struct buffer body;
-	struct answer refusal; /* status 0: none; sent once the body is through */
-	size_t dropped;
+	struct answer refusal;            /* status 0: none; sent once the body is through */
+	size_t dropped, counted;          /* in the server's uploads */
 	char token_name[STORE_NAME_SIZE]; /* "" for an agent */
 	bool from_agent;                  /* carries Latchkey: 1 */
 	int wait;                         /* seconds of Prefer: wait, 0 without */

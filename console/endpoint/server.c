@@ -54,11 +54,36 @@ static enum MHD_Result begin(struct request *request, const char *path, const ch
 	return MHD_YES;
 }
 
+/* The body is held no longer. */
+static void drop_body(struct request *request)
+{
+	buffer_free(&request->body);
+	request->server->uploads -= request->counted;
+	request->counted = 0;
+}
+
+/* Nothing is known of an agent before its body is read; who has a token is not kept out by those who have none. */
+static bool has_room(struct request *request, size_t size)
+{
+	struct server *server = request->server;
+
+	if (request->token_name[0] != '\0')
+		return true;
+	if (size > REQUEST_UPLOADS_MAX - server->uploads)
+		return false;
+	server->uploads += size;
+	request->counted += size;
+	return true;
+}
+
 static enum MHD_Result take_upload(struct request *request, const char *upload, size_t size)
 {
 	if (request->refusal.status == 0 && request->body.size + size > REQUEST_BODY_MAX)
 		refuse_size(request);
+	if (request->refusal.status == 0 && !has_room(request, size))
+		answer_error(&request->refusal, MHD_HTTP_SERVICE_UNAVAILABLE, "too many uploads at once: try again");
 	if (request->refusal.status != 0) {
+		drop_body(request);
 		request->dropped += size;
 		return request->dropped <= REQUEST_DRAIN_MAX ? MHD_YES : MHD_NO;
 	}
@@ -124,7 +149,7 @@ static void complete(
 	(void)code;
 	if (!request)
 		return;
-	buffer_free(&request->body);
+	drop_body(request);
 	answer_free(&request->refusal);
 	free(request);
 	*state = NULL;

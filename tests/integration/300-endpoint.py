@@ -312,6 +312,20 @@ try:
     check("a post wakes the console", (answer[0][0], status, json.loads(body)),
           (204, 200, {"next": 2, "results": [more.decode()]}))
 
+    # who has no token stalls in the middle of as many bodies as he likes
+    before, clients = rss(endpoint.process.pid), []
+    for _ in range(128):
+        client = socket.create_connection(("127.0.0.1", endpoint.port))
+        client.sendall(f"POST /latchkey/v1{RESULTS} HTTP/1.1\r\nHost: x\r\nLatchkey: 1\r\nContent-Length: 1048576\r\n\r\n".encode()
+                       + b"x" * 1000000)
+        clients.append(client)
+    check("a body more: 503", ask("POST", RESULTS, b"x" * 1000000, agent=True)[0], 503)
+    check("not all of them are kept", rss(endpoint.process.pid) - before < 80 << 10, True)
+    check("with a token: taken and judged", ask("PUT", DOCUMENT, b"x" * 1000000, token=operator, If_Match="*")[0], 422)
+    for client in clients:
+        client.close()
+    check("what is gone makes room", ask("POST", RESULTS, more, agent=True)[0], 204)
+
     # trust
     check("no trust document: 404", ask("GET", "/trust", agent=True)[0], 404)
     trust = {"v": 1, "version": 3, "signers": [], "revoked": []}

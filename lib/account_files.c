@@ -255,19 +255,27 @@ static bool parse_id(const char *text, uint32_t *ret_id)
 	return true;
 }
 
-/* A day field of shadow(5): empty is -1; what is not a number counts as empty, as the C library has it. */
-static int64_t parse_days(const char *text)
+/*
+ * A number of shadow(5), as the C library takes it: -1 when empty. False for what has it read the whole line as none,
+ * also a carriage return behind the last colon.
+ */
+static bool parse_number(const char *text, int64_t *ret_number)
 {
-	int64_t days = 0;
+	int64_t number = *text == '\0' ? -1 : 0;
 
-	if (*text == '\0')
-		return -1;
-	for (; *text; text++) {
-		if (*text < '0' || *text > '9' || days > INT32_MAX)
-			return -1;
-		days = days * 10 + (*text - '0');
+	if (*text != '\0') {
+		text += strspn(text, " \t");
+		text += *text == '+';
+		if (*text == '\0')
+			return false;
 	}
-	return days;
+	for (; *text; text++) {
+		if (*text < '0' || *text > '9')
+			return false;
+		number = number > UINT32_MAX ? number : number * 10 + (*text - '0');
+	}
+	*ret_number = number;
+	return true;
 }
 
 int account_parse(const struct account_line *line, struct account *ret_account)
@@ -301,12 +309,14 @@ int shadow_parse(const struct account_line *line, struct shadow_entry *ret_entry
 		return r;
 	entry.name = fields[0];
 	entry.hash = fields[1];
-	entry.last_change = parse_days(fields[2]);
-	entry.minimum_age = parse_days(fields[3]);
-	entry.maximum_age = parse_days(fields[4]);
-	entry.warn = parse_days(fields[5]);
-	entry.inactive = parse_days(fields[6]);
-	entry.expire = parse_days(fields[7]);
+	int64_t flag, *const numbers[] = {&entry.last_change, &entry.minimum_age, &entry.maximum_age, &entry.warn,
+			      &entry.inactive, &entry.expire, &flag};
+	for (unsigned i = 0; i < ELEMENTS(numbers); i++) {
+		if (!parse_number(fields[2 + i], numbers[i])) {
+			shadow_free(&entry);
+			return -EBADMSG;
+		}
+	}
 	*ret_entry = entry;
 	return 0;
 }

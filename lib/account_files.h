@@ -85,6 +85,7 @@ int account_find_line(const struct account_table *table, const char *name, struc
 
 /* 0, -EBADMSG when the line is no passwd line, -ENOMEM. */
 int account_parse(const struct account_line *line, struct account *ret_account) MUST_CHECK;
+/* -EBADMSG also for a line that the C library takes for none. */
 int shadow_parse(const struct account_line *line, struct shadow_entry *ret_entry) MUST_CHECK;
 int group_parse(const struct account_line *line, struct group_entry *ret_entry) MUST_CHECK;
 

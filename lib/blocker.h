@@ -26,6 +26,8 @@
 		"chage -E -1 -I -1 USER")                                                                              \
 	X(LOCKED_HASH, "locked_hash", "the password hash is locked with !", "latchkey user unlock INSTANCE USER",      \
 		"passwd USER")                                                                                         \
+	X(SHADOW_MISSING, "shadow_missing", "/etc/shadow has no line of the user, or a broken one, so PAM refuses",    \
+		"latchkey reset-password INSTANCE USER", "grep -n ^USER: /etc/shadow || pwconv")                       \
 	X(SHELL_NOLOGIN, "shell_nologin", "the login shell ends every session at once",                                \
 		"latchkey user add INSTANCE USER --shell /bin/bash --adopt", "usermod -s /bin/bash USER")              \
 	X(SHELL_MISSING, "shell_missing", "the login shell does not exist or cannot be executed",                      \

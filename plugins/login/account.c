@@ -61,11 +61,12 @@ int person_find(const struct world *world, const char *user, struct person *ret_
 	if (r < 0)
 		return r;
 	r = world->has_shadow ? shadow_find(&world->shadow, user, &person.shadow) : -ENOENT;
-	if (r < 0 && r != -ENOENT)
+	if (r < 0 && r != -ENOENT && r != -EBADMSG)
 		return r;
-	person.hash = r == 0 ? person.shadow.hash : person.account.password;
-	if (r < 0 && strcmp(person.hash, "x") == 0)
-		person.hash = "*"; /* promised in shadow, and not there */
+	bool promised = strcmp(person.account.password, "x") == 0 || strncmp(person.account.password, "##", 2) == 0;
+	person.shadow_missing = promised && r < 0;
+	person.hash = r == 0 ? person.shadow.hash : promised ? "*" : person.account.password;
+	person.pam_hash = promised ? person.hash : person.account.password;
 	r = list_groups(world, &person);
 	if (r < 0)
 		return r;
@@ -223,6 +224,8 @@ void person_blockers(const struct person *person, const struct world *world, boo
 	/* For good nobody counts whose account will end, as no key does that expires. */
 	if (is_expired(&person->shadow, world->now / DAY, use_pam) || (for_good && person->shadow.expire >= 0))
 		set |= BLOCKER_BIT(BLOCKER_EXPIRED);
+	if (use_pam && person->shadow_missing)
+		set |= BLOCKER_BIT(BLOCKER_SHADOW_MISSING);
 	/* Without PAM sshd itself takes ! for a locked account, and refuses keys too. */
 	if (!use_pam && *person->hash == '!')
 		set |= BLOCKER_BIT(BLOCKER_LOCKED_HASH);
@@ -255,10 +258,12 @@ static bool is_hash(const char *hash)
 	return false;
 }
 
-blocker_set person_password_blockers(const struct person *person, bool empty_allowed)
+blocker_set person_password_blockers(const struct person *person, bool use_pam, bool empty_allowed)
 {
-	const char *hash = person->hash;
+	const char *hash = use_pam ? person->pam_hash : person->hash;
 
+	if (use_pam && person->shadow_missing)
+		return 0; /* that is said, and what helps sets one */
 	if (*hash == '\0')
 		return empty_allowed ? 0 : BLOCKER_BIT(BLOCKER_NO_PASSWORD);
 	if (*hash == '!' && is_hash(hash + strspn(hash, "!")))
@@ -266,11 +271,11 @@ blocker_set person_password_blockers(const struct person *person, bool empty_all
 	return is_hash(hash) ? 0 : BLOCKER_BIT(BLOCKER_NO_PASSWORD);
 }
 
-blocker_set person_change_blockers(const struct person *person, const struct world *world)
+blocker_set person_change_blockers(const struct person *person, const struct world *world, bool use_pam)
 {
 	const struct shadow_entry *shadow = &person->shadow;
 	bool due = shadow->last_change == 0 || (shadow->last_change > 0 && shadow->maximum_age >= 0 &&
 						       world->now / DAY - shadow->last_change > shadow->maximum_age);
 
-	return due && !is_hash(person->hash) ? BLOCKER_BIT(BLOCKER_MUST_CHANGE) : 0;
+	return due && !is_hash(use_pam ? person->pam_hash : person->hash) ? BLOCKER_BIT(BLOCKER_MUST_CHANGE) : 0;
 }

@@ -11,7 +11,9 @@
 struct person {
 	struct account account;
 	struct shadow_entry shadow; /* days are -1 when there is no entry */
-	const char *hash;           /* from shadow, else from passwd */
+	const char *hash;           /* from shadow, else from passwd: what sshd itself goes by */
+	const char *pam_hash;       /* from passwd, unless that says that it stands in shadow: pam_unix(8) */
+	bool shadow_missing;        /* it says so, and there is no such entry: pam_unix then refuses whatever opens */
 	gid_t *groups;
 	size_t group_count;
 	char **group_names; /* NULL-terminated */
@@ -34,6 +36,6 @@ int person_private_groups(
 void person_blockers(const struct person *person, const struct world *world, bool use_pam, bool for_good,
 	blocker_set *key, blocker_set *password);
 /* What makes a password useless. */
-blocker_set person_password_blockers(const struct person *person, bool empty_allowed);
+blocker_set person_password_blockers(const struct person *person, bool use_pam, bool empty_allowed);
 /* A due password change stops a user who comes by key and has no password to change. */
-blocker_set person_change_blockers(const struct person *person, const struct world *world);
+blocker_set person_change_blockers(const struct person *person, const struct world *world, bool use_pam);

@@ -271,9 +271,10 @@ static int begin(struct world *world, const struct person *person, struct lookin
 		blocked_both(look, BLOCKER_BIT(BLOCKER_ADDRESS_BANNED));
 	if (person->account.uid == 0)
 		server_root_blockers(looking->doors.root, &look->key, &look->password);
-	look->key |= person_change_blockers(person, world);
+	look->key |= person_change_blockers(person, world, looking->doors.use_pam);
 	look->password |= lost_password ? BLOCKER_BIT(BLOCKER_NO_PASSWORD)
-					: person_password_blockers(person, looking->doors.empty_passwords);
+					: person_password_blockers(
+						  person, looking->doors.use_pam, looking->doors.empty_passwords);
 	int r = look_at_chroot(world, person, effective, without != NULL, &shut_in);
 	if (r < 0)
 		return r;
@@ -298,7 +299,7 @@ static void look_at_console(const struct world *world, const struct person *pers
 	look->key |= BLOCKER_BIT(BLOCKER_SSHD_MISSING);
 	look->password |= has_text(looking->without->passwords, person->account.name)
 				  ? BLOCKER_BIT(BLOCKER_NO_PASSWORD)
-				  : person_password_blockers(person, false);
+				  : person_password_blockers(person, true, false);
 	look->can = look->password == 0;
 }
 

@@ -235,6 +235,7 @@ def rows(rig):
     yield Row("pubkey_auth_off", config="PubkeyAuthentication no\n")
     yield Row("password_auth_off", config="PasswordAuthentication no\nKbdInteractiveAuthentication no\n", method="password")
     yield Row("no_password", call("usermod", "-p", "*", "alice"), method="password")
+    yield Row("shadow_missing", call("sed", "-i", "/^alice:/d", "/etc/shadow"))
     yield Row("must_change", call("usermod", "-p", "*", "alice"), call("chage", "-d", "0", "alice"))
     yield Row("keys_file_none", config="AuthorizedKeysFile none\n", hand=plain)
     yield Row("keys_file_missing", call("rm", KEYS))

@@ -50,9 +50,13 @@ static int refuse_errno(struct key_view *view, int error, const char *path)
 	}
 }
 
-/* -ENOENT: there is no such file (or directory), which is no failure. */
+/*
+ * -ENOENT: there is no such file (or directory), which is no failure. `at_once` after an edit; else what somebody has
+ * just emptied to write it anew is waited for, for a file without its lines has neither the key to be unbound nor his
+ * own.
+ */
 static int read_content(const struct key_task *task, const struct key_place *place, enum key_walk_purpose purpose,
-	struct key_view *view, struct content *content)
+	bool at_once, struct key_view *view, struct content *content)
 {
 	struct stat status;
 
@@ -69,7 +73,7 @@ static int read_content(const struct key_task *task, const struct key_place *pla
 	if (status.st_uid != task->identity.uid)
 		return key_view_refuse(
 			view, CODE_OWNER, "%.120s belongs to uid %u", place->path, (unsigned)status.st_uid);
-	r = (purpose == KEY_WALK_LOOK ? file_read_descriptor : file_shared_read)(
+	r = (at_once ? file_read_descriptor : file_shared_read)(
 		content->descriptor, KEY_FILE_MAX, &content->text, &content->size);
 	if (r < 0)
 		return refuse_errno(view, -r, place->path);
@@ -165,7 +169,7 @@ static int edit_once(const struct key_task *task, unsigned place, struct key_vie
 
 	for (unsigned i = 0; i < task->edit_count; i++)
 		adds = adds || (task->edits[i].place == place && *task->edits[i].after != '\0');
-	int r = read_content(task, &task->places[place], adds ? KEY_WALK_ADD : KEY_WALK_EDIT, view, &content);
+	int r = read_content(task, &task->places[place], adds ? KEY_WALK_ADD : KEY_WALK_EDIT, false, view, &content);
 	if (r < 0 && r != -ENOENT)
 		return r;
 	size_t head = end_of_ours(content.text, content.size);
@@ -349,7 +353,7 @@ int key_task_work(const struct key_task *task, struct buffer *output)
 					outcomes[j] = KEY_FAILED;
 			}
 		}
-		(void)!read_content(task, &task->places[i], KEY_WALK_LOOK, &after, &content);
+		(void)!read_content(task, &task->places[i], KEY_WALK_LOOK, edited, &after, &content);
 		if (view.code == CODE_OK && after.code != CODE_OK) {
 			view.code = after.code;
 			memcpy(view.detail, after.detail, sizeof(view.detail));

@@ -149,6 +149,21 @@ def emptied(content):
     check(alone == 0, f"{name}: the new one was never there alone; {alone}")
 
 
+def emptied_at_the_look(content, act, what, holds):
+    """What stood in it before he emptied it is what the command is decided on."""
+    entry = fresh(content)
+    if act == unbind:
+        check(bind()["code"] == "ok", f"emptied: bound, to be {what}")
+    writer = as_alice(entry, f"import time\nfile = open({FILE!r}, 'r+')\ntext = file.read()\nfile.seek(0)\nfile.truncate()\n"
+                             "print('empty', flush=True)\ntime.sleep(0.1)\nfile.write(text)")
+    check(writer.stdout.readline() == "empty\n", f"emptied: to be {what}")
+    result = act()
+    writer.communicate()
+    with open(FILE, encoding="ascii") as file:
+        lines = file.read()
+    check(result["code"] == "ok" and lines == holds, f"emptied when it is {what}: {result['detail']} {lines.count(FIRST)}")
+
+
 sshd = Sshd().start()
 try:
     hand = HAND + "\n"
@@ -157,6 +172,9 @@ try:
     race("appends to a file that is ours", APPEND % 0, None)
     race("writes anew", ANEW, hand)
     emptied(hand)
+    emptied_at_the_look(hand, unbind, "unbound", hand)
+    held = f'restrict,command="/bin/true" {FIRST}\n'
+    emptied_at_the_look(held, bind, "bound beside his own line of it", held)
     # Who puts a copy in the file's place may have made it from one that he then puts another copy of in its place.
     race("replaces", REPLACE, hand, may_lose=0.002)
     kept_open(hand)

@@ -471,6 +471,21 @@ bool account_state_has_rest(const struct batch *batch, const char *user)
 	return false;
 }
 
+/* Most lines are somebody's whose home is elsewhere: no copy of them is made. */
+bool account_state_lives_in(const struct account_line *line, const char *home)
+{
+	const char *at = line->start, *end = line->start + line->size;
+
+	for (unsigned i = 0; i < 5; i++) {
+		at = memchr(at, ':', (size_t)(end - at));
+		if (!at)
+			return false;
+		at++;
+	}
+	const char *colon = memchr(at, ':', (size_t)(end - at));
+	return home_lies_in(at, colon ? colon : end, home);
+}
+
 /* Whoever made the account: its uid stays known, for its files may lie about. */
 static int note_removal(struct ledger *ledger, const char *user, const struct facet *facet)
 {

@@ -32,6 +32,8 @@ int account_state_create(
 int account_state_remove(struct batch *batch, const char *user, gid_t gid) MUST_CHECK;
 /* True when another file than passwd still has a line or a membership of that name. */
 bool account_state_has_rest(const struct batch *batch, const char *user);
+/* Whether the home that the line of passwd names is that directory or lies below it. */
+bool account_state_lives_in(const struct account_line *line, const char *home);
 /* Brings the ledger in line with the facets that now stand. */
 int account_state_note(struct batch *batch, const char *user, const struct facet *facet) MUST_CHECK;
 /* "UID:GID" */

@@ -160,6 +160,27 @@ static int check_shell(struct batch *batch, const char *shell, struct plugin_res
 	return 0;
 }
 
+/* What is not there yet may be somebody's all the same: who owned it would own what he runs when he logs in. */
+static int check_residents(struct batch *batch, const char *home, struct plugin_result *result)
+{
+	const struct account_table *passwd = &batch->database.files[DATABASE_PASSWD].table;
+	size_t size = strlen(home), offset = 0;
+	struct account_line line;
+
+	while (size > 1 && home[size - 1] == '/')
+		size--;
+	/* By its last component: the slashes before it may be written otherwise. */
+	const char *last = memrchr(home, '/', size);
+	if (!last)
+		return 0;
+	while (account_next_with(passwd, last, size - (size_t)(last - home), &offset, &line)) {
+		if (!strchr("#+-", *line.start) && account_state_lives_in(&line, home))
+			return plugin_set(result, CODE_HOME_UNSAFE, "%.120s is or holds the home of %.*s", home,
+				(int)strcspn(line.start, ":"), line.start);
+	}
+	return 0;
+}
+
 static int check_home(struct batch *batch, const char *home, uid_t uid, struct plugin_result *result)
 {
 	enum home_state state;
@@ -171,7 +192,7 @@ static int check_home(struct batch *batch, const char *home, uid_t uid, struct p
 		return plugin_set(result, CODE_HOME_EXISTS, "%s belongs to another user", home);
 	if (r == 0 && state == HOME_NOT_SAFE)
 		return plugin_set(result, CODE_HOME_UNSAFE, "%s", home);
-	return r;
+	return r == 0 && state == HOME_MISSING ? check_residents(batch, home, result) : r;
 }
 
 static int decide_new(

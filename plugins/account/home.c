@@ -13,21 +13,40 @@
 #include "lib/file.h"
 #include "lib/sys.h"
 
-/* No account lives below these, whoever owns what stands there. */
-static const char *const system_trees[] = {
-	"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "run", "sbin", "sys", "tmp", "usr"};
+/*
+ * No account lives below these, whoever owns what stands there: root's programs, and what they believe or run because
+ * it lies there, such as our own state.
+ */
+static const char *const system_trees[] = {"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc",
+	"root", "run", "sbin", "sys", "tmp", "usr", "var/lib/cloud", "var/lib/dpkg", "var/lib/latchkey",
+	"var/lib/latchkey-endpoint", "var/lib/polkit-1", "var/lib/sudo", "var/lib/systemd", "var/spool/cron"};
+
+bool home_lies_in(const char *path, const char *end, const char *home)
+{
+	for (;;) {
+		while (path < end && *path == '/')
+			path++;
+		home += strspn(home, "/");
+		size_t size = strcspn(home, "/");
+		if (size == 0)
+			return true;
+		if ((size_t)(end - path) < size || memcmp(path, home, size) != 0 ||
+			((size_t)(end - path) > size && path[size] != '/'))
+			return false;
+		path += size;
+		home += size;
+	}
+}
 
 static bool is_system_tree(const char *path)
 {
-	size_t size;
+	const char *end = path + strlen(path);
 
-	path += strspn(path, "/");
-	size = strcspn(path, "/");
 	for (unsigned i = 0; i < ELEMENTS(system_trees); i++) {
-		if (strlen(system_trees[i]) == size && strncmp(system_trees[i], path, size) == 0)
+		if (home_lies_in(path, end, system_trees[i]))
 			return true;
 	}
-	return size == 0;
+	return path[strspn(path, "/")] == '\0';
 }
 
 /*

@@ -22,6 +22,8 @@ enum home_state {
 	HOME_NOT_SAFE, /* a path that must not become a home, or below what others can write, or no directory */
 };
 
+/* The path up to `end` is that directory or one below it, however the slashes of both are written. */
+bool home_lies_in(const char *path, const char *end, const char *home);
 /* Looks only. -ELOOP for a symbolic link on the way. */
 int home_look(int root, const char *path, uid_t uid, enum home_state *ret_state) MUST_CHECK;
 /* Homes that are built but not yet on disk, by file system: many are cheaper to bring there at once. */

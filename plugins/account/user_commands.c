@@ -105,39 +105,6 @@ int decide_password_remove(struct batch *batch, unsigned index, struct plugin_re
 	return facets_add(facets, "hash", hash, *hash == '!' ? "!*" : "*");
 }
 
-/* The same directory or one below it, however its slashes are written. */
-static bool lies_in(const char *path, const char *end, const char *home)
-{
-	for (;;) {
-		while (path < end && *path == '/')
-			path++;
-		home += strspn(home, "/");
-		size_t size = strcspn(home, "/");
-		if (size == 0)
-			return true;
-		if ((size_t)(end - path) < size || memcmp(path, home, size) != 0 ||
-			((size_t)(end - path) > size && path[size] != '/'))
-			return false;
-		path += size;
-		home += size;
-	}
-}
-
-/* Whether the line's sixth field does: most lines are somebody's whose home is elsewhere. */
-static bool lives_in(const struct account_line *line, const char *home)
-{
-	const char *at = line->start, *end = line->start + line->size;
-
-	for (unsigned i = 0; i < 5; i++) {
-		at = memchr(at, ':', (size_t)(end - at));
-		if (!at)
-			return false;
-		at++;
-	}
-	const char *colon = memchr(at, ':', (size_t)(end - at));
-	return lies_in(at, colon ? colon : end, home);
-}
-
 /* Whether the home can be deleted without taking anything that is not his. */
 static int check_home(
 	struct batch *batch, const struct account *account, struct plugin_result *result, enum home_state *ret_state)
@@ -154,7 +121,7 @@ static int check_home(
 	while (*ret_state == HOME_OWN && account_next_line(passwd, &offset, &line)) {
 		cleanup_account struct account other = {0};
 
-		if (lives_in(&line, account->home) && account_parse(&line, &other) == 0 &&
+		if (account_state_lives_in(&line, account->home) && account_parse(&line, &other) == 0 &&
 			strcmp(other.name, account->name) != 0)
 			return plugin_set(result, CODE_HOME_UNSAFE, "%s also holds the home of %s; not deleted",
 				account->home, other.name);

@@ -227,8 +227,14 @@ def rows():
     yield "group_missing", "no group nosuch", {**new, "groups": ["nosuch"]}, MORE
     yield "group_missing", "no group nosuch", {**old, "groups": ["dev", "nosuch"]}, MORE
     yield "home_exists", "another user", {**new, "home": "/home/alice"}
-    for home in ("/", "/etc", "/usr/newcomer", "/etc/newcomer", "/tmp/newcomer", "/run/newcomer", "/home/alice/sub"):
+    for home in ("/", "/etc", "/usr/newcomer", "/etc/newcomer", "/tmp/newcomer", "/run/newcomer", "/home/alice/sub",
+                 "/root/.ssh", "/var/lib/latchkey/journal/60000", "/var/lib/cloud/scripts/per-boot", "/var/spool/cron/newcomer"):
         yield "home_unsafe", "", {**new, "home": home}
+    # Whoever owned it would own what the other runs when he logs in.
+    for home, other in (("/srv/late", "/srv/late"), ("/srv/late", "/srv//late/"), ("/srv/late", "/srv/late/there"), ("/home/newcomer", None)):
+        named = {"home": home} if other else {}
+        yield "home_unsafe", "is or holds the home of late", {**new, **named}, "", append(
+            "/etc/passwd", f"late:x:5000:5000::{other or home}:/bin/sh\n")
     yield "home_unsafe", "not his", {**old, "home": "/home/nosuch"}
     yield "symlink", "", {**new, "home": "/home/link"}, "", symlink("/home/link", "/etc")
     yield "symlink", "", {**new, "home": "/home/link/x"}, "", symlink("/home/link", "/etc")

@@ -480,9 +480,10 @@ static int resume_in(
 		return r;
 	journal.descriptor =
 		sys.openat(journal.directory, journal.name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
-	if (journal.descriptor < 0 || sys.fstat(journal.descriptor, &status) < 0)
+	bool is_strange = journal.descriptor < 0 && (errno == EISDIR || errno == ELOOP || errno == ENXIO);
+	if (!is_strange && (journal.descriptor < 0 || sys.fstat(journal.descriptor, &status) < 0))
 		return -errno;
-	bool is_ours = S_ISREG(status.st_mode) && status.st_uid == 0 && (status.st_mode & 022) == 0;
+	bool is_ours = !is_strange && S_ISREG(status.st_mode) && status.st_uid == 0 && (status.st_mode & 022) == 0;
 	r = is_ours ? read_journal(apply, &journal, ret_document) : -EBADMSG;
 	if (r == -EBADMSG) {
 		r = damage_set_aside(parent, journal.directory, journal.name, DAMAGE_JOURNAL);

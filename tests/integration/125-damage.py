@@ -123,6 +123,15 @@ def test():
                 wrong.append((way.__name__, "not told", codes, kept))
         check(not wrong, f"P87_ {name}: {'' if not wrong else wrong[:2]}")
 
+    for way in (garbage, foreign, directory, fifo, link):
+        restore()
+        os.makedirs(f"{STATE}/journal", exist_ok=True)
+        write(f"{STATE}/journal/7", "")
+        way(f"{STATE}/journal/7")
+        redone, log = machine.redo()
+        new = machine.apply(ops.document(11, [{"id": "n1", "do": "user.ensure", "user": "carol"}]))
+        check(redone == 0 and new[0] == 0 and machine.result(11, "n1")["code"] == "ok", f"P87_ journal/7, {way.__name__}: {log}")
+
     restore()
     garbage(f"{STATE}/history/current")
     machine.redo()

@@ -10,6 +10,7 @@
 
 #include "lib/file.h"
 #include "lib/key_line.h"
+#include "lib/name_map.h"
 #include "lib/pattern.h"
 #include "lib/sshd_open.h"
 
@@ -52,14 +53,18 @@ static bool is_from_there(const struct key_files_question *question, const char 
 				 : pattern_list_leaves_some_address(list, question->names);
 }
 
-static void judge(const struct key_files_question *question, const struct key_line *line, bool outlives,
-	struct key_files_answer *answer)
+/*
+ * `forced` has the keys that a line before this one binds to a command: sshd goes by the first line of a key that is
+ * good for the address and the time.
+ */
+static int judge(const struct key_files_question *question, const struct key_line *line, bool outlives,
+	struct name_map *forced, struct key_files_answer *answer)
 {
 	if (line->is_authority)
-		return;
+		return 0;
 	answer->keys++;
 	if (question->fingerprint && strcmp(question->fingerprint, line->fingerprint) != 0)
-		return;
+		return 0;
 	answer->seen++;
 	if (is_listed(question->revoked, line->fingerprint))
 		answer->revoked++;
@@ -71,26 +76,29 @@ static void judge(const struct key_files_question *question, const struct key_li
 		answer->from++;
 	else if (!is_accepted(question, line))
 		answer->type_off++;
-	else if (line->has_command)
+	else if (line->has_command || name_map_get(forced, line->fingerprint) != NAME_MAP_NONE) {
 		answer->forced++;
-	else {
+		/* From somewhere else a later line may be the first. */
+		return line->from && !question->address ? 0 : name_map_put(forced, line->fingerprint, 0);
+	} else {
 		answer->usable++;
 		answer->lasting += outlives && !line->expires;
 	}
+	return 0;
 }
 
 static int judge_file(const struct key_files_question *question, const char *bytes, size_t size, bool outlives,
-	struct key_files_answer *answer)
+	struct name_map *forced, struct key_files_answer *answer)
 {
 	for (size_t offset = 0; offset < size;) {
 		const char *newline = memchr(bytes + offset, '\n', size - offset);
 		size_t length = newline ? (size_t)(newline - bytes) - offset : size - offset;
 		cleanup_key_line struct key_line line = {0};
 		int r = length <= KEY_LINE_MAX ? key_line_parse(bytes + offset, length, &line) : -EBADMSG;
+		if (r == 0)
+			r = judge(question, &line, outlives, forced, answer);
 		if (r == -ENOMEM)
 			return r;
-		if (r == 0)
-			judge(question, &line, outlives, answer);
 		offset += length + 1;
 	}
 	return 0;
@@ -162,7 +170,8 @@ static bool outlives_reboot(const struct key_files_question *question, int descr
 	       strncmp(path + above, "/run/", strlen("/run/")) != 0;
 }
 
-static int look_at(const struct key_files_question *question, const char *path, struct key_files_answer *answer)
+static int look_at(const struct key_files_question *question, const char *path, struct name_map *forced,
+	struct key_files_answer *answer)
 {
 	cleanup_close int descriptor = -1;
 	cleanup_free char *bytes = NULL;
@@ -186,15 +195,16 @@ static int look_at(const struct key_files_question *question, const char *path, 
 		answer->too_large++;
 	else if (r < 0)
 		answer->unreadable++;
-	return r < 0 ? 0 : judge_file(question, bytes, size, outlives_reboot(question, descriptor), answer);
+	return r < 0 ? 0 : judge_file(question, bytes, size, outlives_reboot(question, descriptor), forced, answer);
 }
 
 int key_files_look(const struct key_files_question *question, struct key_files_answer *ret_answer)
 {
 	struct key_files_answer answer = {.is_one = question->fingerprint != NULL};
+	cleanup_name_map struct name_map forced = {0}, none = {0};
 
 	for (const char *const *path = question->paths; *path; path++) {
-		int r = look_at(question, *path, &answer);
+		int r = look_at(question, *path, &forced, &answer);
 		if (r < 0)
 			return r;
 	}
@@ -202,7 +212,7 @@ int key_files_look(const struct key_files_question *question, struct key_files_a
 	struct key_files_question added = *question;
 	added.excluded = NULL;
 	for (const char *const *line = question->added; line && answer.excluded > 0 && *line; line++) {
-		int r = judge_file(&added, *line, strlen(*line), true, &answer);
+		int r = judge_file(&added, *line, strlen(*line), true, &none, &answer);
 		if (r < 0)
 			return r;
 	}

@@ -8,12 +8,16 @@
 #include <time.h>
 
 #include "lib/base64.h"
+#include "lib/pattern.h"
 
-#define BLANKS " \t"
+#define PORT_MAX 65535u
+#define TUNNEL_MAX 0x7ffffffdu
+#define ALPHANUMERIC "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
-/* Flags may be negated with no-; the others have ="VALUE". */
-static const char *const flags[] = {"agent-forwarding", "cert-authority", "port-forwarding", "pty", "restrict",
-	"touch-required", "user-rc", "verify-required", "x11-forwarding"};
+/* Two of the flags cannot be negated with no-; the others have ="VALUE". */
+static const char *const lone_flags[] = {"cert-authority", "restrict"};
+static const char *const flags[] = {
+	"agent-forwarding", "port-forwarding", "pty", "touch-required", "user-rc", "verify-required", "x11-forwarding"};
 static const char *const valued[] = {
 	"command", "environment", "expiry-time", "from", "permitlisten", "permitopen", "principals", "tunnel"};
 
@@ -24,6 +28,48 @@ static bool is_one_of(const char *const *names, size_t count, const char *name, 
 			return true;
 	}
 	return false;
+}
+
+/* Not strchr: a NUL is no blank. */
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+static bool is_number(const char *text, unsigned most)
+{
+	uint64_t number = 0;
+
+	if (*text == '\0')
+		return false;
+	for (; *text; text++) {
+		if (!isdigit((unsigned char)*text))
+			return false;
+		number = number > most ? number : number * 10 + (unsigned)(*text - '0');
+	}
+	return number <= most;
+}
+
+/* NAME=VALUE */
+static bool is_environment(const char *value)
+{
+	size_t size = strspn(value, ALPHANUMERIC "_");
+
+	return size > 0 && value[size] == '=';
+}
+
+/* HOST:PORT with a port or *; for permitlisten a port alone. A service's name is not looked up, so it is none. */
+static bool is_permission(const char *value, bool port_alone)
+{
+	const char *bracket = *value == '[' ? strchr(value, ']') : NULL;
+
+	if (*value == '[' && !bracket)
+		return false;
+	const char *colon = strpbrk(bracket ? bracket : value, ":/");
+	if ((bracket && colon != bracket + 1) || (!colon && !port_alone))
+		return false;
+	const char *port = colon ? colon + 1 : value;
+	return strcmp(port, "*") == 0 || (is_number(port, PORT_MAX) && strspn(port, "0") < strlen(port));
 }
 
 static bool take_digits(const char **at, unsigned count, int *ret_number)
@@ -89,30 +135,40 @@ static int take_value(const char **at, const char *end, char **ret_value)
 static int note_value(const char *name, size_t size, char *value, struct key_line *line)
 {
 	int64_t time;
+#define IS(option) (strlen(option) == size && strncasecmp(option, name, size) == 0)
 
-	if (size == 4 && strncasecmp(name, "from", size) == 0) {
-		if (line->from)
+	if (IS("from")) {
+		if (line->from || !pattern_list_is_good(value))
 			return -EBADMSG;
 		line->from = strdup(value);
 		return line->from ? 0 : -ENOMEM;
 	}
-	if (size == 10 && strncasecmp(name, "principals", size) == 0)
+	if (IS("principals")) {
+		if (line->has_principals)
+			return -EBADMSG;
 		line->has_principals = true;
-	if (size == 7 && strncasecmp(name, "command", size) == 0)
+	} else if (IS("command")) {
+		if (line->has_command)
+			return -EBADMSG;
 		line->has_command = true;
-	if (size == 11 && strncasecmp(name, "expiry-time", size) == 0) {
+	} else if (IS("expiry-time")) {
 		if (key_line_parse_time(value, &time) < 0)
 			return -EBADMSG;
 		line->expiry = line->expires && line->expiry < time ? line->expiry : time;
 		line->expires = true;
 	}
-	return 0;
+	bool bad = (IS("environment") && !is_environment(value)) ||
+		   (IS("permitopen") && !is_permission(value, false)) ||
+		   (IS("permitlisten") && !is_permission(value, true)) ||
+		   (IS("tunnel") && strcasecmp(value, "any") != 0 && !is_number(value, TUNNEL_MAX));
+#undef IS
+	return bad ? -EBADMSG : 0;
 }
 
 /* Options up to the first blank outside quotes. */
 static int take_options(const char **at, const char *end, struct key_line *line)
 {
-	while (*at < end && !strchr(BLANKS, **at)) {
+	while (*at < end && !is_blank(**at)) {
 		const char *name = *at;
 		while (*at < end && (isalnum((unsigned char)**at) || **at == '-'))
 			(*at)++;
@@ -128,14 +184,15 @@ static int take_options(const char **at, const char *end, struct key_line *line)
 				return r;
 		} else {
 			size_t skip = size > 3 && strncasecmp(name, "no-", 3) == 0 ? 3 : 0;
-			if (!is_one_of(flags, ELEMENTS(flags), name + skip, size - skip))
+			if (!is_one_of(flags, ELEMENTS(flags), name + skip, size - skip) &&
+				!is_one_of(lone_flags, ELEMENTS(lone_flags), name, size))
 				return -EBADMSG;
 			if (size == 14 && strncasecmp(name, "cert-authority", size) == 0)
 				line->is_authority = true;
 		}
 		if (*at < end && **at == ',')
 			(*at)++;
-		else if (*at < end && !strchr(BLANKS, **at))
+		else if (*at < end && !is_blank(**at))
 			return -EBADMSG;
 	}
 	return 0;
@@ -150,13 +207,13 @@ static int take_key(const char *at, const char *end, struct key_line *line)
 	unsigned bits;
 
 	const char *base64 = at;
-	while (base64 < end && !strchr(BLANKS, *base64))
+	while (base64 < end && !is_blank(*base64))
 		base64++;
 	size_t type_size = (size_t)(base64 - at);
-	while (base64 < end && strchr(BLANKS, *base64))
+	while (base64 < end && is_blank(*base64))
 		base64++;
 	const char *last = base64;
-	while (last < end && !strchr(BLANKS, *last))
+	while (last < end && !is_blank(*last))
 		last++;
 	int r = base64_decode(base64, (size_t)(last - base64), &blob, &blob_size);
 	if (r < 0)
@@ -178,7 +235,7 @@ int key_line_parse(const char *text, size_t size, struct key_line *ret_line)
 
 	while (end > text && (end[-1] == '\r' || end[-1] == '\n'))
 		end--;
-	while (text < end && strchr(BLANKS, *text))
+	while (text < end && is_blank(*text))
 		text++;
 	if (text == end || *text == '#')
 		return -ENODATA;
@@ -187,7 +244,7 @@ int key_line_parse(const char *text, size_t size, struct key_line *ret_line)
 	int r = take_key(text, end, &line);
 	if (r == -EBADMSG) { /* no key at the start: options stand before it */
 		r = take_options(&text, end, &line);
-		while (r == 0 && text < end && strchr(BLANKS, *text))
+		while (r == 0 && text < end && is_blank(*text))
 			text++;
 		if (r == 0)
 			r = take_key(text, end, &line);

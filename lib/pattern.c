@@ -61,6 +61,40 @@ static bool is_in_network(const char *address, char *network)
 	return rest == 0 || ((a[bits / 8] ^ b[bits / 8]) >> (8 - rest)) == 0;
 }
 
+bool pattern_list_is_good(const char *list)
+{
+	for (;;) {
+		char part[PART_MAX];
+		unsigned char bytes[16];
+		size_t size = strcspn(list, ",");
+		bool negated = size > 0 && *list == '!';
+
+		if (size == negated)
+			return false;
+		if (size < sizeof(part)) {
+			(void)snprintf(part, sizeof(part), "%.*s", (int)(size - negated), list + negated);
+			char *slash = strchr(part, '/');
+			unsigned bits = 0;
+			const char *digit = slash ? slash + 1 : "";
+			for (; isdigit((unsigned char)*digit) && bits < 1000; digit++)
+				bits = bits * 10 + (unsigned)(*digit - '0');
+			bool is_network = slash && digit > slash + 1 && *digit == '\0' && bits <= 128;
+			if (slash)
+				*slash = '\0';
+			unsigned most = is_network ? 8 * (unsigned)parse_address(part, bytes) : 0;
+			if (most > 0 && bits > most)
+				return false;
+			for (; bits < most; bits++) {
+				if (bytes[bits / 8] & 0x80u >> bits % 8)
+					return false;
+			}
+		}
+		if (list[size] == '\0')
+			return true;
+		list += size + 1;
+	}
+}
+
 bool pattern_list_matches_address(const char *list, const char *address)
 {
 	bool matched = false;

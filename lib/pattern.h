@@ -14,6 +14,11 @@ bool pattern_matches(const char *text, const char *pattern);
 bool pattern_list_leaves_some_address(const char *list, bool names);
 bool pattern_list_matches_address(const char *list, const char *address);
 /*
+ * False for a list that sshd takes no line of a key with: an empty part, or ADDRESS/BITS where the address has more
+ * bits than that.
+ */
+bool pattern_list_is_good(const char *list);
+/*
  * USER, USER@HOST. An address of NULL stands for somebody somewhere: then the part behind the @ is taken as fulfilled
  * where it allows (`denies` false) and as not fulfilled where it denies.
  */

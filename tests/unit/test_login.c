@@ -124,6 +124,24 @@ static void key_lines(void **state)
 		{"expiry-time=\"tomorrow\" " KEY, -EBADMSG, false, false, false, NULL},
 		{"no-from=\"x\" " KEY, -EBADMSG, false, false, false, NULL},
 		{"pty;" KEY, -EBADMSG, false, false, false, NULL},
+		{"no-restrict " KEY, -EBADMSG, false, false, false, NULL},
+		{"no-cert-authority " KEY, -EBADMSG, false, false, false, NULL},
+		{"from=\"10.0.0.1/8\" " KEY, -EBADMSG, false, false, false, NULL},
+		{"from=\"*,10.0.0.0/33\" " KEY, -EBADMSG, false, false, false, NULL},
+		{"from=\"*,,x\" " KEY, -EBADMSG, false, false, false, NULL},
+		{"from=\"!10.0.0.0/8,*,::/0\" " KEY, 0, false, false, false, "!10.0.0.0/8,*,::/0"},
+		{"command=\"x\",command=\"y\" " KEY, -EBADMSG, false, false, false, NULL},
+		{"environment=\"A\" " KEY, -EBADMSG, false, false, false, NULL},
+		{"environment=\"A-B=c\" " KEY, -EBADMSG, false, false, false, NULL},
+		{"environment=\"A=b\",environment=\"A=c\" " KEY, 0, false, false, false, NULL},
+		{"permitopen=\"x\" " KEY, -EBADMSG, false, false, false, NULL},
+		{"permitopen=\"x:0\" " KEY, -EBADMSG, false, false, false, NULL},
+		{"permitopen=\"x:65536\" " KEY, -EBADMSG, false, false, false, NULL},
+		{"permitopen=\"[::1]:22\",permitopen=\"x:*\" " KEY, 0, false, false, false, NULL},
+		{"permitlisten=\"8080\" " KEY, 0, false, false, false, NULL},
+		{"permitlisten=\"a:b:c\" " KEY, -EBADMSG, false, false, false, NULL},
+		{"tunnel=\"abc\" " KEY, -EBADMSG, false, false, false, NULL},
+		{"tunnel=\"any\",tunnel=\"3\" " KEY, 0, false, false, false, NULL},
 		{"ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl", -EBADMSG, false, false,
 			false, NULL},
 		{"ssh-ed25519 AAAA", -EBADMSG, false, false, false, NULL},
@@ -146,6 +164,16 @@ static void key_lines(void **state)
 		if (line.expires)
 			assert_int_equal(line.expiry, 1861920000); /* the earlier one */
 	}
+}
+
+/* Where sshd ends a line. */
+static void a_nul_is_no_blank(void **state)
+{
+	static const char line[] = "\0" KEY;
+	cleanup_key_line struct key_line parsed = {0};
+
+	(void)state;
+	assert_int_equal(key_line_parse(line, sizeof(line) - 1, &parsed), -EBADMSG);
 }
 
 static void T29_expiry_times(void **state)
@@ -242,6 +270,7 @@ int main(void)
 		cmocka_unit_test(addresses),
 		cmocka_unit_test(P53_lists_that_leave_nobody),
 		cmocka_unit_test(key_lines),
+		cmocka_unit_test(a_nul_is_no_blank),
 		cmocka_unit_test(T29_expiry_times),
 		cmocka_unit_test(T35_authentication_methods),
 		cmocka_unit_test(every_blocker_says_what_helps),

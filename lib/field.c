@@ -117,7 +117,14 @@ bool field_is_cidr(const char *text)
 		return false;
 	for (; *at; at++)
 		prefix = prefix * 10 + (unsigned long)(*at - '0');
-	return prefix <= (four ? 32u : 128u);
+	if (prefix > (four ? 32u : 128u))
+		return false;
+	/* sshd takes the whole line for none when an address stands there instead of a network. */
+	for (unsigned long bit = prefix; bit < (four ? 32u : 128u); bit++) {
+		if (bytes[bit / 8] & 0x80u >> bit % 8)
+			return false;
+	}
+	return true;
 }
 
 static bool is_base64(const char *text, size_t limit)

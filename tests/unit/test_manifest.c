@@ -100,6 +100,12 @@ static void P29_texts_and_paths(void **state)
 	assert_true(field_is_cidr("2001:db8::/32"));
 	assert_false(field_is_cidr("192.0.2.1/33"));
 	assert_false(field_is_cidr("192.0.2.1/-1"));
+	/* sshd passes over a line of a key that says so */
+	assert_false(field_is_cidr("192.0.2.1/24"));
+	assert_false(field_is_cidr("2001:db8::1/64"));
+	assert_true(field_is_cidr("192.0.2.128/25"));
+	assert_true(field_is_cidr("192.0.2.1/32"));
+	assert_true(field_is_cidr("0.0.0.0/0"));
 	assert_false(field_is_cidr("*"));
 	assert_false(field_is_cidr("!192.0.2.1"));
 	assert_false(field_is_cidr("host.example"));

@@ -189,24 +189,46 @@ static enum cli_exit tell_user_data(const struct quickstart *quickstart, const c
 	return CLI_OK;
 }
 
+/* The lines of other hosts, for the ssh line that was printed for each goes on working. */
+static int keep_known_hosts(const struct cli *cli, const char *name, struct buffer *text)
+{
+	cleanup_free char *old = NULL;
+	size_t size, length = strlen(name);
+
+	int r = file_read(cli->home, KNOWN_HOSTS, STATE_FILE_MAX, &old, &size);
+	for (char *line = old; line && *line;) {
+		size_t count = strcspn(line, "\n");
+		if (strncmp(line, name, length) != 0 || line[length] != ' ')
+			buffer_append_format(text, "%.*s\n", (int)count, line);
+		line += count + (line[count] == '\n');
+	}
+	return r == -ENOENT ? 0 : r;
+}
+
 /* Host keys come signed: ssh need not trust on first use. */
 static enum cli_exit write_known_hosts(const struct quickstart *quickstart, const struct identity *identity)
 {
-	cleanup_buffer struct buffer text = {0};
+	cleanup_buffer struct buffer text = {0}, name = {0};
 	const cJSON *key;
 
+	if (quickstart->port == 22)
+		buffer_append_text(&name, quickstart->host);
+	else
+		buffer_append_format(&name, "[%s]:%u", quickstart->host, quickstart->port);
+	int r = buffer_status(&name);
+	if (r == 0)
+		r = keep_known_hosts(quickstart->cli, name.bytes, &text);
 	cJSON_ArrayForEach(key, identity->host_keys)
 	{
-		if (!cJSON_IsString(key))
-			continue;
-		if (quickstart->port == 22)
-			buffer_append_format(&text, "%s %s\n", quickstart->host, key->valuestring);
-		else
-			buffer_append_format(
-				&text, "[%s]:%u %s\n", quickstart->host, quickstart->port, key->valuestring);
+		if (r == 0 && cJSON_IsString(key))
+			buffer_append_format(&text, "%s %s\n", name.bytes, key->valuestring);
 	}
-	if (buffer_status(&text) < 0)
+	if (r == 0)
+		r = buffer_status(&text);
+	if (r < 0) {
+		complain(KNOWN_HOSTS ": %s", strerror(-r));
 		return CLI_LOCAL;
+	}
 	return state_write(quickstart->cli, KNOWN_HOSTS, text.bytes, text.size, false);
 }
 

@@ -4,9 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "lib/cleanup.h"
 #include "lib/log.h"
 
 #define SCHEMA_VERSION 1
@@ -148,13 +151,42 @@ static int make_schema(struct store *store)
 	return execute(store, "COMMIT");
 }
 
+/*
+ * A new database made by root (token add before the service has ever run) is its directory's owner's: else the service,
+ * which is that one, could not open it. SQLite gives the files beside it to the same.
+ */
+static int make_for_owner(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	cleanup_free char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+	struct stat status;
+
+	if (!folder)
+		return -ENOMEM;
+	if (geteuid() != 0)
+		return 0;
+	cleanup_close int directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (directory < 0)
+		return 0; /* SQLite says why */
+	cleanup_close int file =
+		openat(directory, slash ? slash + 1 : path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (file < 0)
+		return 0;
+	return fstat(directory, &status) < 0 || fchown(file, status.st_uid, status.st_gid) < 0 ? -errno : 0;
+}
+
 int store_open(const char *path, struct store **ret_store)
 {
 	cleanup_store struct store *store = calloc(1, sizeof(*store));
 	if (!store)
 		return -ENOMEM;
+	int r = make_for_owner(path);
+	if (r < 0) {
+		log_error("%s: %s", path, strerror(-r));
+		return r;
+	}
 	mode_t mask = umask(077); /* SQLite makes its files with this mask */
-	int r = sqlite3_open_v2(
+	r = sqlite3_open_v2(
 		path, &store->database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOFOLLOW, NULL);
 	if (r != SQLITE_OK) {
 		log_error("%s: %s", path, store->database ? sqlite3_errmsg(store->database) : "out of memory");

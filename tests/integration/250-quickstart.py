@@ -90,7 +90,12 @@ def test():
         check(done.returncode == 0 and "nothing to change" in done.stdout and "cloud-config" not in done.stdout,
               "again: nothing is made anew")
         check(done.stderr.count("process") == 0, "  and no second endpoint")
+        known = f"{HOME}/.config/latchkey/known_hosts"
+        others = "192.0.2.7 ssh-ed25519 AAAA\n[127.0.0.1]:2222 ssh-ed25519 AAAA\n127.0.0.10 ssh-ed25519 AAAA\n"
+        write(known, others + read(known))
         done = run("quickstart", "127.0.0.1", "--instance", "vm-1")
+        lines = read(known)
+        check(lines.startswith(others) and lines.count("\n127.0.0.1 ssh-ed25519 ") == 1, f"other hosts' keys stay known\n{lines}")
         check(done.returncode == 0 and "quickstart@127.0.0.1" in done.stdout, f"without USER it logs in too\n{done.stdout}{done.stderr}")
         os.kill(endpoint, signal.SIGTERM)
         wait_for(lambda: not os.path.exists(f"/proc/{endpoint}") or read(f"/proc/{endpoint}/stat").split()[2] == "Z", "it is stopped")

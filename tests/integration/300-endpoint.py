@@ -122,6 +122,15 @@ try:
     ask = endpoint.ask
     DOCUMENT, IDENTITY, RESULTS = "/instances/i-1/document", "/instances/i-1/identity", "/instances/i-1/results"
 
+    # root adds a token before the service, another user, has ever run
+    theirs = tempfile.mkdtemp()
+    os.chown(theirs, 65534, 65534)
+    subprocess.run([ENDPOINT, "--database", f"{theirs}/db", "token", "add", "op"], check=True, stdout=subprocess.DEVNULL)
+    check("its database is the service's", {(name, os.stat(f"{theirs}/{name}").st_uid) for name in os.listdir(theirs)}, {("db", 65534)})
+    check("which can open it", subprocess.run([ENDPOINT, "--database", f"{theirs}/db", "token", "list"], user=65534, group=65534,
+                                              stdout=subprocess.DEVNULL).returncode, 0)
+    shutil.rmtree(theirs)
+
     # who may ask
     check("no header, no token: 400", ask("GET", DOCUMENT)[0], 400)
     check("agent without header: 400", ask("POST", RESULTS, b"x")[0], 400)

@@ -194,6 +194,7 @@ static int write_temporary(int descriptor, const void *bytes, size_t size, const
 {
 	struct file_attributes wanted = *attributes;
 	struct stat status, old;
+	mode_t kept = 07777;
 	int r;
 
 	if (sys.fstat(descriptor, &status) < 0)
@@ -209,15 +210,18 @@ static int write_temporary(int descriptor, const void *bytes, size_t size, const
 		return r;
 	if ((wanted.uid != (uid_t)-1 && wanted.uid != status.st_uid) ||
 		(wanted.gid != (gid_t)-1 && wanted.gid != status.st_gid)) {
-		if (sys.fchown(descriptor, wanted.uid, wanted.gid) < 0)
-			return -errno;
+		if (sys.fchown(descriptor, wanted.uid, wanted.gid) < 0) {
+			if (errno != EPERM || !wanted.own_group || wanted.uid != status.st_uid)
+				return -errno;
+			kept = 07707;
+		}
 	}
 	if (wanted.like >= 0) {
 		r = attributes_keep(wanted.like, descriptor);
 		if (r < 0)
 			return r;
 		/* After the owner: chown clears the set-id bits. The mode can only widen here, from its 0600 start. */
-		if (sys.fchmod(descriptor, old.st_mode & 07777) < 0)
+		if (sys.fchmod(descriptor, old.st_mode & kept) < 0)
 			return -errno;
 	}
 	r = wanted.label ? label_put(descriptor, wanted.label) : 0;

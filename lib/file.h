@@ -23,6 +23,7 @@ struct file_attributes {
 	gid_t gid;
 	int like; /* a descriptor whose owner, mode, label and extended attributes are kept instead, or -1 */
 	const struct label *label; /* the SELinux label, or NULL: like's, else as the policy has it for that place */
+	bool own_group;            /* where like's group may not be given: the caller's own, which then has no access */
 	bool unsynced; /* not brought to disk: the caller does it for many files at once, before anything names them */
 };
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <time.h>
 
 #include "lib/file.h"
@@ -95,6 +96,7 @@ static int write_content(const struct key_task *task, const struct key_place *pl
 		.uid = (uid_t)-1,
 		.gid = (gid_t)-1,
 		.like = content->descriptor,
+		.own_group = !place->root_owned,
 		.unsynced = task->sync_later && content->descriptor < 0};
 	struct stat status;
 	int r = 0;
@@ -118,7 +120,12 @@ static int write_content(const struct key_task *task, const struct key_place *pl
 			view->tightened = true;
 		}
 	}
+	/* Whom the operator lets read a key file of root's by its group must read the new one, and there is no chown.
+	 */
+	int group = place->root_owned && content->descriptor >= 0 ? setfsgid(status.st_gid) : -1;
 	r = file_replace_shared(content->directory, content->name, text->bytes, text->size, &attributes, &was);
+	if (group >= 0)
+		(void)setfsgid((gid_t)group);
 	if (r == 0 && attributes.unsynced) {
 		if (sys.fstat(content->directory, &status) < 0)
 			return refuse_errno(view, errno, place->path);

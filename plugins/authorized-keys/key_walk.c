@@ -266,6 +266,9 @@ int key_walk(const struct key_task *task, const struct key_place *place, enum ke
 	if (r < 0)
 		return r;
 	int directory = sys.openat(walk.current, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	if (directory < 0 && errno == EACCES)
+		return key_view_refuse(
+			view, CODE_OWNER, "the directory of %.120s cannot be read by its user", place->path);
 	if (directory < 0)
 		return fail(view, errno, place->path);
 	*ret_directory = directory;

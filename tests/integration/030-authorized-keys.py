@@ -351,6 +351,37 @@ def test_modes():
     os.chmod("/home", 0o755)
 
 
+def test_groups():
+    """A group that the user may not give a file (root made it, or his own has changed), and one by which he reads root's."""
+    for mode in (0o600, 0o640):
+        fresh()
+        write(FILE, HAND.encode() + b"\n", mode=mode)
+        os.chown(FILE, -1, 0)
+        expect(bind("k1", FIRST), "ok", True, f"a key file {mode:o} of another group")
+        status = os.stat(FILE)
+        check(status.st_gid == pwd.getpwnam("alice").pw_gid and status.st_mode & 0o777 == 0o600, "is of his own, which may not read it")
+        check(logs_in("alice", "first") and logs_in("alice", "hand"), "and lets in")
+        expect(unbind("k1"), "ok", True)
+        check(read(FILE) == HAND.encode() + b"\n", "P44: and is as it was")
+    write(FILE, b"")
+    os.mkdir("/etc/ssh/keys")
+    sshd.configure("50-test", "AuthorizedKeysFile /etc/ssh/keys/%u\n")
+    write("/etc/ssh/keys/alice", HAND.encode() + b"\n", mode=0o640)
+    os.chown("/etc/ssh/keys/alice", 0, -1)
+    check(logs_in("alice", "hand"), "root's file, which his group may read")
+    expect(bind("k1", FIRST), "ok", True, "bound in it")
+    status = os.stat("/etc/ssh/keys/alice")
+    check((status.st_uid, status.st_gid, status.st_mode & 0o777) == (0, pwd.getpwnam("alice").pw_gid, 0o640), "it stays so")
+    check(logs_in("alice", "first") and logs_in("alice", "hand"), "and both keys log in")
+    expect(unbind("k1"), "ok", True)
+    sshd.configure("50-test", None)
+    shutil.rmtree("/etc/ssh/keys")
+    fresh()
+    write(FILE, HAND.encode() + b"\n")
+    os.chmod(os.path.dirname(FILE), 0o311)
+    expect(bind("k1", FIRST), "owner", False, "a directory that he cannot read", "cannot be read by its user")
+
+
 def test_options():
     fresh()
     now = int(time.time())
@@ -645,7 +676,7 @@ def test_full_disk():
 
 
 try:
-    for test in (test_login, test_bytes, test_ownership, test_planted, test_race, test_modes, test_options, test_bad_keys, test_grammar, test_locations,
+    for test in (test_login, test_bytes, test_ownership, test_planted, test_race, test_modes, test_groups, test_options, test_bad_keys, test_grammar, test_locations,
                  test_root, test_lock, test_two_names, test_sessions, test_redo, test_stopped, test_full_disk):
         print(f"# {test.__name__}", flush=True)
         test()

@@ -125,8 +125,9 @@ def test():
     check(machine.result(11, "c1")["code"] == "awaiting_confirm", "a change on trial")
     confirm = ops.document(12, [{"id": "c2", "do": "sshd.confirm", "confirms": "c1"}])
     revert = glob.glob(f"{STATE}/revert/*")[0]
+    # The first unlinkat is of a last good configuration in /run that is not there.
     tracer = subprocess.run(["/usr/bin/strace", "-f", "-qq", "-o", "/tmp/trace", "-e", "trace=unlinkat", "-e",
-                             "inject=unlinkat:signal=KILL:when=1", APPLY, "--document", "-"], input=confirm,
+                             "inject=unlinkat:signal=KILL:when=2", APPLY, "--document", "-"], input=confirm,
                             stderr=subprocess.DEVNULL, env={})
     check(tracer.returncode != 0, "P81_ killed in the middle of the confirmation")
     machine.redo()

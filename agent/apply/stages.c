@@ -87,11 +87,45 @@ static ssize_t guard_run(const struct apply *apply, const struct trial *trial, s
 	return 0;
 }
 
+/* What the commands of a batch that are on trial themselves set for root, and what it was before them. */
+struct root_trial {
+	bool any;
+	const char *before; /* as in struct removal */
+};
+
+/* Also with that gone back: whoever sent it may not confirm it. */
+static enum code judge(
+	const struct apply *apply, struct removal *after, const struct root_trial *trial, bool *ret_anyone)
+{
+	const char *root = after->root;
+
+	enum code code = login_anyone(apply, after, ret_anyone);
+	if (code != CODE_OK || !*ret_anyone || !trial->any)
+		return code;
+	after->root = trial->before;
+	code = login_anyone(apply, after, ret_anyone);
+	after->root = root;
+	return code;
+}
+
+static void note_trial(const struct command *command, const struct trial *earlier, const struct removal *before,
+	struct root_trial *trial)
+{
+	int64_t within = 0;
+
+	if (json_get_integer(command->node, "confirm_within", &within) < 0 || within == 0 ||
+		!json_member(command->node, "permit_root_login"))
+		return;
+	trial->any = true;
+	trial->before = earlier->root ? "no" : before->root;
+}
+
 /* Asks before each closing command whether anybody could still log in; what is refused no longer counts. */
 static int guard(const struct apply *apply, const struct document *document, struct command **batch, size_t count)
 {
 	cleanup_removal struct removal sum = {.password = -1, .key = -1};
 	cleanup_trial struct trial trial = {0};
+	struct root_trial root_trial = {false, NULL};
 
 	int s = trial_find(apply, &trial);
 	if (s == -ENOMEM)
@@ -122,7 +156,7 @@ static int guard(const struct apply *apply, const struct document *document, str
 		removal_add_trial(&trial, &next);
 		(void)!json_get_bool(batch[i]->node, "accept_lockout", &accepted);
 		if (r == 0 && !accepted) {
-			enum code code = login_anyone(apply, &next, &anyone);
+			enum code code = judge(apply, &next, &root_trial, &anyone);
 			if (code != CODE_OK) {
 				outcome_set(&batch[i]->outcome, code, "the guard could not tell who can log in");
 				continue;
@@ -132,7 +166,7 @@ static int guard(const struct apply *apply, const struct document *document, str
 				code = login_anyone(apply, &sum, &before);
 			/* A service account on a machine that nobody can log in to yet takes nothing away. */
 			if (!anyone && (batch[i]->stage >= STAGE_RESTRICT || before || code != CODE_OK)) {
-				bool on_trial = trial.password || trial.key || trial.root;
+				bool on_trial = trial.password || trial.key || trial.root || root_trial.any;
 				outcome_set(&batch[i]->outcome, CODE_WOULD_LOCK_OUT, "%s",
 					would_let_in(document)
 						? "after this nobody could log in, not counting whom this "
@@ -148,6 +182,7 @@ static int guard(const struct apply *apply, const struct document *document, str
 				continue;
 			}
 		}
+		note_trial(batch[i], &trial, &sum, &root_trial);
 		removal_free(&sum);
 		sum = next;
 		next = (struct removal){0};

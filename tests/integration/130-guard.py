@@ -142,5 +142,17 @@ def test():
     check(do(UNBIND)[0][0] == "ok" and machine.login_with_password("alice", "Some-Pass-1"),
           "now the password counts, and the last key may go")
 
+    # One command opens root's door for a time, the next of the same document closes the only other one for good.
+    write("/root/.ssh/authorized_keys", second + "\n", 0o600)
+    write(CONFIG, "PermitRootLogin no\n" + plain)
+    machine.reload_sshd()
+    results = do({"do": "sshd.set", "permit_root_login": "prohibit-password", "confirm_within": 3600},
+                 {"do": "sshd.set", "password_auth": False})
+    check([code for code, _ in results] == ["awaiting_confirm", "would_lock_out"],
+          f"a door that the same document opens on trial is no way in {results}")
+    check(machine.login_with_password("alice", "Some-Pass-1"), "  and alice still logs in")
+    check(do({"do": "sshd.confirm", "confirms": f"c{seq}.0"}, {"do": "sshd.set", "password_auth": False})[1][0] == "ok" and
+          machine.login_with_key("root", "/tmp/k2"), "once it is confirmed root's key is one")
+
 
 main(test)

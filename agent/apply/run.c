@@ -39,6 +39,19 @@ static bool opened_box(const struct document *document)
 	return opened;
 }
 
+/* What was sealed to the key in use and is not done yet would not open any more two uses later. */
+static bool needs_box(const struct document *document)
+{
+	bool needed = false;
+
+	for (size_t i = 0; i < document->count; i++) {
+		const struct outcome *outcome = &document->commands[i].outcome;
+		bool ended = outcome->known && outcome->status != STATUS_PENDING;
+		needed = needed || (!ended && json_member(document->commands[i].node, "sealed"));
+	}
+	return needed;
+}
+
 static void log_outcomes(const struct document *document)
 {
 	for (size_t i = 0; i < document->count; i++) {
@@ -102,7 +115,7 @@ int document_run(struct apply *apply, struct document *document, struct journal 
 		return document->dry_run ? EXIT_TRY_AGAIN : EXIT_TAKEN_OVER;
 	}
 	/* Before the journal goes, or a crash between the two would leave the key in use. */
-	if (apply->box_used || (!open && opened_box(document))) {
+	if ((apply->box_used || (!open && opened_box(document))) && !needs_box(document)) {
 		r = identity_rotate_box(apply);
 		if (r < 0)
 			log_warning("the box key cannot be rotated: %s", strerror(-r));

@@ -63,6 +63,24 @@ def test():
     reset(first, "unseal_failed")
     reset(box_public())
 
+    # --- what was sealed before and is done later ------------------------------------------------------------------------
+    for user in ("bob", "carol"):
+        subprocess.run(["useradd", user], check=True)
+    was, public, soon = keys(), box_public(), int(time.time()) + 4
+    seq += 1
+    times = {"alice": 0, "bob": soon, "carol": soon + 3}
+    machine.apply(ops.document(seq, [
+        {"id": f"p{seq}.{user}", "do": "password.set", "user": user, "not_before": when, "sealed": seal(public, {
+            "instance": "vm-1", "id": f"p{seq}.{user}", "user": user, "password": "Correct-Horse-9"})}
+        for user, when in times.items()]))
+    check(machine.result(seq, f"p{seq}.alice")["code"] == "ok" and keys() == was, "while something sealed to it waits, the used key stays")
+    for moment in (soon, soon + 3):
+        time.sleep(max(0, moment + 0.1 - time.time()))
+        machine.redo()
+    codes = [machine.result(seq, f"p{seq}.{user}")["code"] for user in times]
+    check(codes == ["ok"] * 3, f"three passwords of one document, each at its time: {codes}")
+    check(keys()[0] != was[0] and keys()[1] == was[0], "  and then there is a new key")
+
     # --- a day, a week -------------------------------------------------------------------------------------------------
     for path, seconds, gone in ((PREVIOUS, DAY - 60, False), (PREVIOUS, DAY + 1, True)):
         age(path, seconds)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "agent/apply/revert.h"
 #include "agent/apply/sweep.h"
 #include "lib/base64.h"
 #include "lib/box_age.h"
@@ -154,12 +155,14 @@ static int forget_model(const struct apply *apply, const char *machine)
 {
 	/* What would be applied goes first, and `machine`, which tells a clone, stays: after a crash this is done
 	 * again. */
-	static const char *const folders[] = {"journal", "revert", "results", "history", "identity"};
+	static const char *const folders[] = {"journal", "results", "history", "identity"};
 
 	log_event(LOG_EVENT_MACHINE_CLONED, LOG_NOTICE, NULL,
 		"this disk was cloned from another machine: new identity, nothing of the old one is applied (now %s)",
 		machine);
 	int inherited = sweep_inherit(apply);
+	if (inherited == 0)
+		inherited = revert_inherit(apply);
 	if (inherited < 0)
 		return inherited;
 	for (unsigned i = 0; i < ELEMENTS(folders); i++) {

@@ -12,6 +12,7 @@
 #include "lib/sys.h"
 
 #define REVERTS_MAX 4096u /* as many as one document has commands */
+#define INHERITED 0       /* the deadline of a step that another machine's document asked for */
 
 struct entry {
 	int64_t deadline, seq;
@@ -342,6 +343,29 @@ int revert_now(const struct apply *apply, const char *id)
 	return 0;
 }
 
+int revert_inherit(const struct apply *apply)
+{
+	cleanup_close int state = -1;
+	cleanup_names char **names = NULL;
+	size_t count;
+
+	int r = apply_state_directory(apply, "revert", &state);
+	if (r == 0)
+		r = file_list(state, ".", REVERTS_MAX, &names, &count);
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		struct entry entry;
+		char name[192];
+		if (!parse_name(names[i], &entry)) {
+			r = file_remove(state, names[i]);
+			continue;
+		}
+		(void)snprintf(name, sizeof(name), "%d-%" PRIi64 "-%s", INHERITED, entry.seq, entry.id);
+		if (sys.renameat2(state, names[i], state, name, 0) < 0)
+			r = -errno;
+	}
+	return r == 0 && sys.fsync(state) < 0 ? -errno : r;
+}
+
 static bool is_due(const struct apply *apply, int run, const char *name, const struct entry *entry)
 {
 	cleanup_free char *marker = NULL;
@@ -457,7 +481,8 @@ int revert_run_due(struct apply *apply)
 			continue;
 		log_event(LOG_EVENT_TAKEN_BACK, LOG_NOTICE, entry.id, "%s was not confirmed: what was before is back",
 			entry.id);
-		report(apply, &entry, code);
+		if (entry.deadline != INHERITED)
+			report(apply, &entry, code);
 		r = remove_entry(state, run, names[i]);
 		if (r < 0)
 			return r;

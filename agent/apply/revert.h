@@ -27,5 +27,7 @@ int revert_now(const struct apply *apply, const char *id) MUST_CHECK;
 /* Calls visit for the command of each step on trial. Its non-zero return ends the walk and is returned. */
 int revert_walk(const struct apply *apply, int (*visit)(const char *id, const cJSON *command, void *context),
 	void *context) MUST_CHECK;
+/* This disk is another machine's: its steps are due, and nobody here has asked for them, so they are not reported. */
+int revert_inherit(const struct apply *apply) MUST_CHECK;
 /* Undoes what is due. 0, or -EAGAIN when something has to be tried again. */
 int revert_run_due(struct apply *apply) MUST_CHECK;

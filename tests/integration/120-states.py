@@ -319,8 +319,14 @@ def test():
 
     # --- a clone (P16) -------------------------------------------------------------------------------------------------------------------------
     old = read("/var/lib/latchkey/identity/text")
+    drop_in, seq = "/etc/ssh/sshd_config.d/00-latchkey.conf", machine.status()["seq"] + 1
+    before = read(drop_in)
+    machine.apply(ops.document(seq, [{"id": "t1", "do": "sshd.set", "password_auth": True, "confirm_within": 3600}]))
+    check(machine.result(seq, "t1")["code"] == "awaiting_confirm" and read(drop_in) != before, "the model has a door open on trial")
     write("/var/lib/latchkey/identity/machine", "the-model\n", 0o600)
     machine.redo()
+    check(read(drop_in) == before, "P16_ a clone takes back what its model had on trial")
+    check(not os.listdir("/var/lib/latchkey/revert") and not os.listdir("/var/lib/latchkey/results"), "  and has nothing to report of it")
     check(read("/var/lib/latchkey/identity/text") != old and machine.status()["seq"] == 0,
           "P16_ another machine: a new identity, seq 0")
 

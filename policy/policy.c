@@ -252,8 +252,9 @@ enum code policy_decide_groups(const struct policy *policy, const struct resolve
 		return CODE_OK;
 	cJSON_ArrayForEach(element, list)
 	{
-		if (!resolve_group_is_privileged(resolver, element->valuestring) ||
-			is_named(allowed, element->valuestring))
+		bool privileged = resolve_group_is_privileged(resolver, element->valuestring) ||
+				  resolve_group_has_sudo(resolver, element->valuestring);
+		if (!privileged || is_named(allowed, element->valuestring))
 			continue;
 		(void)snprintf(ret_detail, DETAIL_MAX + 1,
 			"members of %.32s can become root, and [groups] allow = %.80s (%s) does not name it",

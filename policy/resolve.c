@@ -267,7 +267,8 @@ static bool user_list_matches(const struct subject *subject, const char *list, c
 	return false;
 }
 
-static bool sudoers_grants(const struct subject *subject, char *reason, size_t reason_size)
+/* The first rule that is the subject's; not counting those that are also the other's, who may be NULL. */
+static bool sudoers_grants(const struct subject *subject, const struct subject *other, char *reason, size_t reason_size)
 {
 	for (const char *line = subject->resolver->sudoers; line && *line;) {
 		const char *next = strchr(line, '\n');
@@ -278,13 +279,28 @@ static bool sudoers_grants(const struct subject *subject, char *reason, size_t r
 		/* `#1000 ALL=…` is a uid, `# text` a comment */
 		if (rule < next && *rule == '#' && rule[1] >= '0' && rule[1] <= '9')
 			is_rule = true;
-		if (is_rule && user_list_matches(subject, rule, next, 0)) {
+		if (is_rule && user_list_matches(subject, rule, next, 0) &&
+			!(other && user_list_matches(other, rule, next, 0))) {
 			(void)snprintf(reason, reason_size, "%.*s", (int)(tab - line), line);
 			return true;
 		}
 		line = next + 1;
 	}
 	return false;
+}
+
+bool resolve_group_has_sudo(const struct resolver *resolver, const char *name)
+{
+	struct group_entry named;
+	char reason[96];
+
+	if (group_find(&resolver->group, name, &named) < 0)
+		return false;
+	const struct subject nobody = {resolver, "", UINT32_MAX, NULL, 0, false};
+	const struct subject member = {resolver, "", UINT32_MAX, &named.gid, 1, false};
+	bool has = sudoers_grants(&member, &nobody, reason, sizeof(reason));
+	group_free(&named);
+	return has;
 }
 
 static int judge(const struct resolver *resolver, const struct account *account, struct resolved_account *result)
@@ -316,7 +332,7 @@ static int judge(const struct resolver *resolver, const struct account *account,
 			return 0;
 		}
 	}
-	if (sudoers_grants(&subject, result->reason, sizeof(result->reason)))
+	if (sudoers_grants(&subject, NULL, result->reason, sizeof(result->reason)))
 		result->privileged = true;
 	return 0;
 }
@@ -340,7 +356,7 @@ static void judge_new(
 		(void)snprintf(result->reason, sizeof(result->reason), "group %s", name);
 		return;
 	}
-	result->privileged = sudoers_grants(&subject, result->reason, sizeof(result->reason));
+	result->privileged = sudoers_grants(&subject, NULL, result->reason, sizeof(result->reason));
 }
 
 int resolve_account(

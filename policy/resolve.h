@@ -45,3 +45,5 @@ int resolve_account(const struct resolver *resolver, const char *name, int64_t n
 	struct resolved_account *ret_account) MUST_CHECK;
 /* True for a group whose members can become root, by name (docker, lxd, disk, sudo, …) or by the gid of such a name. */
 bool resolve_group_is_privileged(const struct resolver *resolver, const char *name);
+/* True for a group that a rule of sudo names, by its name or number, and so its members. */
+bool resolve_group_has_sudo(const struct resolver *resolver, const char *name);

@@ -5,6 +5,7 @@ table; each row is one signed document on the machine as it ships, or a batch of
 there. Names that a directory knows, and one that hangs, are in 021. In the rig: tests/integration/022-account-refusals.py"""
 import contextlib
 import fcntl
+import grp
 import os
 import shutil
 import subprocess
@@ -171,6 +172,9 @@ def rows():
     yield "signer", "[signer ops]", {**old, "sudo": "password"}, MORE + "[signer ops]\nsudo = none\n"
     yield "group_privileged", "docker", {**old, "groups": ["docker"]}, MORE, group("-r", "docker")
     yield "group_privileged", "like", {**old, "groups": ["likesudo"]}, MORE, group("-o", "-g", "27", "likesudo")
+    dev = grp.getgrnam("dev").gr_gid
+    for rule in ("%dev", f"%#{dev}", "bob, !carol, %dev", "User_Alias CREW = bob, %dev\nCREW"):
+        yield "group_privileged", "dev can become root", {**old, "groups": ["dev"]}, MORE, append("/etc/sudoers", rule + " ALL=(ALL) NOPASSWD: ALL\n")
     for do in ("user.ensure", "user.lock", "user.unlock", "user.remove", "password.remove", "password.set"):
         more = {"password": GOOD} if do == "password.set" else {}
         yield "privileged", "[users] root", {"do": do, "user": "root", **more} if do != "user.ensure" else {"do": do, "user": "root"}

@@ -8,6 +8,8 @@
 #include "console/cli/keypairs.h"
 #include "console/cli/state.h"
 
+#define TRUST_SECONDS 15
+
 static const char *text_of(const cJSON *object, const char *name)
 {
 	const char *text = "";
@@ -152,6 +154,7 @@ struct waiting {
 	struct change *change;
 	const char *refusal; /* the code that refused our whole document */
 	char code[32];
+	int64_t refused_at;
 	bool failed;
 };
 
@@ -187,6 +190,22 @@ static const cJSON *look(const struct waiting *waiting, char shown[32])
 		note("%s: pending, %s: %s", waiting->change->pin.instance, code, text_of(result, "detail"));
 	(void)snprintf(shown, 32, "%s", code);
 	return NULL;
+}
+
+/*
+ * Who does not know the signer asks the endpoint for a trust document that names him, and when there is one takes the
+ * same document over: that soon after the first word it is not the last.
+ */
+static bool is_refused(struct waiting *waiting, int64_t left)
+{
+	if (!waiting->refusal || strcmp(waiting->refusal, "signer_unknown") != 0)
+		return waiting->refusal != NULL;
+	if (waiting->refused_at == 0) {
+		waiting->refused_at = cli_now();
+		note("%s does not know the key that signed; perhaps a trust document names it …",
+			waiting->change->pin.instance);
+	}
+	return left <= 0 || cli_now() - waiting->refused_at >= TRUST_SECONDS;
 }
 
 static enum cli_exit tell(struct cli *cli, struct change *change, const cJSON *result)
@@ -243,7 +262,8 @@ enum cli_exit output_wait(struct cli *cli, const struct arguments *arguments, st
 				(void)!binding_settle(cli, change->pin.instance, change->id, result_is_good(result));
 			return tell(cli, change, result);
 		}
-		if (waiting.refusal) {
+		int64_t left = begin + seconds - cli_now();
+		if (is_refused(&waiting, left)) {
 			complain("%s refused the whole document %" PRIi64 ": %s", change->pin.instance, change->seq,
 				waiting.refusal);
 			if (strcmp(waiting.refusal, "replayed") == 0)
@@ -254,7 +274,6 @@ enum cli_exit output_wait(struct cli *cli, const struct arguments *arguments, st
 				note("an agent that knows no dry run answers so; nothing was done");
 			return CLI_FAILED;
 		}
-		int64_t left = begin + seconds - cli_now();
 		if (left <= 0) {
 			complain("no result from %s within %" PRIi64
 				 " s; the command stands, and latchkey results %s --wait "
@@ -266,7 +285,8 @@ enum cli_exit output_wait(struct cli *cli, const struct arguments *arguments, st
 			note("waiting for %s …", change->pin.instance);
 			told = true;
 		}
-		r = turn(cli, arguments, &waiting, told ? left : (left < 3 ? left : 3));
+		bool briefly = !told || waiting.refusal;
+		r = turn(cli, arguments, &waiting, briefly && left > 3 ? 3 : left);
 		if (waiting.failed) {
 			complain("out of memory");
 			return CLI_LOCAL;

@@ -144,6 +144,11 @@ void peer_close(struct daemon *daemon, const char *why);
 void peer_send_have(struct daemon *daemon);
 void peer_send_view(struct daemon *daemon);
 void peer_send_identity(struct daemon *daemon);
+/*
+ * The endpoint does not know the key that signed (401): it was restored from a backup, or the operator has reset the
+ * instance. Called with the growing distance of what it refused.
+ */
+void peer_offer_identity(struct daemon *daemon);
 /* The signer of a document is unknown: perhaps a trust document names him. */
 void peer_ask_trust(struct daemon *daemon);
 void peer_send_ask(struct daemon *daemon, uint32_t what);

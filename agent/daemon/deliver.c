@@ -208,5 +208,7 @@ void deliver_done(struct daemon *daemon, uint64_t seq, uint32_t code)
 	/* This text, not the endpoint's state, is what it does not like. */
 	daemon->result_stuck = code == 400 || code == 413 || code == 422;
 	daemon->results_at = daemon_back_off(&daemon->results_delay);
+	if (code == 401)
+		peer_offer_identity(daemon);
 	log_info("results %" PRIu64 " not delivered (%u), tried again later", seq, code);
 }

@@ -156,6 +156,12 @@ void peer_send_identity(struct daemon *daemon)
 	sent(daemon, link_send_body(daemon->link, &message, text, size));
 }
 
+void peer_offer_identity(struct daemon *daemon)
+{
+	daemon->identity_sent = (struct sent_file){0};
+	peer_send_identity(daemon);
+}
+
 /* READY came: everything that latchkey-net needs to know, in this order. */
 static void greet(struct daemon *daemon)
 {
@@ -226,6 +232,7 @@ static int handle(struct daemon *daemon, const struct link_message *message, int
 {
 	cleanup_free char *body = NULL;
 	bool has_body = message->type == LINK_DOCUMENT || message->type == LINK_TRUST;
+	bool was_identified = daemon->identified;
 	int r;
 
 	if (has_body != (descriptor >= 0))
@@ -252,8 +259,11 @@ static int handle(struct daemon *daemon, const struct link_message *message, int
 		note_identity(daemon, message->code);
 		if (daemon->identified) {
 			daemon->identity_delay = 0;
-			daemon->results_at = daemon->results_delay = 0;
-			daemon->report_at = daemon->report_delay = 0;
+			/* Offered anew because of a 401, what was refused keeps its distance. */
+			if (!was_identified) {
+				daemon->results_at = daemon->results_delay = 0;
+				daemon->report_at = daemon->report_delay = 0;
+			}
 			deliver_next(daemon);
 			report_send(daemon);
 		} else if (message->code == 409) {

@@ -52,6 +52,8 @@ void report_done(struct daemon *daemon, uint32_t code)
 	daemon->report_in_flight = false;
 	if (!is_final(code)) {
 		daemon->report_at = daemon_back_off(&daemon->report_delay);
+		if (code == 401)
+			peer_offer_identity(daemon);
 		log_info("the report is not delivered (%u), tried again later", code);
 		return;
 	}

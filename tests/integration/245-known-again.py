@@ -67,5 +67,19 @@ def test():
     check("perhaps a trust document" in error, "  and what it waited for is said")
     write("/etc/latchkey/allowed_signers", operator.signer_line + "\n")
 
+    # --- a backup from before it registered ---------------------------------------------------------------------------------
+    machine.stop("endpoint")
+    copy("/tmp/backup", "/tmp/endpoint")
+    machine.start_endpoint()
+    output = operator.must("user", "add", vm, "bob", "--discard-pending", "--timeout", "60")
+    check("ok: user.ensure bob" in output, "the enrolment secret still fits: it registers again by itself, and the result arrives")
+
+    # --- the operator has reset it: the old secret fits no more --------------------------------------------------------------
+    operator.must("instance", "reset", vm)
+    code, output, error = operator.run("user", "add", vm, "carol", "--timeout", "3")
+    check(code == 5, "no result without an identity: 5")
+    wait_for(lambda: "not_registered" in status(), "the instance says that the endpoint does not know it")
+    check("health: ok" not in status(), "  and is not well")
+
 
 main(test)

@@ -156,6 +156,15 @@ static int misused(const char *text, const char *why)
 	return EXIT_USAGE;
 }
 
+/* What was asked for and could not be told is no answer: a scraper's file on a full disk is cut. */
+static int finish(int code)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return code;
+	(void)fprintf(stderr, "latchctl: standard output cannot be written: not all of it was printed\n");
+	return EXIT_TROUBLE;
+}
+
 int main(int argc, char **argv)
 {
 	cleanup_client struct client client = {.descriptor = -1};
@@ -164,7 +173,7 @@ int main(int argc, char **argv)
 
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--help") == 0)
-			return usage(stdout, EXIT_OK);
+			return finish(usage(stdout, EXIT_OK));
 		if (strcmp(argv[i], "--version") == 0) {
 			(void)printf("latchctl %s\n", LATCHKEY_VERSION);
 			return EXIT_OK;
@@ -193,12 +202,12 @@ int main(int argc, char **argv)
 	if (verb->operand == NEEDS_FILE && !options.operand)
 		return misused(verb->name, " needs a FILE (- is standard input)");
 	if (!verb->asks)
-		return verb->run(&client, &options);
+		return finish(verb->run(&client, &options));
 	int r = client_open(PATH_STATUS_SOCKET, &client);
 	if (r < 0) {
 		(void)fprintf(stderr, "latchctl: the agent does not run (%s: %s); try: systemctl status latchkeyd\n",
 			PATH_STATUS_SOCKET, strerror(-r));
 		return EXIT_NO_AGENT;
 	}
-	return verb->run(&client, &options);
+	return finish(verb->run(&client, &options));
 }

@@ -10,6 +10,7 @@
 #include "console/cli/change.h"
 #include "console/cli/commands.h"
 #include "console/cli/http.h"
+#include "console/cli/output.h"
 #include "console/cli/state.h"
 #include "console/cli/targets.h"
 #include "lib/program.h"
@@ -214,8 +215,7 @@ int main(int argc, char **argv)
 		print_usage();
 	else if (r == CLI_OK)
 		r = run(&cli, &arguments, &environment);
-	if (fflush(stdout) != 0 && r == CLI_OK)
-		r = CLI_LOCAL;
+	r = output_finish(r);
 	http_close(&cli);
 	state_close(&cli);
 	manifest_set_free(&cli.manifests);

@@ -114,6 +114,14 @@ void output_text(struct buffer *text)
 	(void)fflush(stdout);
 }
 
+enum cli_exit output_finish(enum cli_exit r)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return r;
+	complain("standard output cannot be written: not all of it was printed");
+	return r == CLI_OK ? CLI_LOCAL : r;
+}
+
 void output_result(const struct cli *cli, const char *instance, const char *words, const cJSON *result)
 {
 	cleanup_buffer struct buffer text = {0};

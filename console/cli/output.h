@@ -13,6 +13,8 @@ void output_result(const struct cli *cli, const char *instance, const char *word
 void output_text(struct buffer *text);
 /* One JSON object as a line. */
 void output_json(const cJSON *root);
+/* At the end: what was printed is out. Else CLI_LOCAL, said, unless something worse was. */
+enum cli_exit output_finish(enum cli_exit r);
 
 /*
  * Waits for the change's result and prints it: CLI_OK, CLI_FAILED, CLI_TIMEOUT. A lost endpoint is asked again until

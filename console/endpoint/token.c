@@ -52,9 +52,16 @@ static int add(struct store *store, const char *name, const char *role, int64_t 
 			return complain("there is a token of that name; delete it first", name);
 		if (r < 0)
 			return EX_IOERR;
-		(void)printf("%s\n", text);
+		/* Shown once: nobody has a token that was not. */
+		bool shown = printf("%s\n", text) > 0 && fflush(stdout) == 0;
 		explicit_bzero(text, sizeof(text));
-		return EX_OK;
+		if (shown)
+			return EX_OK;
+		if (store_delete_token(store, name) < 0)
+			complain("could not be printed, and stays: delete it", name);
+		else
+			complain("could not be printed, and is none", name);
+		return EX_IOERR;
 	}
 	return complain("the role must be operator, helpdesk or reader", role);
 }

@@ -1,0 +1,89 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""latchkey when something is in the way: a full disk, a lost answer, a signer known only now, an endpoint that refuses to be read,
+a file of ten thousand instances. What it says and its exit status must be true."""
+import http.client
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "rig"))
+from console import HOME, Operator  # noqa: E402
+from machine import Machine, check, main, read, wait_for, write  # noqa: E402
+
+STATE = f"{HOME}/.config/latchkey"
+
+
+class Losing(http.server.BaseHTTPRequestHandler):
+    """In front of the endpoint; loses its answer to the first PUT, or answers for it."""
+    protocol_version = "HTTP/1.1"
+    lose, status = False, None
+
+    def do(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        connection = http.client.HTTPConnection("127.0.0.1", 8470, timeout=60)
+        names = ("Authorization", "If-Match", "If-None-Match", "Prefer")
+        connection.request(self.command, self.path, body=body or None,
+                           headers={name: self.headers[name] for name in names if self.headers[name]})
+        answer = connection.getresponse()
+        content, status = answer.read(), answer.status
+        connection.close()
+        if self.command == "PUT" and Losing.lose:
+            Losing.lose = False
+            self.close_connection = True
+            return
+        if Losing.status and self.path.split("?")[0].endswith("/results"):
+            status, content = Losing.status, b'{"error":"go away"}'
+        self.send_response(status)
+        if answer.getheader("ETag"):
+            self.send_header("ETag", answer.getheader("ETag"))
+        if status not in (204, 304):
+            self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if status not in (204, 304):
+            self.wfile.write(content)
+
+    do_GET = do_PUT = do_POST = do
+
+    def log_message(self, *_):
+        pass
+
+
+def test():
+    machine = Machine()
+    operator = Operator(machine)
+    vm = machine.instance
+    machine.start_sshd()
+    machine.start_endpoint()
+    operator.enrol()
+    machine.start_agent()
+    wait_for(lambda: "latched" in read("/tmp/endpoint.log"), "the endpoint knows it")
+    operator.must("user", "add", vm, "alice", "--accept-new-identity")
+    fingerprint = operator.must("instance", "list").split()[1]
+
+    # --- what could not be printed ------------------------------------------------------------------------------------------
+    def full(program, *arguments):
+        with open("/dev/full", "w", encoding="utf-8") as disk:
+            done = subprocess.run([program, *arguments], stdin=subprocess.DEVNULL, stdout=disk, stderr=subprocess.PIPE, text=True,
+                                  env=operator.environment, cwd=HOME)
+        return done.returncode, done.stderr
+
+    for arguments in (("results", vm, "--all"), ("--json", "results", vm, "--all"), ("status", vm), ("user", "add", vm, "alice"),
+                      ("instance", "list"), ("--help",)):
+        code, error = full("/usr/bin/latchkey", *arguments)
+        check(code == 6 and "standard output" in error, f"a full disk: latchkey {' '.join(arguments)}: 6, and it says so")
+    for arguments in (("status",), ("--json", "status"), ("metrics",), ("--help",)):
+        code, error = full("/usr/bin/latchctl", *arguments)
+        check(code == 71 and "standard output" in error, f"  latchctl {' '.join(arguments)}: 71")
+    database = ("--database", "/tmp/endpoint.db")
+    code, error = full("/usr/sbin/latchkey-endpoint", *database, "token", "add", "lost")
+    check(code == 74 and "is none" in error, "  a token that nobody saw: 74")
+    listed = subprocess.run(["/usr/sbin/latchkey-endpoint", *database, "token", "list"], stdout=subprocess.PIPE, text=True, check=True)
+    check("lost" not in listed.stdout, "    and there is none")
+
+
+main(test)

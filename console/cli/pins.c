@@ -230,6 +230,21 @@ static enum cli_exit approve(const struct arguments *arguments, const struct ide
 	return CLI_TRUST;
 }
 
+/* What is pinned must be what the operator expects, too. */
+static enum cli_exit check_expected(const struct arguments *arguments, const struct pin *pin)
+{
+	const char *expected = arguments_option(arguments, "fingerprint");
+	char pinned[SSHKEY_FINGERPRINT_SIZE];
+
+	if (!expected || !pin->sign)
+		return CLI_OK;
+	sshkey_fingerprint(pin->sign_blob, pin->sign_blob_size, pinned);
+	if (strcmp(expected, pinned) == 0)
+		return CLI_OK;
+	complain("%s is pinned with the key %s, not the expected %s", pin->instance, pinned, expected);
+	return CLI_TRUST;
+}
+
 enum cli_exit pin_check_identity(
 	struct cli *cli, const struct arguments *arguments, const struct identity *identity, struct pin *pin)
 {
@@ -276,8 +291,11 @@ enum cli_exit pin_check(struct cli *cli, const struct arguments *arguments, stru
 	cleanup_identity struct identity identity = {0};
 	char path[192];
 
+	enum cli_exit r = check_expected(arguments, pin);
+	if (r != CLI_OK)
+		return r;
 	(void)snprintf(path, sizeof(path), "/instances/%s/identity", pin->instance);
-	enum cli_exit r = http_exchange(cli, &(struct http_request){.method = "GET", .path = path}, false, &answer);
+	r = http_exchange(cli, &(struct http_request){.method = "GET", .path = path}, false, &answer);
 	if (r != CLI_OK)
 		return r;
 	if (answer.status == 404) {

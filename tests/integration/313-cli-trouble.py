@@ -85,5 +85,10 @@ def test():
     listed = subprocess.run(["/usr/sbin/latchkey-endpoint", *database, "token", "list"], stdout=subprocess.PIPE, text=True, check=True)
     check("lost" not in listed.stdout, "    and there is none")
 
+    # --- the pinned key is not the expected one --------------------------------------------------------------------------------
+    check(operator.run("status", vm, "--fingerprint", fingerprint)[0] == 0, "the pinned key is the expected one")
+    code, output, error = operator.run("user", "add", vm, "nobody1", "--fingerprint", "SHA256:" + "A" * 43)
+    check(code == 4 and "not the expected" in error and "\nnobody1:" not in read("/etc/passwd"), "another is expected: 4, nothing is sent")
+
 
 main(test)

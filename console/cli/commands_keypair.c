@@ -182,8 +182,8 @@ enum cli_exit command_bind(struct cli *cli, const struct arguments *arguments)
 		return CLI_LOCAL;
 	r = change_send(cli, arguments, &change);
 	if (r == CLI_OK && !change.dry_run)
-		r = binding_add(
-			cli, arguments->positional[2], arguments->positional[0], arguments->positional[1], change.id);
+		r = binding_add(cli, arguments->positional[2], arguments->positional[0], arguments->positional[1],
+			change.id, change.outcomes);
 	return r == CLI_OK ? change_finish(cli, arguments, &change) : r;
 }
 

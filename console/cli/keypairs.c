@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "console/cli/results.h"
 #include "console/cli/state.h"
 #include "lib/file.h"
 
@@ -151,8 +152,28 @@ static bool set_text(cJSON *entry, const char *name, const char *text)
 	return cJSON_AddStringToObject(entry, name, text) != NULL;
 }
 
-enum cli_exit binding_add(
-	struct cli *cli, const char *label, const char *instance, const char *user, const char *command)
+/* Its bind went well: no later one's failure ends it. */
+static void set_bound(cJSON *entry)
+{
+	cJSON_DeleteItemFromObjectCaseSensitive(entry, "command");
+}
+
+static bool renew(cJSON *entry, const char *command, const cJSON *outcomes)
+{
+	const char *old;
+
+	cJSON_DeleteItemFromObjectCaseSensitive(entry, "unbind");
+	if (json_get_string(entry, "command", &old) < 0)
+		return true;
+	const cJSON *result = json_member(outcomes, old);
+	if (!result || !result_is_final(result) || !result_is_good(result))
+		return set_text(entry, "command", command);
+	set_bound(entry);
+	return true;
+}
+
+enum cli_exit binding_add(struct cli *cli, const char *label, const char *instance, const char *user,
+	const char *command, const cJSON *outcomes)
 {
 	cleanup_json cJSON *root = NULL;
 	cJSON *entry;
@@ -168,7 +189,7 @@ enum cli_exit binding_add(
 	cJSON_ArrayForEach(entry, list)
 	{
 		if (is(entry, "instance", instance) && is(entry, "user", user))
-			return CLI_OK;
+			return renew(entry, command, outcomes) ? state_save_json(cli, BINDINGS, root) : out_of_memory();
 	}
 	entry = cJSON_CreateObject();
 	if (!entry || !cJSON_AddItemToArray(list, entry)) {
@@ -226,6 +247,9 @@ enum cli_exit binding_settle(struct cli *cli, const char *instance, const char *
 				changed = true;
 			} else if (ended || (!good && is(entry, "command", command))) {
 				cJSON_Delete(cJSON_DetachItemViaPointer(list, entry));
+				changed = true;
+			} else if (is(entry, "command", command)) {
+				set_bound(entry);
 				changed = true;
 			}
 		}

@@ -14,9 +14,13 @@ enum cli_exit keypair_delete(struct cli *cli, const char *label);
 /* Sorted labels; free with file_names_free. */
 enum cli_exit keypair_labels(struct cli *cli, char ***ret_labels, size_t *ret_count);
 
-/* A bind of this command id was sent. A label bound twice to one user of one instance is one binding. */
-enum cli_exit binding_add(
-	struct cli *cli, const char *label, const char *instance, const char *user, const char *command);
+/*
+ * A bind of this command id was sent. A label bound twice to one user of one instance is one binding: an unbind that
+ * was sent before ends it no more, and where the first bind went well (`outcomes` tells, or it was settled) the
+ * second's failure does not.
+ */
+enum cli_exit binding_add(struct cli *cli, const char *label, const char *instance, const char *user,
+	const char *command, const cJSON *outcomes);
 /* An unbind was sent (label NULL: everything of that user, who is removed). */
 enum cli_exit binding_end(
 	struct cli *cli, const char *label, const char *instance, const char *user, const char *command);

@@ -90,5 +90,21 @@ def test():
     code, output, error = operator.run("user", "add", vm, "nobody1", "--fingerprint", "SHA256:" + "A" * 43)
     check(code == 4 and "not the expected" in error and "\nnobody1:" not in read("/etc/passwd"), "another is expected: 4, nothing is sent")
 
+    # --- a pair that is bound is not deleted --------------------------------------------------------------------------------------
+    for label in ("home", "work"):
+        operator.must("keypair", "create", label)
+        operator.must("bind", vm, "alice", label)
+    operator.must("unbind", vm, "alice", "work", "--no-wait")
+    wait_for(lambda: "latchkey:work" not in read("/home/alice/.ssh/authorized_keys"), "it is unbound")
+    operator.must("bind", vm, "alice", "work")
+    check("(unbinding)" not in operator.must("keypair", "list"), "bound again, and not being unbound")
+    operator.must("results", vm, "--all")
+    check(operator.run("keypair", "delete", "work")[0] == 1, "the end of the earlier unbind is not this binding's")
+    operator.must("keypair", "import", "work", "home.pub" if os.path.exists(f"{HOME}/home.pub") else f"{STATE}/keypairs/home.pub",
+                  "--replace")
+    code, output, error = operator.run("bind", vm, "alice", "work")
+    check(code == 1 and "conflict" in output and operator.run("keypair", "delete", "work")[0] == 1,
+          "a second bind that fails does not end the first")
+
 
 main(test)

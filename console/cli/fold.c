@@ -123,7 +123,7 @@ int fold_pending(const cJSON *payload, int64_t now, const cJSON *closed, const c
 			verdict = FOLD_CLOSED;
 		else if (until <= now)
 			verdict = FOLD_EXPIRED;
-		else if (added && fold_same_fact(command, added))
+		else if (added && (strcmp(id, text_of(added, "id")) == 0 || fold_same_fact(command, added)))
 			verdict = FOLD_SUPERSEDED;
 		visitor(context, command, verdict);
 		if (verdict != FOLD_KEPT)

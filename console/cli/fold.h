@@ -21,7 +21,8 @@ enum fold_verdict {
 	FOLD_CLOSED, /* a signed result is final */
 	FOLD_EXPIRED,
 	FOLD_DRY,        /* it was a dry run */
-	FOLD_SUPERSEDED, /* the new command sets the same fact: both would be refused as a conflict */
+	FOLD_SUPERSEDED, /* the new command sets the same fact: both would be refused as a conflict; or is the same one,
+			    put before without an answer */
 };
 
 typedef void (*fold_visitor)(void *context, const cJSON *command, enum fold_verdict verdict);

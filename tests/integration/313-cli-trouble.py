@@ -106,5 +106,20 @@ def test():
     check(code == 1 and "conflict" in output and operator.run("keypair", "delete", "work")[0] == 1,
           "a second bind that fails does not end the first")
 
+    # --- the answer to a PUT is lost -----------------------------------------------------------------------------------------------
+    proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Losing)
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    settings = json.loads(read(f"{STATE}/config"))
+    write(f"{STATE}/config", json.dumps({**settings, "endpoint": f"http://127.0.0.1:{proxy.server_port}"}), 0o600)
+    machine.stop("latchkey-net")
+    machine.stop("latchkeyd")
+    Losing.lose = True
+    operator.must("sshd", "reload", vm, "--no-wait")
+    check(not Losing.lose, "an answer is lost")
+    machine.start_agent()
+    output = operator.must("--json", "results", vm, "--wait", "--timeout", "30")
+    check([json.loads(line)["code"] for line in output.splitlines() if "sshd.reload" in line] == ["ok"],
+          "the command is done, and stands once in its document")
+
 
 main(test)

@@ -93,6 +93,16 @@ static void one_that_sets_the_same_fact_is_superseded(void **state)
 	free(folded.commands);
 }
 
+static void the_same_command_put_before_does_not_stand_twice(void **state)
+{
+	(void)state;
+	struct folded folded = fold("[{\"id\":\"a\",\"do\":\"sshd.restart\"},{\"id\":\"b\",\"do\":\"sshd.restart\"}]",
+		"{}", "{\"id\":\"b\",\"do\":\"sshd.restart\"}");
+	assert_int_equal(folded.counts[FOLD_SUPERSEDED], 1);
+	assert_int_equal(folded.counts[FOLD_KEPT], 1);
+	free(folded.commands);
+}
+
 static void a_malformed_command_is_not_carried_on(void **state)
 {
 	(void)state;
@@ -166,6 +176,7 @@ int main(void)
 		cmocka_unit_test(P101_end_and_actor_are_made_explicit),
 		cmocka_unit_test(P101_closed_and_expired_ones_go),
 		cmocka_unit_test(one_that_sets_the_same_fact_is_superseded),
+		cmocka_unit_test(the_same_command_put_before_does_not_stand_twice),
 		cmocka_unit_test(a_malformed_command_is_not_carried_on),
 		cmocka_unit_test(which_facts_are_the_same),
 		cmocka_unit_test(a_dry_run_pends_for_nobody_and_carries_what_does),

@@ -81,8 +81,11 @@ static enum cli_exit read_pages(struct cli *cli, const struct pin *pin, struct r
 			return r;
 		if (answer.status == 304)
 			return CLI_OK;
+		/* The token is gone, or the instance: no waiting helps, as it does with one that is overloaded. */
+		cursor->refused =
+			answer.status >= 400 && answer.status < 500 && answer.status != 408 && answer.status != 429;
 		if (answer.status != 200)
-			return http_unexpected("results", &answer);
+			return quiet && !cursor->refused ? CLI_ENDPOINT : http_unexpected("results", &answer);
 		(void)snprintf(cursor->etag, sizeof(cursor->etag), "%s", answer.etag);
 		wait = 0;
 		r = visit_page(pin, cursor, &answer, &more, visitor, context);
@@ -115,7 +118,7 @@ enum cli_exit results_wait(struct cli *cli, const struct pin *pin, struct result
 	/* One that cannot hold a request, or is gone, must not be asked without a pause. */
 	if (cursor->verified == verified && cli_now() - begin < 1)
 		(void)sleep(1);
-	return r == CLI_ENDPOINT ? CLI_OK : r;
+	return r == CLI_ENDPOINT && !cursor->refused ? CLI_OK : r;
 }
 
 static const char *status_of(const cJSON *result)

@@ -10,6 +10,7 @@ struct results_cursor {
 	int64_t after;              /* what has been read */
 	char etag[128];             /* of the last answer, "" at first */
 	unsigned verified, strange; /* how many were by the pinned key, and were not */
+	bool refused;               /* the endpoint does not let us read */
 };
 
 /* A verified payload; the visitor may not keep it. */
@@ -20,7 +21,7 @@ enum cli_exit results_read(
 	struct cli *cli, const struct pin *pin, struct results_cursor *cursor, results_visitor visitor, void *context);
 /*
  * One turn of waiting, of up to `wait` seconds and a second at least while there is nothing new. An endpoint that is
- * gone for once is no error.
+ * gone for once is no error, and one that refuses us is.
  */
 enum cli_exit results_wait(struct cli *cli, const struct pin *pin, struct results_cursor *cursor, int wait,
 	results_visitor visitor, void *context);

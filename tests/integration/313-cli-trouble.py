@@ -121,5 +121,21 @@ def test():
     check([json.loads(line)["code"] for line in output.splitlines() if "sshd.reload" in line] == ["ok"],
           "the command is done, and stands once in its document")
 
+    # --- an endpoint that does not let us read ---------------------------------------------------------------------------------------
+    machine.stop("latchkey-net")
+    machine.stop("latchkeyd")
+    for status, expected, lines in ((503, 5, 0), (401, 3, 1)):
+        process = subprocess.Popen(["/usr/bin/latchkey", "user", "add", vm, "carl", "--timeout", "8"], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=operator.environment, cwd=HOME)
+        time.sleep(1)
+        Losing.status = status
+        error = process.communicate()[1]
+        Losing.status = None
+        check(process.returncode == expected and error.count("the endpoint answered") == lines,
+              f"{status} to who waits: {expected}, and it is said {lines} times")
+    machine.start_agent()
+    proxy.shutdown()
+    write(f"{STATE}/config", json.dumps(settings), 0o600)
+
 
 main(test)

@@ -137,5 +137,11 @@ def test():
     proxy.shutdown()
     write(f"{STATE}/config", json.dumps(settings), 0o600)
 
+    # --- mode observe ----------------------------------------------------------------------------------------------------------------
+    write("/etc/latchkey/policy.conf", "[policy]\nmode = observe\n")
+    code, output, error = operator.run("reset-password", vm, "alice", "--generate")
+    check(code == 0 and "would_change" in output and "sealed" not in error, "a password that was only observed is none: 0")
+    os.unlink("/etc/latchkey/policy.conf")
+
 
 main(test)

@@ -115,6 +115,12 @@ enum cli_exit state_save_json(struct cli *cli, const char *name, const cJSON *ro
 		complain("out of memory");
 		return CLI_LOCAL;
 	}
+	/* What could not be read again would be lost. */
+	if (text.size > STATE_FILE_MAX) {
+		complain("%s/%s is full (%u MiB): forget what is gone, or use another --home for the rest",
+			cli->home_path, name, STATE_FILE_MAX >> 20);
+		return CLI_LOCAL;
+	}
 	return state_write(cli, name, text.bytes, text.size, false);
 }
 

@@ -9,7 +9,7 @@
 #include "lib/allowed_signers.h"
 #include "lib/json.h"
 
-#define STATE_FILE_MAX (4u << 20) /* about ten thousand instances */
+#define STATE_FILE_MAX (16u << 20) /* ten thousand instances of the longest names, and as many bindings */
 #define STATE_TOKEN_MAX 256u
 #define STATE_SENT "sent"
 #define STATE_SENT_MAX 1000 /* more than anyone scrolls through */

@@ -143,5 +143,26 @@ def test():
     check(code == 0 and "would_change" in output and "sealed" not in error, "a password that was only observed is none: 0")
     os.unlink("/etc/latchkey/policy.conf")
 
+    # --- ten thousand instances ---------------------------------------------------------------------------------------------------------
+    known = json.loads(read(f"{STATE}/known_instances"))
+    entry = {**known[vm], "report": {**known[vm]["report"], "seq": (1 << 53) - 1}}
+    known.update({f"i-{number:05}-" + "x" * 120: entry for number in range(9999)})
+    write(f"{STATE}/known_instances", json.dumps(known), 0o600)
+    check(operator.run("status", vm)[0] == 0, "ten thousand with the longest names are known")
+    known.update({f"j-{number:05}-" + "x" * 120: entry for number in range(20000)})
+    text = json.dumps(known, separators=(",", ":"))
+    while len(text) + 1 >= 16 << 20:
+        known.popitem()
+        known.popitem()
+        if len(known) % 100 < 2:
+            text = json.dumps(known, separators=(",", ":"))
+    known["last"] = {"x": "x" * ((16 << 20) - len(text) - 30)}
+    write(f"{STATE}/known_instances", json.dumps(known, separators=(",", ":")), 0o600)
+    operator.must("instance", "add", "one-more")
+    code, output, error = operator.run("user", "add", "one-more", "x", "--no-wait")
+    check(code == 6 and "is full" in error, "one more than there is room for: 6")
+    check(operator.run("status", vm)[0] in (0, 6), "and the others are not lost")
+    check(vm in json.loads(read(f"{STATE}/known_instances")), "  the file can be read")
+
 
 main(test)

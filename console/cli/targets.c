@@ -20,7 +20,7 @@
 
 #define PARALLEL_DEFAULT 16u  /* they mostly wait; what they sign and put goes one by one, for they share the state */
 #define PARALLEL_MAX 64u      /* processes of about 8 MB */
-#define OUTPUT_MAX (4u << 20) /* of one target; what is beyond is dropped */
+#define OUTPUT_MAX (4u << 20) /* of one target; what is beyond is cut */
 #define REASON_MAX 300u
 #define NAMED_MAX 20u /* of those not done, for people; JSON has all */
 
@@ -32,6 +32,7 @@ struct worker {
 	const char *instance;
 	int streams[STREAMS]; /* -1: at its end */
 	struct buffer texts[STREAMS];
+	bool cut; /* its output is longer than OUTPUT_MAX */
 };
 
 struct fleet {
@@ -199,9 +200,7 @@ static void work(struct fleet *fleet, const char *instance, const int *streams, 
 	enum cli_exit r = state_lock(cli);
 	if (r == CLI_OK)
 		r = arguments.subcommand->run(cli, &arguments);
-	if (fflush(stdout) != 0 && r == CLI_OK)
-		r = CLI_LOCAL;
-	_exit((int)r);
+	_exit((int)output_finish(r));
 }
 
 static int start(struct fleet *fleet, struct worker *worker)
@@ -353,15 +352,30 @@ static void remember_done(struct fleet *fleet, const char *instance)
 		complain("--done: %s", strerror(-r));
 }
 
+/* What was cut ends with its last whole line, and is said to be. */
+static void end_cut(struct worker *worker, int *code)
+{
+	struct buffer *text = &worker->texts[STREAM_OUTPUT];
+
+	if (!worker->cut)
+		return;
+	while (text->size > 0 && text->bytes[text->size - 1] != '\n')
+		text->bytes[--text->size] = '\0';
+	complain("%s: more than %u MiB of output: cut", worker->instance, OUTPUT_MAX >> 20);
+	if (*code == CLI_OK)
+		*code = CLI_LOCAL;
+}
+
 static void end(struct fleet *fleet, struct worker *worker)
 {
-	cleanup_json cJSON *result = fleet->is_change ? find_result(worker) : NULL;
 	bool changed = false;
 	int status = 0;
 
 	while (waitpid(worker->process, &status, 0) < 0 && errno == EINTR)
 		;
 	int code = WIFEXITED(status) && WEXITSTATUS(status) <= CLI_LOCAL ? WEXITSTATUS(status) : CLI_LOCAL;
+	end_cut(worker, &code);
+	cleanup_json cJSON *result = fleet->is_change ? find_result(worker) : NULL;
 	fleet->running--;
 	fleet->ended++;
 	fleet->codes[code]++;
@@ -397,8 +411,10 @@ static void read_stream(struct worker *worker, unsigned stream)
 	if (size <= 0) {
 		(void)close(worker->streams[stream]);
 		worker->streams[stream] = -1;
-	} else if (text->size + (size_t)size <= OUTPUT_MAX) {
+	} else if (!worker->cut && text->size + (size_t)size <= OUTPUT_MAX) {
 		buffer_append(text, bytes, (size_t)size);
+	} else {
+		worker->cut = true; /* nothing behind it either: half a line is no JSON, and two halves are a lie */
 	}
 }
 

@@ -564,6 +564,16 @@ try:
     instance.post({**refused, "digest": digest, "document": "ok"})
     instance.post({**refused, "digest": digest, "document": "expired", "time": 2})
     check("P101 what was taken is not refused any more", "refused" in run("status", "i-1")[1], False)
+    # more than a fleet's console keeps of one instance: whole lines, and it is said
+    for number in range(3):
+        instance.post({**refused, "document": "ok", "results": [{**fake_result["results"][0], "id": f"long{number}-{part}", "detail": "x" * 9000}
+                                                                for part in range(90)], "time": 3 + number})
+    for number in range(3):
+        instance.post({**refused, "document": "ok", "results": [{**fake_result["results"][0], "id": f"more{number}-{part}", "detail": "y" * 9000}
+                                                                for part in range(90)], "time": 6 + number})
+    status, shown, errors = run("--json", "results", "--all", "--targets", "-", stdin="i-1\n")
+    check("a flood of results is cut: 6", (status, "of output: cut" in errors), (6, True))
+    check("  after a whole line", [line for line in map(json.loads, shown.splitlines()) if "summary" in line][0]["summary"]["failed"], 1)
     check("a binding", run("bind", "i-1", "u1", "two", "--no-wait")[0], 0)
     command = json.load(open(os.path.join(home, "bindings")))["two"][-1]["command"]
     status, enrol, _ = run("instance", "add", "i-4")

@@ -388,9 +388,13 @@ static void put_text(struct json_writer *writer, const char *text)
 	buffer_append(writer->out, "\"", 1);
 	for (const char *at = text; *at; at++) {
 		unsigned char c = (unsigned char)*at;
-		if (c >= 0x20 && c != '"' && c != '\\' && c != 0x7f)
+		/* U+0080 to U+009F move a terminal as ESC does. */
+		bool is_c1 = c == 0xc2 && (unsigned char)at[1] >= 0x80 && (unsigned char)at[1] < 0xa0;
+		if (c >= 0x20 && c != '"' && c != '\\' && c != 0x7f && !is_c1)
 			continue;
 		buffer_append(writer->out, run, (size_t)(at - run));
+		if (is_c1)
+			c = (unsigned char)*++at;
 		run = at + 1;
 		if (c == '"' || c == '\\')
 			buffer_append_format(writer->out, "\\%c", c);

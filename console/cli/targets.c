@@ -40,7 +40,7 @@ struct fleet {
 	const struct arguments *arguments;
 	struct target_list list;
 	size_t next, limit, canaries; /* the next to start; up to where; how many canaries */
-	size_t parallel, running, ended, good, changed, skipped;
+	size_t parallel, running, ended, good, changed, awaiting, skipped;
 	size_t codes[CLI_LOCAL + 1]; /* how many ended so */
 	bool pause, pause_always;    /* at a canary that failed; at any */
 	bool stopped, interrupted;
@@ -374,6 +374,12 @@ static void end(struct fleet *fleet, struct worker *worker)
 	while (waitpid(worker->process, &status, 0) < 0 && errno == EINTR)
 		;
 	int code = WIFEXITED(status) && WEXITSTATUS(status) <= CLI_LOCAL ? WEXITSTATUS(status) : CLI_LOCAL;
+	if (fleet->interrupted && WIFSIGNALED(status)) {
+		code = CLI_TIMEOUT;
+		buffer_append_format(&worker->texts[STREAM_ERROR],
+			"\nlatchkey: interrupted; what was sent stands, and latchkey results %s --wait tells\n",
+			worker->instance);
+	}
 	end_cut(worker, &code);
 	cleanup_json cJSON *result = fleet->is_change ? find_result(worker) : NULL;
 	fleet->running--;
@@ -382,6 +388,7 @@ static void end(struct fleet *fleet, struct worker *worker)
 	fleet->good += code == CLI_OK;
 	(void)!json_get_bool(result, "changed", &changed);
 	fleet->changed += changed;
+	fleet->awaiting += strcmp(text_of(result, "code"), "awaiting_confirm") == 0;
 	if (code == CLI_OK)
 		remember_done(fleet, worker->instance);
 	clear_progress(fleet);
@@ -511,6 +518,7 @@ static void summarise_json(const struct fleet *fleet)
 	json_put_integer(&writer, "done_before", (int64_t)fleet->skipped);
 	json_put_integer(&writer, "ok", (int64_t)fleet->good);
 	json_put_integer(&writer, "changed", (int64_t)fleet->changed);
+	json_put_integer(&writer, "awaiting_confirm", (int64_t)fleet->awaiting);
 	json_put_integer(&writer, "failed", (int64_t)(fleet->ended - fleet->good));
 	json_begin_array(&writer, "not_done");
 	for (size_t i = fleet->next; i < fleet->list.count; i++)
@@ -542,6 +550,9 @@ static void summarise(const struct fleet *fleet)
 		buffer_append_format(&text, " and %zu more", left - NAMED_MAX);
 	if (buffer_status(&text) == 0)
 		note("%s", text.bytes);
+	if (fleet->awaiting > 0)
+		note("%zu of them go back by themselves: try a login, then run latchkey sshd confirm --targets FILE",
+			fleet->awaiting);
 }
 
 /* What they have in common, so that a script sees a dead endpoint as one; else that not all went well. */

@@ -58,7 +58,8 @@ def test():
     code, lines, error = as_json("user", "add", "--targets", LIST, "alice")
     check(code == 0 and [line["changed"] for line in lines[:-1]] == [False] * 7 and
           sorted(line["instance"] for line in lines[:-1]) == NAMES, "again, in JSON: nothing to change")
-    check(lines[-1] == {"summary": {"targets": 7, "done_before": 0, "ok": 7, "changed": 0, "failed": 0, "not_done": []}},
+    check(lines[-1] == {"summary": {"targets": 7, "done_before": 0, "ok": 7, "changed": 0, "awaiting_confirm": 0, "failed": 0,
+                                     "not_done": []}},
           "and the summary")
     piped = subprocess.run(["/usr/bin/latchkey", "diagnose", "--targets", "-", "alice"], input="vm-3\nvm-1\n", text=True,
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=operator.environment, cwd=HOME)

@@ -6,6 +6,7 @@ import http.client
 import http.server
 import json
 import os
+import pty
 import subprocess
 import sys
 import threading
@@ -142,6 +143,37 @@ def test():
     code, output, error = operator.run("reset-password", vm, "alice", "--generate")
     check(code == 0 and "would_change" in output and "sealed" not in error, "a password that was only observed is none: 0")
     os.unlink("/etc/latchkey/policy.conf")
+
+    # --- a fleet, at a terminal: what is not for good, and what was interrupted --------------------------------------------------------
+    def at_terminal(*arguments, interrupt=None):
+        child, terminal = pty.fork()
+        if child == 0:
+            os.chdir(HOME)
+            os.execve("/usr/bin/latchkey", ["latchkey", *arguments], operator.environment)
+        if interrupt:
+            wait_for(interrupt, "it is under way")
+            os.write(terminal, b"\x03")
+        shown = b""
+        try:
+            while part := os.read(terminal, 4096):
+                shown += part
+        except OSError:
+            pass
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown.decode()
+
+    write(f"{HOME}/list", vm + "\n")
+    code, shown = at_terminal("sshd", "set", "--targets", "list", "--password-auth=false")
+    check(code == 0 and "1 of them go back by themselves: try a login, then run latchkey sshd confirm" in shown, "changes that await confirmation are told of")
+    code, shown = at_terminal("sshd", "confirm", "--targets", "list")
+    check(code == 0 and "go back" not in shown, "  and are confirmed")
+    machine.stop("latchkey-net")
+    machine.stop("latchkeyd")
+    before = read("/tmp/endpoint.log").count("stored for")
+    code, shown = at_terminal("user", "add", "--targets", "list", "dora",
+                              interrupt=lambda: read("/tmp/endpoint.log").count("stored for") > before)
+    check(code == 1 and "what was sent stands" in shown and "(exit 5)" in shown, "who is interrupted is told that it stands")
+    machine.start_agent()
+    wait_for(lambda: "\ndora:" in read("/etc/passwd"), "  as it does")
 
     # --- ten thousand instances ---------------------------------------------------------------------------------------------------------
     known = json.loads(read(f"{STATE}/known_instances"))

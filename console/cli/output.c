@@ -278,6 +278,10 @@ enum cli_exit output_wait(struct cli *cli, const struct arguments *arguments, st
 				note("a document that came to it by another way has a higher number: latchkey status "
 				     "%s learns it, then give the command again",
 					change->pin.instance);
+			if (strcmp(waiting.refusal, "not_yet_valid") == 0) {
+				note("its clock is behind yours: it takes the document over when its time has come");
+				return CLI_TIMEOUT;
+			}
 			if (change->dry_run && strcmp(waiting.refusal, "malformed") == 0)
 				note("an agent that knows no dry run answers so; nothing was done");
 			return CLI_FAILED;

@@ -416,6 +416,17 @@ try:
     finally:
         os.kill(int(agent["SSH_AGENT_PID"]), 15)
 
+    # an instance whose clock is behind takes it over later
+    def is_early(instance, _):
+        digest = hashlib.sha256(instance.documents[-1].split(b"-----BEGIN")[0]).hexdigest()
+        instance.post({"v": 1, "instance": "i-1", "digest": digest, "document": "not_yet_valid", "agent": "1", "time": 1, "detail": "",
+                       "results": [], "host_keys": []})
+
+    instance.answer = is_early
+    status, _, errors = run("user", "add", "i-1", "early", "--discard-pending")
+    check("not yet valid is no end: 5", (status, "its clock is behind" in errors), (5, True))
+    instance.answer = obey_with_defaults
+
     # reset: a new secret, and the new identity is met for the first time
     instance.stop()
     status, enrol, _ = run("instance", "reset", "i-1")

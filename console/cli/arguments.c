@@ -292,8 +292,9 @@ int arguments_time(const char *text, int64_t now, int64_t *ret_time)
 		struct tm parts = {0};
 		const char *end = strptime(text, formats[i], &parts);
 		if (end && *end == '\0') {
+			int day = parts.tm_mday;
 			*ret_time = timegm(&parts);
-			return 0;
+			return parts.tm_mday == day ? 0 : -EINVAL; /* 31 February is no 3 March */
 		}
 	}
 	return -EINVAL;

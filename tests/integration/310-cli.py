@@ -292,6 +292,7 @@ try:
                             ("unknown option", ("user", "add", "i-1", "a", "--shel", "/bin/sh")),
                             ("unknown pair", ("bind", "i-1", "alice", "nothing")),
                             ("nothing to set", ("sshd", "set", "i-1")), ("address", ("bind", "i-1", "a", "web", "--from", "x")),
+                            ("day", ("bind", "i-1", "alice", "web", "--expires", "2027-02-31Z")),
                             ("too long", ("user", "add", "i-1", "a", "--valid", "8d")),
                             ("field of another command", ("reset-password", "i-1", "a", "--length", "20"))):
         check(f"bad {what}: 2", run(*arguments, "--no-wait")[0], 2)

@@ -141,8 +141,11 @@ static int carry_out(
 		return supersede(result);
 	}
 	code = check_effective(sshd, &change->after, detail);
-	if (code == CODE_OVERRIDDEN || (code == CODE_OK && *detail && !*result->detail))
-		return plugin_set(result, code, "%s", detail);
+	if (code == CODE_OVERRIDDEN || (code == CODE_OK && *detail)) {
+		char rest[SSHD_DETAIL_MAX + 1];
+		(void)snprintf(rest, sizeof(rest), "%s", code == CODE_OK ? result->detail : "");
+		return plugin_set(result, code, "%s%s%s", detail, *rest ? "; " : "", rest);
+	}
 	return 0;
 }
 

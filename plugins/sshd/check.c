@@ -18,13 +18,14 @@ static bool is_wanted(const struct sshd_setting *setting, const char *value)
 }
 
 /* The first line inside a Match that sets something else. */
-static bool find_other(const struct sshd_scan *scan, const char *keyword, const char *value, char *text, size_t size)
+static bool find_other(const struct sshd_scan *scan, enum setting setting, const char *value, char *text, size_t size)
 {
-	for (size_t i = 0; i < scan->count; i++) {
-		const struct sshd_setting *setting = &scan->settings[i];
-		if (setting->match < 0 || strcmp(setting->keyword, keyword) != 0 || is_wanted(setting, value))
+	const struct sshd_setting *found;
+
+	for (size_t at = 0; (found = setting_find_in_match(scan, setting, &at)) != NULL;) {
+		if (is_wanted(found, value))
 			continue;
-		(void)snprintf(text, size, "%s:%u", scan->files[setting->file].path, setting->line);
+		(void)snprintf(text, size, "%s:%u", scan->files[found->file].path, found->line);
 		return true;
 	}
 	return false;
@@ -79,7 +80,7 @@ enum code check_effective(struct sshd *sshd, const struct settings *wanted, char
 		r = sshd_get_effective(sshd, i == SETTING_ROOT ? "root" : ANYONE, &effective, ret_detail);
 		if (r < 0)
 			return from_errno(r);
-		bool elsewhere = find_other(scan, setting_lower((enum setting)i), value, place, sizeof(place));
+		bool elsewhere = find_other(scan, (enum setting)i, value, place, sizeof(place));
 		if (!is_in_force(effective, (enum setting)i, value)) {
 			const char *now = sshd_value(effective, setting_lower((enum setting)i));
 			(void)snprintf(ret_detail, SSHD_DETAIL_MAX + 1, "%s is %.20s by %.100s", keyword,

@@ -124,11 +124,7 @@ static bool wins_in(const struct sshd_scan *scan, const struct settings *setting
 	for (unsigned i = 0; i < SETTING_COUNT; i++) {
 		if (!settings->values[i])
 			continue;
-		const struct sshd_setting *first = sshd_scan_global(scan, setting_lower((enum setting)i));
-		if (first && i == SETTING_KEYBOARD) { /* since 8.7 the old name sets the same: whichever stands first */
-			const struct sshd_setting *old = sshd_scan_global(scan, setting_lower(SETTING_CHALLENGE));
-			first = old && old < first ? old : first;
-		}
+		const struct sshd_setting *first = setting_find_global(scan, (enum setting)i);
 		if (!first || strcmp(scan->files[first->file].path, path) != 0)
 			return false;
 	}
@@ -147,7 +143,7 @@ static void describe_competitor(
 {
 	for (unsigned i = 0; i < SETTING_COUNT; i++) {
 		const struct sshd_setting *first =
-			settings->values[i] ? sshd_scan_global(scan, setting_lower((enum setting)i)) : NULL;
+			settings->values[i] ? setting_find_global(scan, (enum setting)i) : NULL;
 		const char *path = first ? scan->files[first->file].path : SSHD_DROP_IN;
 		if (strcmp(path, SSHD_DROP_IN) == 0)
 			continue;

@@ -28,6 +28,41 @@ const char *setting_lower(enum setting setting)
 	return table[setting].lower;
 }
 
+/* sshd still knows names of twenty years ago. */
+static bool is_name(enum setting setting, const char *keyword)
+{
+	static const struct {
+		enum setting setting;
+		const char *name;
+	} aliases[] = {{SETTING_KEYBOARD, "challengeresponseauthentication"}, {SETTING_KEYBOARD, "skeyauthentication"},
+		{SETTING_PUBKEY, "dsaauthentication"}};
+
+	for (unsigned i = 0; i < ELEMENTS(aliases); i++) {
+		if (aliases[i].setting == setting && strcmp(aliases[i].name, keyword) == 0)
+			return true;
+	}
+	return strcmp(table[setting].lower, keyword) == 0;
+}
+
+const struct sshd_setting *setting_find_global(const struct sshd_scan *scan, enum setting setting)
+{
+	for (size_t i = 0; i < scan->count; i++) {
+		if (scan->settings[i].match < 0 && is_name(setting, scan->settings[i].keyword))
+			return &scan->settings[i];
+	}
+	return NULL;
+}
+
+const struct sshd_setting *setting_find_in_match(const struct sshd_scan *scan, enum setting setting, size_t *from)
+{
+	while (*from < scan->count) {
+		const struct sshd_setting *found = &scan->settings[(*from)++];
+		if (found->match >= 0 && is_name(setting, found->keyword))
+			return found;
+	}
+	return NULL;
+}
+
 int settings_put(struct settings *settings, enum setting setting, const char *value)
 {
 	char *copy = value ? strdup(value) : NULL;

@@ -39,6 +39,9 @@ struct settings_change {
 /* "PasswordAuthentication", and as sshd -T prints it. */
 const char *setting_keyword(enum setting setting);
 const char *setting_lower(enum setting setting);
+/* The first line that sets it, by whatever name sshd takes for it: outside any Match, or inside one from `from` on. */
+const struct sshd_setting *setting_find_global(const struct sshd_scan *scan, enum setting setting);
+const struct sshd_setting *setting_find_in_match(const struct sshd_scan *scan, enum setting setting, size_t *from);
 
 /* Adds what the text sets and the settings do not have yet; other lines are passed over. */
 int settings_parse(const char *text, struct settings *settings) MUST_CHECK;

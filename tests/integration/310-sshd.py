@@ -116,6 +116,30 @@ def T08_match_at_the_end(server):
     expect(set_(password_auth=True), "ok", True, "T08: without the Match")
 
 
+def P50_names_of_long_ago(server):
+    """They set the same, and an operator's old file still has them."""
+    original = read(MAIN)
+    for fields, line in (({"password_auth": False}, "SkeyAuthentication yes\n"), ({"pubkey_auth": False}, "DSAAuthentication yes\n")):
+        write(MAIN, line + original, 0o644)
+        server.reload()
+        expect(set_(**fields), "ok", True, f"P50: {fields} beside {line.strip()} at the top")
+        check(effective("kbdinteractiveauthentication" if "password_auth" in fields else "pubkeyauthentication") == "no", "  is in force")
+        expect(set_(password_auth=True, pubkey_auth=True), "ok", True, "  open again")
+        write(MAIN, original, 0o644)
+    lines = len(original.splitlines())
+    write(MAIN, original + "Match User bob\n\tChallengeResponseAuthentication yes\n", 0o644)
+    server.reload()
+    write("/etc/ssh/sshd_config.d/70-x.conf", "X11Forwarding no\n")
+    result = set_(password_auth=False)
+    expect(result, "ok", True, "P50: a Match that keeps the second door open for bob")
+    check(f"{MAIN}:{lines + 2}" in result["detail"] and "70-x.conf" in result["detail"],
+          "  is named with its line, whatever else the detail has to say")
+    os.unlink("/etc/ssh/sshd_config.d/70-x.conf")
+    write(MAIN, original, 0o644)
+    os.unlink(DROP_IN)
+    server.reload()
+
+
 def P55_no_include(server):
     original = read(MAIN)
     stripped = "".join(line for line in original.splitlines(True) if not line.startswith("Include"))
@@ -435,6 +459,7 @@ def main():
     T07_first_value_wins(server)
     P52_sessions_survive(server)
     T08_match_at_the_end(server)
+    P50_names_of_long_ago(server)
     P55_no_include(server)
     T11_vendor_file(server)
     P51_bad_configurations(server)

@@ -160,18 +160,14 @@ static int find_by_file(const char *path, struct sshd_process *ret_process)
 	return r < 0 ? -ESRCH : sshd_process_open(parse_pid(text), ret_process);
 }
 
-/*
- * No pid file: the one process that says it listens. Two of them (a second sshd on another port) cannot be told apart.
- * Whom it has just forked for a connection says so too for a moment, but is its child.
- */
-static int find_by_name(struct sshd_process *ret_process)
+/* Those that say they listen. Whom one has just forked for a connection says so too for a moment, but is its child. */
+static int list_listeners(pid_t listeners[LISTENERS_MAX], size_t *ret_count)
 {
 	struct {
 		pid_t pid, parent;
 	} found[LISTENERS_MAX];
 	cleanup_names char **names = NULL;
-	size_t count, found_count = 0;
-	pid_t only = -1;
+	size_t count, found_count = 0, kept = 0;
 
 	int r = file_list(-1, "/proc", PROCESSES_MAX, &names, &count);
 	if (r < 0)
@@ -189,13 +185,23 @@ static int find_by_name(struct sshd_process *ret_process)
 		bool is_child = false;
 		for (size_t j = 0; j < found_count; j++)
 			is_child = is_child || found[j].pid == found[i].parent;
-		if (is_child)
-			continue;
-		if (only > 0)
-			return -ESRCH;
-		only = found[i].pid;
+		if (!is_child)
+			listeners[kept++] = found[i].pid;
 	}
-	return sshd_process_open(only, ret_process);
+	*ret_count = kept;
+	return 0;
+}
+
+/* No pid file: the only one. Two of them (a second sshd on another port) cannot be told apart. */
+static int find_by_name(struct sshd_process *ret_process)
+{
+	pid_t listeners[LISTENERS_MAX];
+	size_t count;
+
+	int r = list_listeners(listeners, &count);
+	if (r < 0 || count == 0)
+		return -ESRCH;
+	return count > 1 ? -ENOTUNIQ : sshd_process_open(listeners[0], ret_process);
 }
 
 int sshd_process_find(const char *pid_file, struct sshd_process *ret_process)
@@ -330,4 +336,27 @@ int sshd_process_options(const struct sshd_process *process, char ***ret_options
 		at += length + 1;
 	}
 	return sshd_process_parse_options(count > 0 ? words + 1 : words, ret_options);
+}
+
+int sshd_process_find_other(const struct sshd_process *process, const char *main_path, pid_t *ret_pid)
+{
+	pid_t listeners[LISTENERS_MAX];
+	size_t count;
+
+	int r = list_listeners(listeners, &count);
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		const struct sshd_process other = {listeners[i], -1};
+		cleanup_names char **options = NULL;
+		bool other_file = false;
+		if (other.pid == process->pid || sshd_process_options(&other, &options) < 0)
+			continue;
+		for (char **option = options; option && *option; option++)
+			other_file =
+				other_file || (strncmp(*option, "-f", 2) == 0 && strcmp(*option + 2, main_path) != 0);
+		if (other_file)
+			continue;
+		*ret_pid = other.pid;
+		return 0;
+	}
+	return -ESRCH;
 }

@@ -17,8 +17,13 @@ struct sshd_process {
 	int descriptor; /* pidfd; -1 where the kernel has none (before 5.3) */
 };
 
-/* The process that the pid file names, else the only listening sshd there is. -ESRCH when none runs. */
+/*
+ * The process that the pid file names, else the only listening sshd there is. -ESRCH when none runs, -ENOTUNIQ when
+ * several do.
+ */
 int sshd_process_find(const char *pid_file, struct sshd_process *ret_process) MUST_CHECK;
+/* One more that listens, and reads the same main file. -ESRCH when there is none. */
+int sshd_process_find_other(const struct sshd_process *process, const char *main_path, pid_t *ret_pid) MUST_CHECK;
 /* The process with that id, if it is a listening sshd of root. -ESRCH otherwise. */
 int sshd_process_open(pid_t pid, struct sshd_process *ret_process) MUST_CHECK;
 void sshd_process_close(struct sshd_process *process);

@@ -25,8 +25,10 @@ void service_find(const struct sshd_effective *effective, struct service *ret_se
 		service.running = service.by_systemd = true;
 		if (sshd_process_open(service.unit.main_pid, &service.process) < 0)
 			service.process = (struct sshd_process){0, -1};
-	} else if (sshd_process_find(sshd_value(effective, "pidfile"), &service.process) == 0) {
-		service.running = true;
+	} else {
+		int r = sshd_process_find(sshd_value(effective, "pidfile"), &service.process);
+		service.running = r == 0;
+		service.ambiguous = r == -ENOTUNIQ;
 	}
 	if (service.running)
 		read_sockets(effective, &service);
@@ -104,10 +106,25 @@ static enum code check_health(
 	return CODE_OK;
 }
 
+/* Whoever started it has to restart it: nothing says how, nor whether it would come back. */
+static void describe_other(const struct service *service, char ret_detail[SSHD_DETAIL_MAX + 1])
+{
+	pid_t other;
+
+	if (sshd_process_find_other(&service->process, SSHD_MAIN, &other) == 0)
+		(void)snprintf(ret_detail, SSHD_DETAIL_MAX + 1,
+			"unverified: another sshd (process %d) has to be restarted to read it", (int)other);
+}
+
 enum code service_reload(struct service *service, const struct sshd_effective *effective, bool restart,
 	char ret_detail[SSHD_DETAIL_MAX + 1])
 {
 	*ret_detail = '\0';
+	if (service->ambiguous) {
+		(void)snprintf(ret_detail, SSHD_DETAIL_MAX + 1,
+			"several sshd run, and no pid file says which is to read its configuration");
+		return CODE_RELOAD_FAILED;
+	}
 	if (!service->running) {
 		(void)snprintf(ret_detail, SSHD_DETAIL_MAX + 1,
 			"sshd is not running; it reads its configuration when it starts");
@@ -125,7 +142,10 @@ enum code service_reload(struct service *service, const struct sshd_effective *e
 			service->by_systemd ? service->unit.name : "sshd", strerror(-r));
 		return CODE_RELOAD_FAILED;
 	}
-	return check_health(service, effective, ret_detail);
+	enum code code = check_health(service, effective, ret_detail);
+	if (code == CODE_OK && !*ret_detail && service->process.pid > 0)
+		describe_other(service, ret_detail);
+	return code;
 }
 
 bool service_bring_back(const struct service *service)

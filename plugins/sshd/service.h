@@ -15,6 +15,7 @@
 
 struct service {
 	bool running;
+	bool ambiguous; /* several run, and nothing says which is the machine's */
 	bool by_systemd;
 	struct systemd_unit unit;
 	struct sshd_process process; /* pid 0: the process could not be told */

@@ -140,6 +140,26 @@ def P50_names_of_long_ago(server):
     server.reload()
 
 
+def P50_several_sshd(server):
+    """Another one with the same files, which does not read them again because ours does."""
+    server.stop()
+    for options, code in ((["-o", "PidFile=none"], "reload_failed"), ([], "ok")):
+        one, other = Server(*options), Server("-p", "2222", "-o", "PidFile=none", port=2222)
+        result = set_(password_auth=False)
+        expect(result, code, code == "ok", "P50: two sshd" + (", and none has a pid file" if options else ""))
+        check("several sshd" in result["detail"] if options else f"process {other.process.pid}" in result["detail"], "  the detail says so")
+        check(password_login("alice", PASSWORD) == bool(options) == (not os.path.exists(DROP_IN)), "  what is on disk is what the first does")
+        other.stop()
+        own = Server("-p", "2222", "-f", "/tmp/own_config", "-o", "PidFile=none", port=2222)
+        one.reload()
+        if not options:
+            result = set_(password_auth=True)
+            check(result["code"] == "ok" and not result["detail"], f"P50: one that has a file of its own is not meant {result}")
+        own.stop()
+        one.stop()
+    server.start()
+
+
 def P55_no_include(server):
     original = read(MAIN)
     stripped = "".join(line for line in original.splitlines(True) if not line.startswith("Include"))
@@ -460,6 +480,8 @@ def main():
     P52_sessions_survive(server)
     T08_match_at_the_end(server)
     P50_names_of_long_ago(server)
+    shutil.copy(MAIN, "/tmp/own_config")
+    P50_several_sshd(server)
     P55_no_include(server)
     T11_vendor_file(server)
     P51_bad_configurations(server)

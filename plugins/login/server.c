@@ -35,9 +35,12 @@ void server_doors(const struct sshd_effective *effective, const struct sshd_scan
 	if (!doors.root)
 		doors.root = "prohibit-password";
 	const char *now = doors.root;
-	/* Our global line does not reach past a Match that holds root down. */
+	const struct sshd_setting *global = sshd_scan_global(scan, "permitrootlogin");
+	/* Our global line does not reach past a Match that holds root down, nor past an option of sshd's own. */
+	bool held = sshd_scan_in_match(scan, "permitrootlogin", 0) ||
+		    !sshd_same_value(global ? global->arguments[0] : "prohibit-password", now);
 	if (methods && json_get_string(methods, "root", &doors.root) == 0 && root_rank(now) < root_rank(doors.root) &&
-		sshd_scan_in_match(scan, "permitrootlogin", 0))
+		held)
 		doors.root = now;
 	*ret_doors = doors;
 }

@@ -8,7 +8,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "rig"))
-from machine import Machine, Signer, check, keygen, main, read, write  # noqa: E402
+from machine import Machine, Signer, check, keygen, main, read, wait_for, write  # noqa: E402
 
 KEYS = "/home/alice/.ssh/authorized_keys"
 CONFIG = "/etc/ssh/sshd_config"
@@ -153,6 +153,15 @@ def test():
     check(machine.login_with_password("alice", "Some-Pass-1"), "  and alice still logs in")
     check(do({"do": "sshd.confirm", "confirms": f"c{seq}.0"}, {"do": "sshd.set", "password_auth": False})[1][0] == "ok" and
           machine.login_with_key("root", "/tmp/k2"), "once it is confirmed root's key is one")
+
+    do({"do": "sshd.set", "password_auth": True})
+    machine.stop("sshd")
+    write(CONFIG, plain)
+    machine.start("sshd", ["/usr/sbin/sshd", "-D", "-o", "PermitRootLogin=no"])
+    wait_for(lambda: os.path.exists("/run/sshd.pid"), "sshd listens")
+    code = do({"do": "sshd.set", "permit_root_login": "prohibit-password", "password_auth": False})[0][0]
+    check(code == "would_lock_out" and machine.login_with_password("alice", "Some-Pass-1"),
+          f"P53_ an option that sshd was started with holds root down: {code}")
 
 
 main(test)

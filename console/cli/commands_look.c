@@ -12,21 +12,6 @@
 #include "console/cli/report_status.h"
 #include "console/cli/state.h"
 
-static const cJSON *find_command(const struct document *document, const char *id)
-{
-	const cJSON *commands, *command;
-	const char *other;
-
-	if (!document->payload || json_get_array(document->payload, "commands", &commands) < 0)
-		return NULL;
-	cJSON_ArrayForEach(command, commands)
-	{
-		if (json_get_string(command, "id", &other) == 0 && strcmp(other, id) == 0)
-			return command;
-	}
-	return NULL;
-}
-
 struct looking {
 	cJSON *outcomes;
 	const char *digest; /* of the newest document */
@@ -139,7 +124,7 @@ static enum cli_exit print_results(
 	*ret_good = true;
 	cJSON_ArrayForEach(result, outcomes)
 	{
-		const cJSON *command = find_command(document, result->string);
+		const cJSON *command = document_find(document, result->string);
 		cleanup_buffer struct buffer words = {0};
 		const char *known = NULL;
 		if (command) {

@@ -142,6 +142,21 @@ enum cli_exit document_load(struct cli *cli, struct pin *pin, struct document *r
 	return CLI_OK;
 }
 
+const cJSON *document_find(const struct document *document, const char *id)
+{
+	const cJSON *commands, *command;
+	const char *other;
+
+	if (!document->payload || json_get_array(document->payload, "commands", &commands) < 0)
+		return NULL;
+	cJSON_ArrayForEach(command, commands)
+	{
+		if (json_get_string(command, "id", &other) == 0 && strcmp(other, id) == 0)
+			return command;
+	}
+	return NULL;
+}
+
 void document_free(struct document *document)
 {
 	cJSON_Delete(document->payload);

@@ -26,6 +26,8 @@ struct document {
  * filled in even then, so that it can be replaced. Once the one that he has seen has expired, an older one is as none.
  */
 enum cli_exit document_load(struct cli *cli, struct pin *pin, struct document *ret_document);
+/* The command of that id in it, or NULL. */
+const cJSON *document_find(const struct document *document, const char *id);
 void document_free(struct document *document);
 #define cleanup_document CLEANUP(document_free)
 

@@ -255,6 +255,23 @@ static enum cli_exit turn(struct cli *cli, const struct arguments *arguments, st
 	return r == CLI_OK ? locked : r;
 }
 
+/* Another operator's document carries on only what he lets stand; what it leaves out is done by nobody any more. */
+static void tell_timeout(struct cli *cli, struct change *change, int64_t seconds)
+{
+	cleanup_document struct document current = {0};
+
+	if (document_load(cli, &change->pin, &current) == CLI_OK && current.payload &&
+		!document_find(&current, change->id)) {
+		complain("no result from %s within %" PRIi64 " s, and the command stands no more: document %" PRIi64
+			 " has taken its place (command %s)",
+			change->pin.instance, seconds, current.seq, change->id);
+		return;
+	}
+	complain("no result from %s within %" PRIi64 " s; the command stands, and latchkey results %s --wait "
+		 "waits on (command %s)",
+		change->pin.instance, seconds, change->pin.instance, change->id);
+}
+
 enum cli_exit output_wait(struct cli *cli, const struct arguments *arguments, struct change *change)
 {
 	struct waiting waiting = {.change = change};
@@ -287,10 +304,7 @@ enum cli_exit output_wait(struct cli *cli, const struct arguments *arguments, st
 			return CLI_FAILED;
 		}
 		if (left <= 0) {
-			complain("no result from %s within %" PRIi64
-				 " s; the command stands, and latchkey results %s --wait "
-				 "waits on (command %s)",
-				change->pin.instance, seconds, change->pin.instance, change->id);
+			tell_timeout(cli, change, seconds);
 			return CLI_TIMEOUT;
 		}
 		if (!told && cli_now() - begin >= 3) {

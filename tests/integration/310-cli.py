@@ -394,6 +394,19 @@ try:
     status, _, errors = run("user", "add", "i-1", "u5", "--no-wait")
     check("and the other way round: 4", (status, "signer_unknown" in errors), (4, True))
     check("--discard-pending goes on", run("user", "add", "i-1", "u5", "--no-wait", "--discard-pending")[0], 0)
+    with open(os.path.join(home, "allowed_signers"), "a") as allowed:
+        allowed.write(second_line)
+    instance.answer = held
+    waits = []
+    thread = threading.Thread(target=lambda: waits.append(run("user", "add", "i-1", "u8", "--gecos", "A", "--timeout", "6")))
+    thread.start()
+    time.sleep(2)
+    check("the other replaces it", run("user", "add", "i-1", "u8", "--gecos", "B", "--no-wait", home=second)[0], 0)
+    thread.join()
+    check("the first is told: 5", (waits[0][0], "stands no more" in waits[0][2]), (5, True))
+    status, _, errors = run("user", "add", "i-1", "u9", "--timeout", "2")
+    check("else it stands", (status, "the command stands, and" in errors), (5, True))
+    instance.answer = obey_with_defaults
     seq = payload_of(ask(port, "GET", "/instances/i-1/document", Latchkey="1")[2])["seq"]
     check("above the other's number is refused by the endpoint otherwise", seq > 1, True)
 

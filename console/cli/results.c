@@ -91,6 +91,9 @@ static enum cli_exit read_pages(struct cli *cli, const struct pin *pin, struct r
 		r = visit_page(pin, cursor, &answer, &more, visitor, context);
 		if (r != CLI_OK)
 			return r;
+		/* Until all is read, nothing is waited for: the next page may fail. */
+		if (more)
+			cursor->etag[0] = '\0';
 		unsigned texts = cursor->verified + cursor->strange - before;
 		if (more && (texts > READ_TEXTS_MAX || cli_now() - begin > most)) {
 			if (!quiet)

@@ -569,6 +569,16 @@ try:
     def rubbish(request):
         return endless(request) if request.headers["If-None-Match"] else unheld(request)
 
+    def half(request):
+        asked.append(request.headers["If-None-Match"])
+        return {2: (200, b'{"next":4,"results":["x"]}'), 3: (503, b"")}.get(len(asked), (200, b'{"next":0,"results":[]}'))
+
+    Malicious.answers = {}
+    check("sent", run("user", "add", "i-1", "u13", "--no-wait")[0], 0)
+    asked.clear()
+    Malicious.answers = {"/results": half}
+    check("a page that fails: 5", run("results", "i-1", "--wait", "--timeout", "3")[0], 5)
+    check("  is asked for again without waiting for more", asked[:4], [None, '"1"', None, None])
     for what, answer in (("one that holds nothing", unheld), ("one that always has rubbish", rubbish)):
         Malicious.answers = {"/results": answer}
         check("sent", run("user", "add", "i-1", "u13", "--no-wait")[0], 0)

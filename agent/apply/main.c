@@ -263,6 +263,7 @@ static int do_redo(struct apply *apply)
 	r = identity_refresh(apply);
 	if (r < 0)
 		log_warning("the identity cannot be brought up to date: %s", strerror(-r));
+	revert_repair(apply);
 	int result = redo(apply, false);
 	r = revert_run_due(apply);
 	if (r < 0 && result == EXIT_TAKEN_OVER)
@@ -322,6 +323,7 @@ static int run_job(struct apply *apply, const struct options *options, const cha
 		result = do_redo(apply);
 		break;
 	case JOB_REVERT:
+		revert_repair(apply);
 		result = revert_run_due(apply) < 0 ? EXIT_TRY_AGAIN : EXIT_TAKEN_OVER;
 		break;
 	case JOB_SWEEP:

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "agent/apply/damage.h"
 #include "agent/apply/plugin_call.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -221,8 +222,10 @@ static int read_request(
 	int r = file_read(directory, name, PLUGIN_MESSAGE_MAX, &text, &size);
 	if (r < 0)
 		return r;
-	if (json_parse_object(text, size, &tree) < 0 || json_get_array(tree, "commands", &commands) < 0 ||
-		!commands->child)
+	r = json_parse_object(text, size, &tree);
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0 || json_get_array(tree, "commands", &commands) < 0 || !commands->child)
 		return -EBADMSG;
 	buffer_append(ret_request, text, size);
 	*ret_command = commands->child;
@@ -293,7 +296,9 @@ static void report(const struct apply *apply, const struct entry *entry, enum co
 	struct command command = {.id = id, .do_name = mark ? "access.restore" : "sshd.set", .actor = ""};
 	const char *foreign = code == CODE_SUPERSEDED ? ", but for what somebody has changed since" : "";
 
-	if (mark)
+	if (code == CODE_INTERNAL)
+		outcome_set(&command.outcome, code, "the way back is damaged: what was changed stays as it is");
+	else if (mark)
 		outcome_set(
 			&command.outcome, CODE_UNCONFIRMED, "the time is over: %s is as it was%s", mark + 1, foreign);
 	else
@@ -341,6 +346,32 @@ int revert_now(const struct apply *apply, const char *id)
 			return r;
 	}
 	return 0;
+}
+
+void revert_repair(const struct apply *apply)
+{
+	cleanup_close int state = -1;
+	cleanup_names char **names = NULL;
+	size_t count;
+
+	if (apply->state < 0 || file_open_directory(apply->state, "revert", &state) < 0 ||
+		file_list(state, ".", REVERTS_MAX, &names, &count) < 0)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		cleanup_buffer struct buffer request = {0};
+		cleanup_json cJSON *tree = NULL;
+		const cJSON *command;
+		struct entry entry;
+		bool named = parse_name(names[i], &entry);
+		int r = named ? read_request(state, names[i], &request, &tree, &command) : -EBADMSG;
+		if (r != -EBADMSG && r != -EINVAL && r != -ELOOP && r != -EFBIG)
+			continue;
+		r = damage_set_aside(apply->state, state, names[i], DAMAGE_JOURNAL);
+		if (r < 0)
+			log_error("revert/%s cannot be set aside: %s", names[i], strerror(-r));
+		else if (named && entry.deadline != INHERITED)
+			report(apply, &entry, CODE_INTERNAL);
+	}
 }
 
 int revert_inherit(const struct apply *apply)

@@ -27,6 +27,9 @@ int revert_now(const struct apply *apply, const char *id) MUST_CHECK;
 /* Calls visit for the command of each step on trial. Its non-zero return ends the walk and is returned. */
 int revert_walk(const struct apply *apply, int (*visit)(const char *id, const cJSON *command, void *context),
 	void *context) MUST_CHECK;
+/* Sets aside what is no stored step, or it would keep every other from being judged. At boot, before anything is done.
+ */
+void revert_repair(const struct apply *apply);
 /* This disk is another machine's: its steps are due, and nobody here has asked for them, so they are not reported. */
 int revert_inherit(const struct apply *apply) MUST_CHECK;
 /* Undoes what is due. 0, or -EAGAIN when something has to be tried again. */

@@ -76,6 +76,19 @@ def test():
     wait_for(lambda: not in_force() and not names(MARKERS), "latchkeyd tries again")
     check(machine.result(seq, f"t{seq}")["code"] == "unconfirmed", "  and it is taken back")
 
+    # --- a way back that is damaged ---------------------------------------------------------------------------------------------
+    trial(600)
+    stored, = glob.glob(f"{STATE}/revert/*")
+    os.truncate(stored, 100)
+    machine.redo()
+    check(machine.result(seq, f"t{seq}")["code"] == "internal" and not names(f"{STATE}/revert") and names(f"{STATE}/quarantine"),
+          "a damaged way back is set aside, and told")
+    check("state_damaged" in [problem["code"] for problem in machine.status()["problems"]], "  by status, too")
+    machine.apply(ops.document(seq + 1, [{"id": "open", "do": "sshd.set", "password_auth": True}]))
+    check(machine.result(seq + 1, "open")["code"] == "ok", "  and sshd.set goes on")
+    seq += 1
+    shutil.rmtree(f"{STATE}/quarantine")
+
     # --- latchkeyd's timer, with the clock off ------------------------------------------------------------------------------------
     for offset in (YEARS, -YEARS):
         trial(4)

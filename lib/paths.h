@@ -4,10 +4,12 @@
 
 #define PATH_STATE "var/lib/latchkey"
 #define PATH_RUN "/run/latchkey"
-/* Below PATH_RUN, empty: there while the endpoint refuses this instance's identity, for a reason of its status. */
+/* Below PATH_RUN, empty: there while the endpoint refuses this instance's identity, for a reason of its status, or
+ * results. */
 #define NAME_IDENTITY_UNKNOWN "identity-403"
 #define NAME_IDENTITY_OTHER "identity-409"
 #define NAME_IDENTITY_REFUSED "identity-refused"
+#define NAME_RESULTS_REFUSED "results-refused"
 /* Below PATH_RUN, for the network half: the last good configuration, there while the operator's is refused. */
 #define NAME_LAST_GOOD "latchkey.conf"
 #define PATH_LINK PATH_RUN "/link"

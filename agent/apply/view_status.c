@@ -79,6 +79,9 @@ static void put_identity(const struct apply *apply, struct json_writer *writer, 
 			"(docs/OPERATIONS.md), or one from before: latchkey instance reset, its secret to "
 			"/etc/latchkey/enrol, systemctl restart latchkey-net"},
 		{NAME_IDENTITY_REFUSED, "identity_refused", "the endpoint refuses this instance's identity"},
+		{NAME_RESULTS_REFUSED, "results_refused",
+			"the endpoint answers, and does not take results; they are kept and offered again: look at its "
+			"log and its disk"},
 	};
 	struct stat status;
 

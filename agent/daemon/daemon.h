@@ -79,7 +79,8 @@ struct daemon {
 	char result_name[40];
 	int result_parent; /* state, or run where the disk could not take it */
 	struct sent_file result_file;
-	unsigned refusal_tries; /* answered deliveries of results/0, as it is */
+	unsigned results_refusals; /* answers in a row by which none was taken */
+	unsigned refusal_tries;    /* answered deliveries of results/0, as it is */
 	struct sent_file refusal_file;
 	bool result_stuck; /* the endpoint will never take result_name: the others go first */
 
@@ -144,6 +145,8 @@ void peer_close(struct daemon *daemon, const char *why);
 void peer_send_have(struct daemon *daemon);
 void peer_send_view(struct daemon *daemon);
 void peer_send_identity(struct daemon *daemon);
+/* A file of that name in PATH_RUN, there while something is so: for the view, which others write, too. */
+void peer_note(struct daemon *daemon, const char *name, bool is_so);
 /*
  * The endpoint does not know the key that signed (401): it was restored from a backup, or the operator has reset the
  * instance. Called with the growing distance of what it refused.

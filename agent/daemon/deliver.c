@@ -7,9 +7,11 @@
 #include "agent/daemon/daemon.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/paths.h"
 #include "lib/sys.h"
 
 #define RESULTS_MAX 4096u
+#define REFUSALS_TOLD 3u /* in a row: one may be a restart, or a full second */
 
 /* A name in results/: SEQ, or SEQ.PART where a document's results did not fit into one text. */
 struct entry {
@@ -196,6 +198,8 @@ void deliver_done(struct daemon *daemon, uint64_t seq, uint32_t code)
 		int r = deliver_remove(daemon->result_parent, "results", daemon->result_name, &daemon->result_file);
 		daemon->result_stuck = false;
 		daemon->results_delay = 0;
+		daemon->results_refusals = 0;
+		peer_note(daemon, NAME_RESULTS_REFUSED, false);
 		if (r < 0 && r != -ENOENT) {
 			log_error("delivered results cannot be removed: %s", strerror(-r));
 			daemon->results_at = daemon_now() + RETRY_LAST_MS;
@@ -205,6 +209,8 @@ void deliver_done(struct daemon *daemon, uint64_t seq, uint32_t code)
 		return;
 	}
 	give_up_refusal(daemon, code);
+	if (code != 0 && ++daemon->results_refusals == REFUSALS_TOLD)
+		peer_note(daemon, NAME_RESULTS_REFUSED, true);
 	/* This text, not the endpoint's state, is what it does not like. */
 	daemon->result_stuck = code == 400 || code == 413 || code == 422;
 	daemon->results_at = daemon_back_off(&daemon->results_delay);

@@ -206,7 +206,18 @@ static void take_document(struct daemon *daemon, const struct link_message *mess
 	memcpy(waiting->etag, message->etag, sizeof(waiting->etag));
 }
 
-/* For the view, which others write, too: a file's name says it. No answer at all is the endpoint's trouble. */
+void peer_note(struct daemon *daemon, const char *name, bool is_so)
+{
+	if (!is_so) {
+		daemon->waiting.view = sys.unlinkat(daemon->run, name, 0) == 0 || daemon->waiting.view;
+		return;
+	}
+	cleanup_close int file =
+		sys.openat(daemon->run, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	daemon->waiting.view = file >= 0 || daemon->waiting.view;
+}
+
+/* No answer at all is the endpoint's trouble. */
 static void note_identity(struct daemon *daemon, uint32_t code)
 {
 	const struct {
@@ -217,15 +228,8 @@ static void note_identity(struct daemon *daemon, uint32_t code)
 
 	if (code == 0 || code >= 500)
 		return;
-	for (unsigned i = 0; i < ELEMENTS(notes); i++) {
-		if (!notes[i].is_so) {
-			daemon->waiting.view = sys.unlinkat(daemon->run, notes[i].name, 0) == 0 || daemon->waiting.view;
-			continue;
-		}
-		cleanup_close int file = sys.openat(
-			daemon->run, notes[i].name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-		daemon->waiting.view = file >= 0 || daemon->waiting.view;
-	}
+	for (unsigned i = 0; i < ELEMENTS(notes); i++)
+		peer_note(daemon, notes[i].name, notes[i].is_so);
 }
 
 static int handle(struct daemon *daemon, const struct link_message *message, int descriptor)

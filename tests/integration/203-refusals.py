@@ -96,9 +96,15 @@ def test():
         wait_for(lambda: len(Endpoint.posted) >= count, "its results are posted")
         ask_again(1)
     check(os.path.exists(f"{RESULTS}/4"), "the results of commands are not given up")
+
+    def refused():
+        status = json.loads(read("/run/latchkey/status.json"))
+        return "results_refused" in [problem["code"] for problem in status["problems"]], status["health"]
+    wait_for(lambda: refused() == (True, "degraded"), "status says that they are not taken")
     Endpoint.results_code = 204
     ask_again(1)
     wait_for(lambda: not os.path.exists(f"{RESULTS}/4"), "they are taken")
+    wait_for(lambda: not refused()[0], "and status is content with that")
     check(Endpoint.posted[-1]["results"][0]["id"] == "u4", "  and arrive in the end")
 
     # --- an identity that is refused: nothing that this machine does arrives, and it says so ------------------------------------

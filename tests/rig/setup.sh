@@ -7,8 +7,8 @@ project=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 packages_build="gcc libc6-dev cmake ninja-build pkg-config libcjson-dev libsodium-dev libbsd-dev
 	libsystemd-dev libcurl4-openssl-dev libmicrohttpd-dev libsqlite3-dev libcrypt-dev libcmocka-dev"
 packages_run="e2fsprogs openssl openssh-server openssh-client sshpass python3 iproute2 util-linux passwd sudo procps binutils"
-packages_vm="debhelper dh-apparmor dpkg-dev fakeroot lintian mmdebstrap systemd-container qemu-system-x86 qemu-utils e2fsprogs dosfstools mtools genisoimage"
-packages_vm_all="selinux-policy-dev policycoreutils semodule-utils make m4 bzip2 rpm rpmlint"
+packages_vm="debhelper dh-apparmor dpkg-dev fakeroot lintian mmdebstrap systemd-container qemu-system-x86 qemu-utils e2fsprogs dosfstools mtools genisoimage
+	selinux-policy-dev policycoreutils semodule-utils make m4 bzip2 rpm rpmlint"
 packages_check="curl systemd clang libclang-rt-14-dev clang-format clang-tidy strace attr acl fail2ban nftables"
 
 die() {

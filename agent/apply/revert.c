@@ -362,6 +362,8 @@ void revert_repair(const struct apply *apply)
 		cleanup_json cJSON *tree = NULL;
 		const cJSON *command;
 		struct entry entry;
+		if (strncmp(names[i], FILE_TEMPORARY_PREFIX, strlen(FILE_TEMPORARY_PREFIX)) == 0)
+			continue; /* what a crash left is taken away, and is no damage */
 		bool named = parse_name(names[i], &entry);
 		int r = named ? read_request(state, names[i], &request, &tree, &command) : -EBADMSG;
 		if (r != -EBADMSG && r != -EINVAL && r != -ELOOP && r != -EFBIG)

@@ -115,9 +115,10 @@ def done_exactly_once(host, guest, vm, prefix):
     for text in texts:
         for result in json.loads(text.split("-----BEGIN SSH SIGNATURE-----")[0])["results"]:
             if result["id"].startswith(prefix + "-"):
-                finals.setdefault(result["id"], []).append((result["status"], result["changed"]))
-    check(len(finals) == CROWD and all(seen == [("ok", True)] for seen in finals.values()),
-          f"each command has one result: ok, changed ({len(finals)}, {[s for s in finals.values() if s != [('ok', True)]][:3]})")
+                finals.setdefault(result["id"], []).append(result["status"])
+    # Not whether it changed anything: where all was written when the power went, the redo finds nothing to do.
+    check(len(finals) == CROWD and all(seen == ["ok"] for seen in finals.values()),
+          f"each command has one result: ok ({len(finals)}, {[s for s in finals.values() if s != ['ok']][:3]})")
 
 
 def every_command(host, guest, vm):

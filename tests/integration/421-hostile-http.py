@@ -238,6 +238,8 @@ def test():
         endpoint.script = script if callable(script) else lambda connection, text=script: connection.sendall(text)
         bell()
         check(endpoint.done.wait(60), f"{name}: is asked and answered")
+        if name in DELIVERED:  # before the next question takes its place
+            wait_for(lambda: read("/tmp/latchkeyd.log").count("document refused") > refused, f"{name}: it reaches latchkeyd")
         check(read("/etc/passwd") == accounts and machine.processes["latchkey-net"].poll() is None, "  nothing is changed, it lives")
         bell()
         good(f"a good document after: {name}")

@@ -64,10 +64,7 @@ static int find_options(struct sshd *sshd)
 	int r = sshd_process_options(&process, &sshd->options);
 	if (r == -ENOMEM)
 		return r;
-	for (char **option = sshd->options; option && *option; option++) {
-		if (strncmp(*option, "-f", 2) == 0 && strcmp(*option + 2, sshd->scan.main_path) != 0)
-			sshd->other_file = true;
-	}
+	sshd->other_file = !sshd_process_reads(sshd->options, sshd->scan.main_path);
 	return 0;
 }
 

@@ -338,6 +338,15 @@ int sshd_process_options(const struct sshd_process *process, char ***ret_options
 	return sshd_process_parse_options(count > 0 ? words + 1 : words, ret_options);
 }
 
+bool sshd_process_reads(char *const *options, const char *main_path)
+{
+	for (; options && *options; options++) {
+		if (strncmp(*options, "-f", 2) == 0 && strcmp(*options + 2, main_path) != 0)
+			return false;
+	}
+	return true;
+}
+
 int sshd_process_find_other(const struct sshd_process *process, const char *main_path, pid_t *ret_pid)
 {
 	pid_t listeners[LISTENERS_MAX];
@@ -347,13 +356,8 @@ int sshd_process_find_other(const struct sshd_process *process, const char *main
 	for (size_t i = 0; r == 0 && i < count; i++) {
 		const struct sshd_process other = {listeners[i], -1};
 		cleanup_names char **options = NULL;
-		bool other_file = false;
-		if (other.pid == process->pid || sshd_process_options(&other, &options) < 0)
-			continue;
-		for (char **option = options; option && *option; option++)
-			other_file =
-				other_file || (strncmp(*option, "-f", 2) == 0 && strcmp(*option + 2, main_path) != 0);
-		if (other_file)
+		if (other.pid == process->pid || sshd_process_options(&other, &options) < 0 ||
+			!sshd_process_reads(options, main_path))
 			continue;
 		*ret_pid = other.pid;
 		return 0;

@@ -39,6 +39,8 @@ bool sshd_process_is_alive(const struct sshd_process *process);
  * sshd -T takes them. NULL-terminated; free with file_names_free.
  */
 int sshd_process_options(const struct sshd_process *process, char ***ret_options) MUST_CHECK;
+/* Whether an sshd with these options reads that main file: -f names another. */
+bool sshd_process_reads(char *const *options, const char *main_path);
 /* The same from its arguments, NULL-terminated, without the program. -E2BIG. */
 int sshd_process_parse_options(char *const *words, char ***ret_options) MUST_CHECK;
 /* Whether the command line, its words ended by NUL, is a listening sshd's: as it was started, or its title. */

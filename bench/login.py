@@ -43,11 +43,7 @@ def bench():
     machine = Machine()
     operator = Operator(machine)
     vm = machine.instance
-    machine.start_sshd()
-    machine.start_endpoint()
-    operator.enrol()
-    machine.start_agent()
-    wait_for(lambda: "latched" in read("/tmp/endpoint.log"), "the instance registers")
+    operator.start_all()
     operator.must("user", "add", vm, "alice", "--accept-new-identity")
     authorized_keys = "/home/alice/.ssh/authorized_keys"
     bind, reset, bind_login, reset_login, command, effect = [], [], [], [], [], []

@@ -44,11 +44,7 @@ def test():
     machine = Machine()
     operator = Operator(machine)
     vm, good = machine.instance, read(CONF)
-    machine.start_sshd()
-    machine.start_endpoint()
-    operator.enrol()
-    machine.start_agent()
-    wait_for(lambda: "latched" in read("/tmp/endpoint.log"), "the endpoint knows it")
+    operator.start_all()
     operator.must("user", "add", vm, "alice", "--accept-new-identity")
     for name, text, where in (("a typo", good + "pol = 5\n", "latchkey.conf:5"),
                               ("another scheme", good.replace("http:", "htp:"), "latchkey.conf:4")):

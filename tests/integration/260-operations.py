@@ -26,11 +26,7 @@ def test():
     vm = machine.instance
     root = keygen(f"{HOME}/trust_root")
     write("/etc/latchkey/trust_roots", f'* namespaces="latchkey-trust@1" {root} root\n')
-    machine.start_sshd()
-    machine.start_endpoint()
-    operator.enrol()
-    machine.start_agent()
-    wait_for(lambda: "latched" in read("/tmp/endpoint.log"), "the endpoint knows it")
+    operator.start_all()
     operator.must("user", "add", vm, "alice", "--accept-new-identity")
 
     keygen(f"{HOME}/rescue")

@@ -16,11 +16,7 @@ def test():
     machine = Machine()
     operator = Operator(machine)
     vm = machine.instance
-    machine.start_sshd()
-    machine.start_endpoint()
-    operator.enrol()
-    machine.start_agent()
-    wait_for(lambda: "latched" in read("/tmp/endpoint.log"), "the endpoint knows it")
+    operator.start_all()
     operator.must("user", "add", vm, "alice", "--accept-new-identity")
     operator.must("keypair", "create", "laptop")
     passwd = read("/etc/passwd")

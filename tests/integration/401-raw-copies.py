@@ -16,11 +16,7 @@ from machine import STATE, Machine, check, main, payload_of, read, wait_for, wri
 def test():
     machine = Machine()
     operator, vm = Operator(machine), machine.instance
-    machine.start_sshd()
-    machine.start_endpoint()
-    operator.enrol()
-    machine.start_agent()
-    wait_for(lambda: "latched" in read("/tmp/endpoint.log"), "the endpoint knows it")
+    operator.start_all()
     operator.must("user", "add", vm, "alice", "--accept-new-identity")
 
     def become(name):

@@ -21,11 +21,7 @@ def test():
     # As an image has it: a default user who may become root, no password anywhere.
     subprocess.run(["useradd", "-m", "-s", "/bin/bash", "-p", "!", "debian"], check=True)
     write("/etc/sudoers.d/90-cloud-init-users", "debian ALL=(ALL) NOPASSWD:ALL\n", 0o440)
-    machine.start_sshd()
-    machine.start_endpoint()
-    operator.enrol()
-    machine.start_agent()
-    wait_for(lambda: "latched" in read("/tmp/endpoint.log"), "the endpoint knows it")
+    operator.start_all()
     operator.must("keypair", "create", "laptop")
 
     # --- the default policy says no, and which rule does ------------------------------------------------------------

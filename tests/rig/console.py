@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 
-from machine import ENDPOINT, read, write
+from machine import ENDPOINT, read, wait_for, write
 
 HOME = "/tmp/operator"
 
@@ -46,6 +46,14 @@ class Operator:
     def add_instance(self):
         """instance add: its enrolment secret."""
         return json.loads(self.must("instance", "add", self.machine.instance, "--json"))["enrol"]
+
+    def start_all(self):
+        """sshd, the endpoint and the agent, enrolled, until the endpoint knows it."""
+        self.machine.start_sshd()
+        self.machine.start_endpoint()
+        self.enrol()
+        self.machine.start_agent()
+        wait_for(lambda: "latched" in read("/tmp/endpoint.log"), "the endpoint knows it")
 
     def enrol(self):
         """Both, put where an image builder or user-data would put it on the instance."""

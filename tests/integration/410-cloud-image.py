@@ -9,7 +9,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "rig"))
 from console import HOME, Operator  # noqa: E402
-from machine import Machine, check, main, read, wait_for, write  # noqa: E402
+from machine import Machine, check, main, read, write  # noqa: E402
 
 ROOTS, USERS = "Root-Pass-7-horse", "User-Pass-7-horse"
 
